@@ -1,0 +1,55 @@
+"""Banks of structured noise masks for masked autoencoders on video and audio."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from maskbank.bank.reader import Bank
+    from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
+    from maskbank.generation import generate
+    from maskbank.recipes import Blue, Green, Purple, Recipe, Red, White
+
+# Loaded when first used: `import maskbank` stays as cheap as the standard library.
+_PLACES = {
+    "Bank": "maskbank.bank.reader",
+    "BankError": "maskbank.errors",
+    "Blue": "maskbank.recipes",
+    "Green": "maskbank.recipes",
+    "MaskbankError": "maskbank.errors",
+    "OutputError": "maskbank.errors",
+    "Purple": "maskbank.recipes",
+    "Recipe": "maskbank.recipes",
+    "RecipeError": "maskbank.errors",
+    "Red": "maskbank.recipes",
+    "White": "maskbank.recipes",
+    "generate": "maskbank.generation",
+}
+
+__all__ = [
+    "Bank",
+    "BankError",
+    "Blue",
+    "Green",
+    "MaskbankError",
+    "OutputError",
+    "Purple",
+    "Recipe",
+    "RecipeError",
+    "Red",
+    "White",
+    "generate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'maskbank' has no attribute {name!r}")
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

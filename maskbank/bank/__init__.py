@@ -1,0 +1,1 @@
+"""The bank file: its layout, its writer and its reader."""

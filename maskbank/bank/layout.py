@@ -1,0 +1,281 @@
+"""The bank file: what stands where in it. Written and read here, and nowhere else.
+
+A bank is HDF5 with library bounds exactly V18. Root attributes: format, format_version,
+numbers_version, kind, recipe (JSON), seed, first, fingerprint. Datasets, in this order, contiguous,
+little-endian, each at a multiple of 4096 bytes; `noise` ends the file, and has an attribute `axes`:
+
+    crc32    (N,) uint32           zlib.crc32 of each item's bytes
+    written  (N,) uint8            1 where the item and its checksum are on disk
+    sigma    (N, 1 or 2) float32   the draws (coloured kinds other than white)
+    noise    (N, ...)              the items
+"""
+
+import io
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5d, h5o, h5p, h5s, h5t
+
+from maskbank.errors import BankError, MaskbankError, RecipeError
+from maskbank.recipes import (
+    ALIGNMENT,
+    MOST_ITEMS,
+    NUMBERS_VERSION,
+    Recipe,
+    canonical_json,
+    fingerprint,
+    from_json,
+)
+
+FORMAT = "maskbank"
+FORMAT_VERSION = 1
+SUPERBLOCK = 48  # bytes at the start of the file; without them it is no HDF5 file
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a bank holds: enough to make every byte of it."""
+
+    recipe: Recipe
+    seed: int
+    n: int
+    first: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """First 12 hex digits of the SHA-256 of (kind, recipe, seed, first, n, numbers version)."""
+        return fingerprint(self.recipe, self.seed, self.n, self.first)
+
+    @property
+    def tables(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Shape and type of each dataset, in the file's order."""
+        tables: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+            "crc32": ((self.n,), np.dtype("<u4")),
+            "written": ((self.n,), np.dtype("u1")),
+        }
+        if self.recipe.ranges:
+            tables["sigma"] = ((self.n, len(self.recipe.ranges)), np.dtype("<f4"))
+        tables["noise"] = ((self.n, *self.recipe.size), np.dtype(self.recipe.dtype).newbyteorder("<"))
+        return tables
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one item."""
+        _, dtype = self.tables["noise"]
+        return math.prod(self.recipe.size) * dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything stands. offsets: dataset -> bytes from the start of the file; size: of the file."""
+
+    content: Content
+    offsets: dict[str, int]
+    size: int
+
+
+def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
+    """The layout of a bank and its metadata: (offset, bytes) pieces, superblock last.
+
+    HDF5 writes into a file object that keeps only what is written, so this takes milliseconds and
+    kilobytes however large the bank.
+    """
+    sink = _Sink()
+    offsets = {}
+    with h5py.File(
+        sink,
+        "w",
+        libver=("v108", "v108"),
+        alignment_threshold=1,
+        alignment_interval=ALIGNMENT,
+        track_order=False,
+    ) as file:
+        for name, value in _attributes(content).items():
+            file.attrs.create(name, value)
+        for name, (shape, dtype) in content.tables.items():
+            settings = h5p.create(h5p.DATASET_CREATE)
+            settings.set_layout(h5d.CONTIGUOUS)
+            settings.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+            settings.set_fill_time(h5d.FILL_TIME_NEVER)
+            settings.set_obj_track_times(False)
+            space = h5s.create_simple(shape)
+            dataset = h5d.create(file.id, name.encode(), h5t.py_create(dtype), space, settings)
+            offsets[name] = dataset.get_offset()
+        axes = "item,T,H,W" if len(content.recipe.size) == 3 else "item,H,W"
+        file["noise"].attrs.create("axes", np.bytes_(axes))
+    pieces = sorted(sink.pieces.items(), key=lambda piece: (piece[0] < SUPERBLOCK, piece[0]))
+    shape, dtype = content.tables["noise"]
+    size = offsets["noise"] + math.prod(shape) * dtype.itemsize
+    if sink.size != size:  # an HDF5 that puts something behind the noise; none is known
+        raise MaskbankError(
+            f"HDF5 {h5py.version.hdf5_version} laid the file out in an unknown way; use another h5py"
+        )
+    return Layout(content, offsets, size), pieces
+
+
+def _attributes(content: Content) -> dict[str, Any]:
+    recipe = content.recipe
+    return {
+        "format": np.bytes_(FORMAT),
+        "format_version": np.int64(FORMAT_VERSION),
+        "numbers_version": np.int64(NUMBERS_VERSION),
+        "kind": np.bytes_(recipe.kind),
+        "recipe": np.bytes_(canonical_json(recipe.to_dict())),
+        "seed": np.uint64(content.seed),
+        "first": np.uint64(content.first),
+        "fingerprint": np.bytes_(content.fingerprint),
+    }
+
+
+class _Sink(io.RawIOBase):
+    """A file object that remembers the pieces written to it, and no more."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[int, bytes] = {}
+        self.position = 0
+        self.size = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = start + offset
+        return self.position
+
+    def tell(self) -> int:
+        return self.position
+
+    def write(self, data: Any) -> int:
+        piece = bytes(data)
+        self.pieces[self.position] = piece
+        self.position += len(piece)
+        self.size = max(self.size, self.position)
+        return len(piece)
+
+    def readinto(self, buffer: Any) -> int:
+        raise OSError("the header of a new bank is only written")
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self.position if size is None else size
+        return self.size
+
+
+def read(path: str | os.PathLike[str]) -> Layout:
+    """The layout of the bank at `path`, checked; BankError says in one line why it is none.
+
+    Reads the header only. HDF5 is closed again before this returns.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(len(SIGNATURE))
+    except IsADirectoryError:
+        raise BankError(f"{name} is a folder, not a bank") from None
+    except OSError as error:
+        raise BankError(f"cannot open {name}: {error.strerror}") from None
+    if start != SIGNATURE:
+        if name.endswith(".partial"):
+            raise BankError(f"{name} is a bank that was never finished, and nothing of it is done yet")
+        what = "an empty file" if size == 0 else "not an HDF5 file"
+        raise BankError(f"{name} is {what}, so no bank")
+    try:
+        with h5py.File(name, "r", locking=False) as file:
+            return _read(name, file, size)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
+        reason = " ".join(str(error).split())
+        if "truncated" in reason:
+            raise BankError(f"{name} is truncated: {size:,} bytes are less than its header says") from None
+        raise BankError(f"{name} is no readable bank: {reason}") from None
+
+
+def _read(name: str, file: h5py.File, size: int) -> Layout:
+    attributes = file.attrs
+    if _text(attributes, "format") != FORMAT:
+        raise BankError(f"{name} is an HDF5 file, but not one that maskbank made")
+    version = _number(attributes, "format_version")
+    if version != FORMAT_VERSION:
+        raise BankError(
+            f"{name} has format version {version}; this maskbank reads version {FORMAT_VERSION}, "
+            f"so use {'a newer' if version > FORMAT_VERSION else 'an older'} one"
+        )
+    numbers = _number(attributes, "numbers_version")
+    if numbers != NUMBERS_VERSION:
+        raise BankError(
+            f"{name} has numbers version {numbers}; this maskbank makes version {NUMBERS_VERSION}, "
+            f"so use {'a newer' if numbers > NUMBERS_VERSION else 'an older'} one"
+        )
+    try:
+        kind = _text(attributes, "kind")
+        recipe = from_json(kind, _text(attributes, "recipe"))
+    except RecipeError as error:
+        raise BankError(f"{name} has a recipe that is not valid: {error}") from None
+    datasets = {key: _dataset(name, file, key) for key in ("crc32", "written", "noise")}
+    n = datasets["crc32"].shape[0] if len(datasets["crc32"].shape) == 1 else 0
+    if not 1 <= n <= MOST_ITEMS:
+        raise BankError(f"{name} says that it holds {n} items")
+    content = Content(recipe, _number(attributes, "seed"), n, _number(attributes, "first"))
+    if "sigma" in content.tables:
+        datasets["sigma"] = _dataset(name, file, "sigma")
+    end = 0
+    offsets = {}
+    for key, (shape, dtype) in content.tables.items():
+        dataset = datasets[key]
+        if dataset.shape != shape or dataset.dtype != dtype:
+            raise BankError(
+                f"{name}: {key} is {dataset.dtype} {dataset.shape}, where the recipe asks for {dtype} {shape}"
+            )
+        offset = dataset.get_offset()
+        if offset is None or offset % ALIGNMENT or offset < max(end, SUPERBLOCK):
+            raise BankError(f"{name}: {key} stands at {offset}, where no bank keeps it")
+        offsets[key] = offset
+        end = offset + math.prod(shape) * dtype.itemsize
+    if end != size:
+        what = "truncated" if size < end else "too long"
+        raise BankError(f"{name} is {what}: it has {size:,} bytes, and its header asks for {end:,}")
+    stored = _text(attributes, "fingerprint")
+    if stored != content.fingerprint:
+        raise BankError(
+            f"{name} has fingerprint {stored}, but its recipe, seed and items make {content.fingerprint}: "
+            "the header is damaged"
+        )
+    return Layout(content, offsets, size)
+
+
+def _dataset(name: str, file: h5py.File, key: str) -> h5d.DatasetID:
+    """A dataset of the file's own: contiguous, of a plain type, behind a hard link."""
+    link = file.id.links.get_info(key.encode()) if file.id.links.exists(key.encode()) else None
+    if link is None or link.type != h5py.h5l.TYPE_HARD:
+        raise BankError(f"{name} has no {key}" if link is None else f"{name}: {key} is a link to elsewhere")
+    opened = h5o.open(file.id, key.encode())
+    if not isinstance(opened, h5d.DatasetID):
+        raise BankError(f"{name}: {key} is not a dataset")
+    settings = opened.get_create_plist()
+    if settings.get_layout() != h5d.CONTIGUOUS or settings.get_external_count():
+        raise BankError(f"{name}: {key} is not stored in one piece inside the file")
+    return opened
+
+
+def _text(attributes: h5py.AttributeManager, key: str) -> str:
+    value = attributes[key] if key in attributes else b""
+    return value.decode("ascii") if isinstance(value, bytes) else ""
+
+
+def _number(attributes: h5py.AttributeManager, key: str) -> int:
+    value = attributes[key] if key in attributes else None
+    if not isinstance(value, np.integer):
+        raise ValueError(f"attribute {key} is missing or not a whole number")
+    return int(value)
+
+
+def difference(asked: Content, found: Content) -> str:
+    """What differs between two banks, for a message: 'seed 1 instead of 0, n 20 instead of 10'."""
+    a = {"kind": asked.recipe.kind, "n": asked.n, "seed": asked.seed, "first": asked.first}
+    b = {"kind": found.recipe.kind, "n": found.n, "seed": found.seed, "first": found.first}
+    if a["kind"] == b["kind"]:
+        a |= asked.recipe.to_dict()
+        b |= found.recipe.to_dict()
+    return ", ".join(f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key])

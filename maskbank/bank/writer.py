@@ -1,0 +1,313 @@
+"""Writing a bank: reserved in full, written in place, and given its name when it is whole."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import threading
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.bank.layout import SUPERBLOCK, Content, Layout, difference, lay_out, read
+from maskbank.errors import BankError, MaskbankError, OutputError
+from maskbank.recipes import ALIGNMENT
+
+Array = npt.NDArray[Any]
+
+
+def is_there(path: str, content: Content) -> bool:
+    """Whether `path` already is the bank of `content`. OutputError if it is anything else."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        found = read(path)
+    except BankError as error:
+        raise OutputError(
+            f"{error}; it is left as it is: choose another -o, or replace it with --force"
+        ) from None
+    if found.content.fingerprint == content.fingerprint:
+        return True
+    raise OutputError(
+        f"{path} is another bank ({difference(content, found.content)}); choose another -o, "
+        "or replace it with --force"
+    )
+
+
+class Writer:
+    """Writes one bank. Use as a context manager; `write` may be called from many threads.
+
+    The items go to PATH.partial, which is held by a lock, has all its disk space from the start, and
+    becomes PATH in `publish`. Whatever happens before, nothing half-written bears the final name.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], content: Content, *, force: bool = False) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self.partial = self.path + ".partial"
+        self.force = force
+        self.layout: Layout
+        self.layout, self._pieces = lay_out(content)
+        self._pending: list[tuple[int, Array, Array]] = []
+        self._lock = threading.Lock()
+        self._queue = threading.Lock()
+        self._fd = -1
+        self._direct_fd = -1
+
+    @property
+    def content(self) -> Content:
+        """What is being written."""
+        return self.layout.content
+
+    def __enter__(self) -> "Writer":
+        try:
+            self._create()
+            self._reserve()
+            *body, superblock = self._pieces
+            for offset, piece in body:
+                self._pwrite(piece, offset)
+            os.fdatasync(self._fd)
+            assert superblock[0] < SUPERBLOCK
+            self._pwrite(superblock[1], superblock[0])
+        except BaseException:
+            self._discard()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _create(self) -> None:
+        """Make PATH.partial, exclusively, and lock it."""
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
+        if os.path.isdir(self.path):
+            raise OutputError(f"{self.path} is a folder; give -o the name of a file")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            fd = os.open(self.partial, flags, 0o666)
+        except FileExistsError:
+            self._remove_old()
+            fd = self._open_new(flags)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise OutputError(f"{self.partial} is being written by another process") from None
+        except OSError:
+            pass  # a file system without locks: creating the file exclusively is what protects it
+        self._fd = fd
+        with contextlib.suppress(OSError, AttributeError):  # not every file system or platform has it
+            self._direct_fd = os.open(self.partial, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+
+    def _open_new(self, flags: int) -> int:
+        try:
+            return os.open(self.partial, flags, 0o666)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
+
+    def _remove_old(self) -> None:
+        """Take a .partial that an earlier run left out of the way, if that is asked for and nobody holds it."""
+        try:
+            fd = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise OutputError(f"{self.partial} is in the way: {error.strerror}; remove it") from None
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(
+                    f"{self.partial} is being written by another process; wait for it, or choose another -o"
+                ) from None
+            except OSError:
+                pass
+            if not self.force:
+                raise OutputError(
+                    f"{self.partial} is left from a run that did not finish; "
+                    "start anew with --force, or choose another -o"
+                )
+            os.unlink(self.partial)
+        finally:
+            os.close(fd)
+
+    def _reserve(self) -> None:
+        """Take all the disk space the bank needs, before the first item is computed."""
+        size = self.layout.size
+        disk = os.statvfs(os.path.dirname(self.path))
+        free = disk.f_bavail * disk.f_frsize
+        if size > free:
+            raise OutputError(_full(self.path, size, free))
+        try:
+            os.ftruncate(self._fd, size)
+            _allocate(self._fd, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise OutputError(_full(self.path, size, free)) from None
+            if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
+                raise OutputError(
+                    f"{self.path}: the file system takes no file of {size:,} bytes; lower n or the size"
+                ) from None
+            raise self._failed(error) from None
+
+    def write(self, start: int, items: Array, sigmas: npt.NDArray[np.float32], crcs: list[int]) -> None:
+        """Put items start, start + 1, ... (counted from the bank's first) in their place.
+
+        items: (count, ...) as stored. sigmas: float32 (count, 0 to 2). crcs: zlib.crc32 of each item.
+        """
+        self._write_items(items.reshape(-1).view(np.uint8).data, self._offset("noise", start))
+        with self._lock:
+            self._pending.append((start, np.array(crcs, "<u4"), sigmas.copy()))
+
+    def checkpoint(self) -> None:
+        """Bring what has been written to the disk, then say so in the bank's own journal."""
+        with self._lock:
+            pending, self._pending = sorted(self._pending, key=lambda block: block[0]), []
+        if not pending:
+            return
+        self._sync()
+        for start, crcs, sigmas in _joined(pending):
+            self._pwrite(crcs.tobytes(), self._offset("crc32", start))
+            if sigmas.shape[1]:
+                self._pwrite(sigmas.tobytes(), self._offset("sigma", start))
+            self._pwrite(b"\x01" * len(crcs), self._offset("written", start))
+
+    def publish(self) -> None:
+        """Give the bank its name, when all of it is on disk. Replaces nothing unasked."""
+        self.checkpoint()
+        try:
+            os.fsync(self._fd)
+            if self.force:
+                os.replace(self.partial, self.path)
+            else:
+                _rename_new(self.partial, self.path)
+            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except FileExistsError:
+            raise OutputError(
+                f"{self.path} appeared while the bank was made; it is left as it is, and the new bank is "
+                f"{self.partial}: rename that, or run again with --force"
+            ) from None
+        except OSError as error:
+            raise self._failed(error) from None
+        self._close()
+
+    def _offset(self, table: str, start: int) -> int:
+        shape, dtype = self.content.tables[table]
+        row = dtype.itemsize
+        for extent in shape[1:]:
+            row *= extent
+        return self.layout.offsets[table] + start * row
+
+    def _write_items(self, data: memoryview, offset: int) -> None:
+        """Directly, past the page cache, where that can be: it saves copying and the memory.
+
+        Direct writes take whole pages, so the last items of a bank may have to go the other way. Threads
+        that write through the page cache of one file only wait for each other, so there they queue up.
+        """
+        if self._direct_fd >= 0 and offset % ALIGNMENT == 0 and len(data) % ALIGNMENT == 0:
+            try:
+                if os.pwrite(self._direct_fd, data, offset) == len(data):
+                    return
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # not a disk that wants larger or other pieces
+                    raise self._failed(error) from None
+        with self._queue:
+            self._pwrite(data, offset)
+
+    def _pwrite(self, data: Any, offset: int) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                done = os.pwrite(self._fd, view, offset)
+                view = view[done:]
+                offset += done
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> MaskbankError:
+        return OutputError(f"cannot write {self.partial}: {error.strerror}")
+
+    def _discard(self) -> None:
+        """Leave nothing behind of a bank that could not even begin."""
+        if self._fd >= 0:
+            os.unlink(self.partial)
+        self._close()
+
+    def _close(self) -> None:
+        for fd in (self._direct_fd, self._fd):
+            if fd >= 0:
+                os.close(fd)
+        self._direct_fd = self._fd = -1
+
+
+def _full(path: str, needed: int, free: int) -> str:
+    return (
+        f"the disk of {path} is too full: the bank needs {needed:,} bytes, {free:,} are free; "
+        "lower n, use --dtype uint8, or choose another -o"
+    )
+
+
+def _joined(blocks: list[tuple[int, Array, Array]]) -> list[tuple[int, Array, Array]]:
+    """Sorted blocks, with those that follow on each other put together."""
+    runs: list[list[tuple[int, Array, Array]]] = []
+    for block in blocks:
+        if runs and runs[-1][-1][0] + len(runs[-1][-1][1]) == block[0]:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return [
+        (run[0][0], np.concatenate([b[1] for b in run]), np.concatenate([b[2] for b in run])) for run in runs
+    ]
+
+
+def _allocate(fd: int, size: int) -> None:
+    """Reserve disk space for `size` bytes where the file system can, without writing them.
+
+    Not os.posix_fallocate: where the file system has no such call, that one writes the whole file.
+    """
+    try:
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    except (AttributeError, OSError):  # not Linux
+        return
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    while fallocate(fd, 0, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+            return
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def _rename_new(old: str, new: str) -> None:
+    """Rename, or FileExistsError. By link and unlink; where there are no links, by renameat2."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError as refused:
+        try:
+            rename = ctypes.CDLL(None, use_errno=True).renameat2
+        except (AttributeError, OSError):
+            raise refused from None
+        here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
+        if rename(here, os.fsencode(old), here, os.fsencode(new), no_replace) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code)) from None
+    else:
+        os.unlink(old)

@@ -1,0 +1,126 @@
+"""float32 to what a bank stores: IEEE half precision, or 256 equally likely levels."""
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from maskbank.kernels.jit import inlined, kernel, widest_vectors
+
+u8 = np.uint8
+u16 = np.uint16
+u32 = np.uint32
+i32 = np.int32
+f32 = np.float32
+
+# The normal quantiles k/256 for k = 129..255, frozen: uint8 level k begins at quantile k/256.
+_UPPER_QUANTILES = (
+    0.009791673, 0.019584285, 0.029378776, 0.039176084, 0.04897716, 0.058782935, 0.068594374, 0.07841241,
+    0.088238016, 0.09807215, 0.10791578, 0.117769875, 0.12763542, 0.1375134, 0.14740482, 0.15731068,
+    0.167232, 0.17716981, 0.18712516, 0.19709909, 0.20709266, 0.21710695, 0.22714306, 0.23720211,
+    0.24728522, 0.25739354, 0.2675282, 0.27769044, 0.28788143, 0.2981024, 0.30835465, 0.31863937,
+    0.32895792, 0.3393116, 0.3497018, 0.3601299, 0.3705973, 0.38110545, 0.39165586, 0.40225005, 0.4128896,
+    0.4235761, 0.43431115, 0.44509652, 0.45593393, 0.46682513, 0.477772, 0.48877642, 0.49984035, 0.5109658,
+    0.52215487, 0.5334097, 0.5447325, 0.5561256, 0.5675913, 0.57913214, 0.59075063, 0.6024495, 0.6142313,
+    0.626099, 0.63805556, 0.65010405, 0.66224766, 0.67448974, 0.68683374, 0.6992833, 0.7118422, 0.72451437,
+    0.737304, 0.75021535, 0.76325303, 0.7764218, 0.7897265, 0.8031726, 0.8167654, 0.83051085, 0.84441507,
+    0.85848445, 0.8727259, 0.88714653, 0.90175414, 0.91655666, 0.93156284, 0.94678175, 0.9622232, 0.9778975,
+    0.9938159, 1.0099902, 1.0264331, 1.0431583, 1.0601804, 1.0775156, 1.0951806, 1.1131942, 1.1315765,
+    1.1503494, 1.1695366, 1.1891644, 1.2092612, 1.2298588, 1.2509917, 1.2726986, 1.2950224, 1.3180109,
+    1.3417178, 1.3662038, 1.3915375, 1.4177971, 1.4450725, 1.4734676, 1.5031029, 1.5341206, 1.5666885,
+    1.6010087, 1.6373254, 1.6759397, 1.7172282, 1.7616704, 1.8098923, 1.8627318, 1.9213507, 1.9874278,
+    2.0635278, 2.1538746, 2.2662268, 2.417559, 2.6600676,
+)  # fmt: skip
+THRESHOLDS = np.array([-x for x in reversed(_UPPER_QUANTILES)] + [0.0, *_UPPER_QUANTILES], np.float32)
+
+BINS = 1024
+_LOWEST = f32(-2.75)
+_SCALE = f32(BINS / 5.5)
+
+
+@kernel
+def to_half(values, out):
+    """Round float32 (n,) to the nearest half, ties to even: its bits, uint16 (n,).
+
+    Above 2**-14 in integers: the exponent is rebased by 112, and the 13 bits that go are rounded. Below,
+    halves are multiples of 2**-24, and so are the last places of floats in [1/2, 1): adding 1/2 rounds.
+    """
+    widest_vectors()
+    for j in range(values.size):
+        bits = np.float32(values[j]).view(np.uint32)
+        size = u32(bits & u32(0x7FFFFFFF))
+        normal = u32(u32(size - u32(0x37FFF001) + u32(u32(size >> u32(13)) & u32(1))) >> u32(13))
+        small = u32(np.float32(np.uint32(size).view(np.float32) + f32(0.5)).view(np.uint32) - u32(0x3F000000))
+        half = normal if size >= u32(0x38800000) else small
+        half = u32(0x7C00) if size >= u32(0x477FF000) else half
+        half = u32(0x7E00) if size > u32(0x7F800000) else half
+        out[j] = u16(u32(half) | u32(u32(bits >> u32(16)) & u32(0x8000)))
+
+
+@inlined
+def _bin(x):
+    place = i32((x - _LOWEST) * _SCALE)
+    place = place if place > i32(0) else i32(0)
+    return place if place < i32(BINS - 1) else i32(BINS - 1)
+
+
+@kernel
+def level_tables(thresholds, below, borders):
+    """Tables for `to_levels` from the 255 thresholds, float32.
+
+    below: int32 (1024,), how many thresholds lie in the bins before each bin; borders: float32 (1024,),
+    the threshold in the bin, or infinity. The thresholds are more than a bin apart: a bin holds one.
+    """
+    for b in range(BINS):
+        below[b] = 0
+        borders[b] = np.inf
+        for threshold in thresholds:
+            place = _bin(threshold)
+            if place < b:
+                below[b] += 1
+            if place == b:
+                borders[b] = threshold
+
+
+@kernel
+def to_levels(values, levels, out):
+    """The number of thresholds at or below each value: uint8 (n,) of float32 (n,). levels: their tables."""
+    below, borders = levels
+    for j in range(values.size):
+        x = values[j]
+        x = x if x > f32(-3.0) else f32(-3.0)
+        x = x if x < f32(3.0) else f32(3.0)
+        place = np.uint64(_bin(x))
+        count = below[place] + (i32(1) if borders[place] <= x else i32(0))
+        out[j] = u8(count)
+
+
+def store(values, levels, out):
+    """Bring values, float32 (n,), to what a bank stores: out is float32, uint8, or uint16 for halves.
+
+    levels: (below, borders) as `level_tables` fills them; looked at for uint8 only.
+    """
+    if out.dtype == np.float32:
+        out[:] = values
+    elif out.dtype == np.uint16:
+        to_half(values, out)
+    else:
+        to_levels(values, levels, out)
+
+
+@overload(store, inline="always")
+def _compiled_store(values, levels, out):
+    # the type of `out` decides while the kernel is compiled
+    if out.dtype == types.float32:
+
+        def call(values, levels, out):
+            out[:] = values
+    elif out.dtype == types.uint16:
+
+        def call(values, levels, out):
+            to_half(values, out)
+    else:
+
+        def call(values, levels, out):
+            to_levels(values, levels, out)
+
+    return call

@@ -1,0 +1,194 @@
+"""Separable Gaussian filters: taps, gains, and the passes over one axis after the other.
+
+The Gaussian is that of scipy.ndimage.gaussian_filter with truncate=4: radius int(4 sigma + 1/2), taps
+exp(-k**2 / (2 sigma**2)) divided by their sum.
+
+Colours are sums of two building blocks, G and its complement R = 1 - G. Where sigma is small, w - G w
+loses most of its digits if it is computed by subtraction: at sigma 0.3 a unit in the last place of w
+is a hundred thousandth of the result. So R is filtered directly. With D = 1 - g the complement of the
+one-dimensional kernel,
+
+    1 - g g g = D(H) + g(H) D(W) + g(H) g(W) D(T)
+
+where each factor's taps are small and exactly known; g v = v - D v gives the next factor's input.
+"""
+
+import numpy as np
+
+from maskbank.kernels.jit import inlined, kernel
+from maskbank.kernels.lines import tap_sum
+
+f32 = np.float32
+f64 = np.float64
+u64 = np.uint64
+
+_LN2_HIGH = 0.693145751953125  # 16 significant bits: n * _LN2_HIGH is exact
+_LN2_LOW = 1.42860682030941723212e-6
+
+
+@kernel
+def exp(x):
+    """The exponential of a float64 x in [-700, 0], by a Taylor polynomial of degree 13; within 2 ulp."""
+    n = int(x / 0.6931471805599453 - 0.5)
+    r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+    total = 1.0
+    for k in range(13, 0, -1):
+        total = 1.0 + r * total / k
+    for _ in range(-n):
+        total *= 0.5
+    return total
+
+
+@kernel
+def gaussian_taps(sigma, taps):
+    """Fill taps[0..radius], float64, with half of the normalised Gaussian; the radius."""
+    radius = int(4.0 * sigma + 0.5)
+    total = 0.0
+    for k in range(radius, 0, -1):
+        taps[k] = exp(-0.5 * k * k / (sigma * sigma))
+        total += 2.0 * taps[k]
+    total += 1.0
+    taps[0] = 1.0
+    for k in range(radius + 1):
+        taps[k] /= total
+    return radius
+
+
+@kernel
+def complement_taps(taps, radius, out):
+    """Fill out, float64, with the taps of 1 - g, the centre summed from the outside in."""
+    centre = 0.0
+    for k in range(radius, 0, -1):
+        out[k] = -taps[k]
+        centre += 2.0 * taps[k]
+    out[0] = centre
+
+
+@kernel
+def _response(taps, radius, n, periodic, out):
+    """The one-dimensional impulse response, float64: folded onto n places, or centred and unfolded."""
+    length = n if periodic else 2 * radius + 1
+    for j in range(length):
+        out[j] = 0.0
+    centre = 0 if periodic else radius
+    for k in range(-radius, radius + 1):
+        out[(centre + k) % length] += taps[abs(k)]
+    return length
+
+
+@kernel
+def _inner(taps_a, radius_a, taps_b, radius_b, n, periodic, responses):
+    """Inner product of two one-dimensional responses along an axis of n places."""
+    length_a = _response(taps_a, radius_a, n, periodic, responses[0])
+    length_b = _response(taps_b, radius_b, n, periodic, responses[1])
+    shift = 0 if periodic else (length_b - length_a) // 2
+    total = 0.0
+    for j in range(length_a):
+        if 0 <= j + shift < length_b:
+            total += responses[0, j] * responses[1, j + shift]
+    return total
+
+
+@kernel
+def gain(axes, periodic, weights, taps, radii, responses):
+    """2-norm of the impulse response of delta + a G1 + b G2, for weights (delta, a, b), float64.
+
+    axes: the extents of the filtered axes, int64. periodic: the response on that torus, for wrap;
+    otherwise the unbounded one, for reflect. taps: float64 (2 or more, radius + 1); radii: int64 (2,).
+    responses: float64 scratch (2, longest axis or kernel).
+    """
+    delta, a, b = weights
+    one = np.ones(1)
+    norms = np.ones(5)
+    for n in axes:
+        norms[0] *= _inner(taps[0], radii[0], taps[0], radii[0], n, periodic, responses)
+        norms[1] *= _inner(taps[1], radii[1], taps[1], radii[1], n, periodic, responses)
+        norms[2] *= _inner(one, 0, taps[0], radii[0], n, periodic, responses)
+        norms[3] *= _inner(one, 0, taps[1], radii[1], n, periodic, responses)
+        norms[4] *= _inner(taps[0], radii[0], taps[1], radii[1], n, periodic, responses)
+    square = delta * delta + a * a * norms[0] + b * b * norms[1]
+    square += 2.0 * (delta * a * norms[2] + delta * b * norms[3] + a * b * norms[4])
+    return np.sqrt(max(square, 0.0))
+
+
+@kernel
+def fold(n, margin, periodic, index):
+    """Fill index[0..n + 2 margin - 1], int64: the place in 0..n-1 that stands for place j - margin.
+
+    Periodic: cyclic. Otherwise reflected about the edges of the axis, again and again where the kernel
+    is longer than the axis, as scipy.ndimage's modes 'wrap' and 'reflect' do.
+    """
+    for j in range(n + 2 * margin):
+        place = (j - margin) % (n if periodic else 2 * n)
+        index[j] = place if place < n else 2 * n - 1 - place
+
+
+@inlined
+def _copy(dst, d, src, s, n):
+    d = u64(d)
+    s = u64(s)
+    for x in range(u64(n)):
+        dst[d + x] = src[s + x]
+
+
+@kernel
+def continue_lines(buffer, start, n, margin, width, index):
+    """Continue n lines of `width` numbers by `margin` lines on either side.
+
+    The first margin begins at buffer[start]; index as `fold` fills it.
+    """
+    inside = start + margin * width
+    for j in range(margin):
+        _copy(buffer, start + j * width, buffer, inside + index[j] * width, width)
+        k = margin + n + j
+        _copy(buffer, start + k * width, buffer, inside + index[k] * width, width)
+
+
+ROWS = 8  # rows filtered one after the other along each axis, so that none is read before it is stored
+
+
+@kernel
+def plane_axes(plane, margin, h_size, w_size, taps, radius, rest, weight, rows, index, out, o, part, p):
+    """Filter one plane along H and W.
+
+    plane: float32, `margin` lines, then H lines of W numbers, then `margin` lines more, filled by
+    `continue_lines`. taps: float32, of g, or of 1 - g where `rest`. index: `fold` of W. out[o:], H*W
+    numbers, becomes g(H) g(W) w. Where `rest`, part[p:] grows by weight * (D(H) + g(H) D(W)) w.
+    rows: scratch.
+    """
+    # a row starts at a multiple of 64 bytes, behind room for its continuation to the left
+    before = (radius + 15) // 16 * 16
+    stride = (before + w_size + radius + 15) // 16 * 16
+    line = u64(w_size)
+    reach = u64(radius)
+    for first in range(0, h_size, ROWS):
+        count = min(ROWS, h_size - first)
+        for i in range(count):
+            source = (margin + first + i) * w_size
+            target = i * stride + before
+            tap_sum(rows, target, False, w_size, plane, source, w_size, taps, radius)
+            if rest:
+                a = u64(p + (first + i) * w_size)
+                b = u64(target)
+                c = u64(source)
+                for x in range(line):
+                    removed = rows[b + x]
+                    part[a + x] += weight * removed
+                    rows[b + x] = plane[c + x] - removed
+        for i in range(count):
+            start = u64(i * stride + before)
+            for j in range(reach):
+                rows[start - reach + j] = rows[start + u64(index[j])]
+                rows[start + line + j] = rows[start + u64(index[reach + line + j])]
+        for i in range(count):
+            source = i * stride + before
+            target = o + (first + i) * w_size
+            tap_sum(out, target, False, w_size, rows, source, 1, taps, radius)
+            if rest:
+                a = u64(p + (first + i) * w_size)
+                b = u64(target)
+                c = u64(source)
+                for x in range(line):
+                    removed = out[b + x]
+                    part[a + x] += weight * removed
+                    out[b + x] = rows[c + x] - removed

@@ -1,0 +1,123 @@
+"""The decorator of all kernels: the compiler's settings and its cache."""
+
+import hashlib
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import types
+from numba.extending import intrinsic, overload
+
+HERE = Path(__file__).parent
+
+
+class CompilerCacheWarning(UserWarning):
+    """The compiled kernels cannot be kept: everything works, but each run compiles anew."""
+
+
+def _cache_folder() -> str | None:
+    """Where compiled kernels are kept, or None where nothing can be written.
+
+    Numba notices a change of the file a kernel stands in, but not of the kernels it calls in other
+    files. A folder named after all kernel sources makes stale machine code impossible.
+    """
+    sources = hashlib.sha256()
+    for source in sorted(HERE.glob("*.py")):
+        sources.update(source.read_bytes())
+    name = f"kernels-{sources.hexdigest()[:12]}"
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    bases = [Path(given)] if given else [HERE / "__pycache__", user / "maskbank"]
+    for base in bases:
+        folder = base / name
+        probe = folder / f"probe-{os.getpid()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError:
+            continue
+        return str(folder)
+    _warn(f"cannot write to {' or '.join(map(str, bases))}")
+    return None
+
+
+def _warn(why: str) -> None:
+    warnings.warn(
+        f"compiled kernels are not kept ({why}), so each run compiles anew; "
+        "set NUMBA_CACHE_DIR to a writable folder",
+        CompilerCacheWarning,
+        stacklevel=2,
+    )
+
+
+class _ForgivingCache:
+    """Numba's cache of one kernel, where a full disk or a damaged file is no error: it compiles instead."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return self._cache.load_overload(sig, target_context)
+        except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError, pickle.UnpicklingError):
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            self._cache.save_overload(sig, data)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            _warn(str(error))
+
+
+_FOLDER = None if numba.config.DISABLE_JIT else _cache_folder()
+
+
+def kernel(function: Any) -> Any:
+    """Compile `function` as a kernel: no GIL, no fastmath, no contraction, kept between runs."""
+    if _FOLDER is None:
+        return numba.njit(function, nogil=True, fastmath=False, error_model="numpy")
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = _FOLDER  # read once, when the kernel's cache is set up
+    try:
+        compiled = numba.njit(function, nogil=True, fastmath=False, error_model="numpy", cache=True)
+    finally:
+        numba.config.CACHE_DIR = before
+    compiled._cache = _ForgivingCache(compiled._cache)
+    return compiled
+
+
+def inlined(function: Any) -> Any:
+    """Paste `function` into the kernels that call it, where a call would keep a loop from vectorising."""
+    return numba.njit(function, nogil=True, fastmath=False, error_model="numpy", inline="always")
+
+
+def widest_vectors():
+    """Say, at the head of a kernel, that its loops are to use the widest vectors of the machine.
+
+    LLVM stops at 256 bits on processors whose clock once sank when 512 were used; it no longer does.
+    """
+
+
+@overload(widest_vectors, inline="always")
+def _compiled_widest_vectors():
+    def call():
+        _widest_vectors()
+
+    return call
+
+
+@intrinsic
+def _widest_vectors(_typing):
+    def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        # llvmlite's own set of attributes takes known names only; this one is text in the function's head
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate

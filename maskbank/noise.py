@@ -1,0 +1,166 @@
+"""The one place where a recipe becomes numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.kernels import colour, convert, direct, fourier, gaussian, lines, spectral
+from maskbank.recipes import ALIGNMENT, Recipe, check_seed, float32
+
+Array = npt.NDArray[Any]
+
+# delta, a, b of delta w + a G(sigma1) w + b G(sigma2) w: equations 1 to 3, and their complement
+WEIGHTS = {
+    "white": (1.0, 0.0, 0.0),
+    "red": (0.0, 1.0, 0.0),
+    "blue": (1.0, -1.0, 0.0),
+    "green": (0.0, 1.0, -1.0),
+    "purple": (1.0, -1.0, 1.0),
+}
+
+
+def item(recipe: Recipe, seed: int, index: int) -> Array:
+    """Item `index` of the bank of (recipe, seed): an array of recipe.size and recipe.dtype."""
+    maker = Maker(recipe, seed)
+    block = Block(recipe, 1)
+    maker.make(index, block)
+    item: Array = block.items[0]
+    return item
+
+
+def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.float32]:
+    """The draws of items first..first+count-1, float32 (count, sigmas), without making the items."""
+    drawn = np.empty((count, len(recipe.ranges)), np.float32)
+    if recipe.ranges:
+        colour.draw_all(np.uint64(check_seed(seed)), np.uint64(first), _ranges(recipe), drawn)
+    return drawn
+
+
+class Block:
+    """Memory for some items: `items`, (count, *size) as a bank stores them, and `sigmas`, float32."""
+
+    def __init__(self, recipe: Recipe, count: int) -> None:
+        self.items: Array = _aligned((count, *recipe.size), np.dtype(recipe.dtype))
+        self.sigmas = np.empty((count, len(recipe.ranges)), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def part(self, start: int, stop: int) -> "Block":
+        """A view of items start..stop-1."""
+        part = Block.__new__(Block)
+        part.items, part.sigmas = self.items[start:stop], self.sigmas[start:stop]
+        return part
+
+
+class Maker:
+    """Makes items of (recipe, seed), in memory that is taken once. Not to be shared between threads."""
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        self.recipe = recipe
+        self.seed = np.uint64(check_seed(seed))
+        self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
+        if recipe.dtype == "uint8":
+            convert.level_tables(convert.THRESHOLDS, *self._levels)
+        self._colour = np.array(WEIGHTS[recipe.colour]), _ranges(recipe)
+        if recipe.ranges:
+            self._filter, self._filter_before, self._filter_after = self._prepare()
+
+    def _prepare(self) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+        """The kernel for this recipe, and what it takes before and after the items: shape and scratch."""
+        size = self.recipe.size
+        volume = len(size) == 3
+        t, h, w = shape = size if volume else (1, *size)
+        radius = max(int(4.0 * float32(high) + 0.5) for _, high in self.recipe.ranges)
+        longest = max(shape) + 2 * radius
+        taps = np.empty((3, radius + 1), np.float64)
+        responses = np.empty((2, longest), np.float64)
+        if self.recipe.boundary == "wrap" and set(shape) <= set(fourier.SIZES):
+            if not volume:
+                t, h = h, t  # the slabs then are the whole item
+            row, column = _whole_vectors(w), _whole_vectors(t)
+            stride = _apart(h * row)
+            return (
+                spectral.spectral_noise,
+                ((t, h, w), *_axis(t), *_axis(h), *_axis(w)),
+                (
+                    _aligned(max(1, 4096 // (h * w)) * h * w),  # some planes of white noise
+                    _aligned(h * row),  # one plane of it
+                    _aligned(t * stride),  # the item
+                    stride,
+                    _aligned(column * row),  # one slab of its first and last axis
+                    _aligned(row * column),  # the same, transposed
+                    taps,
+                    responses,
+                ),
+            )
+        stride = _apart(h * w)
+        planes = t + 2 * radius if volume else 1
+        return (
+            direct.direct_noise,
+            (shape, volume, self.recipe.boundary == "wrap"),
+            (
+                _aligned((h + 2 * radius) * w),  # one plane of white noise, continued along H
+                _aligned(max(gaussian.ROWS * (w + 2 * radius + 32), direct.STRIP)),  # rows of it, or a strip
+                _aligned((len(self.recipe.ranges), planes * stride)),  # filtered along H and W
+                stride,
+                _aligned(t * h * w),  # what the complements of Gaussians leave
+                np.empty((2, longest), np.int64),  # which place stands for one beyond an edge
+                taps,
+                responses,
+            ),
+        )
+
+    def make(self, first: int, block: Block) -> None:
+        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        stored = block.items.reshape(len(block), math.prod(self.recipe.size))
+        if stored.dtype == np.float16:
+            stored = stored.view(np.uint16)  # Numba knows no halves
+        start = np.uint64(first)
+        if self.recipe.ranges:
+            self._filter(
+                *self._colour, *self._filter_before, self.seed, start, self._levels, stored, block.sigmas,
+                *self._filter_after,
+            )  # fmt: skip
+        else:
+            colour.white(self.seed, start, self._levels, stored)
+
+
+def _whole_vectors(n: int) -> int:
+    """n numbers, rounded up to whole vectors."""
+    return -(-n // lines.WIDTH) * lines.WIDTH
+
+
+def _apart(n: int) -> int:
+    """How far apart planes of n numbers lie: an odd number of cache lines.
+
+    So the numbers above each other, one in each plane, spread over all sets of the cache.
+    """
+    return 16 * (-(-n // 16) | 1)
+
+
+def _axis(n: int) -> tuple[tuple[int, ...], tuple[Array, Array, Array]]:
+    """What the spectral kernel wants to know of an axis of n = 2**k places: k places, and its slots."""
+    frequencies, weights = fourier.slots(n)
+    versines = [2.0 * s * s for _, s in fourier.circle(2 * n)[:n]]  # 1 - cos x = 2 sin(x/2)**2
+    return (0,) * (n.bit_length() - 1), (
+        np.array(frequencies, np.int64),
+        np.array(weights, np.float64),
+        np.array(versines, np.float64),
+    )
+
+
+def _ranges(recipe: Recipe) -> Array:
+    given = recipe.ranges
+    return np.array(given if len(given) == 2 else (*given, (0.0, 0.0)), np.float64)
+
+
+def _aligned(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
+    """Memory that starts at a page, as direct writes want it; vector loads want 64 bytes."""
+    size = math.prod(shape) if isinstance(shape, tuple) else shape
+    n = size * np.dtype(dtype).itemsize
+    raw = np.zeros(n + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + n].view(dtype).reshape(shape)
