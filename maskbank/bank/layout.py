@@ -260,12 +260,12 @@ def _dataset(name: str, file: h5py.File, key: str) -> h5d.DatasetID:
 
 
 def _text(attributes: h5py.AttributeManager, key: str) -> str:
-    value = attributes[key] if key in attributes else b""
+    value = attributes.get(key)
     return value.decode("ascii") if isinstance(value, bytes) else ""
 
 
 def _number(attributes: h5py.AttributeManager, key: str) -> int:
-    value = attributes[key] if key in attributes else None
+    value = attributes.get(key)
     if not isinstance(value, np.integer):
         raise ValueError(f"attribute {key} is missing or not a whole number")
     return int(value)

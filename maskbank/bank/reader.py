@@ -105,7 +105,7 @@ class Bank:
 
     @property
     def sigma(self) -> npt.NDArray[np.float32] | None:
-        """The sigmas that were drawn for each item, in voxels: float32 (items, 1 or 2); None where none are."""
+        """The sigmas drawn for each item, in voxels: float32 (items, 1 or 2); None for white noise."""
         return self._table("sigma") if "sigma" in self._layout.offsets else None
 
     @property

@@ -23,6 +23,8 @@ def is_there(path: str, content: Content) -> bool:
     """Whether `path` already is the bank of `content`. OutputError if it is anything else."""
     if not os.path.lexists(path):
         return False
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder; give the name of a file")
     try:
         found = read(path)
     except BankError as error:
@@ -87,7 +89,7 @@ class Writer:
         if not os.path.isdir(folder):
             raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
         if os.path.isdir(self.path):
-            raise OutputError(f"{self.path} is a folder; give -o the name of a file")
+            raise OutputError(f"{self.path} is a folder; give the name of a file")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             fd = os.open(self.partial, flags, 0o666)
@@ -114,7 +116,7 @@ class Writer:
             raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
 
     def _remove_old(self) -> None:
-        """Take a .partial that an earlier run left out of the way, if that is asked for and nobody holds it."""
+        """Take an earlier run's .partial out of the way, if that is asked for and nobody holds it."""
         try:
             fd = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:

@@ -55,7 +55,7 @@ def draw_all(seed, first, ranges, out):
 
 @kernel
 def white(seed, first, levels, stored):
-    """Fill stored, (count, voxels) for `convert.store`, with the white noise of items first, first + 1, ..."""
+    """Fill stored, (count, voxels) for `convert.store`, with the white noise of items first, first + 1..."""
     values = np.empty(min(stored.shape[1], RUN), np.float32)
     for i in range(stored.shape[0]):
         for start in range(0, stored.shape[1], RUN):
@@ -68,8 +68,9 @@ def white(seed, first, levels, stored):
 def draw_filters(seed, number, ranges, shape, volume, periodic, weights, sigmas, taps, responses):
     """Draw an item's sigmas and prepare its filter: (radii of both Gaussians, gain).
 
-    shape: the extents of the axes; the first one is none unless `volume`. Fills sigmas, float32 (1,) or (2,), and taps[0] and taps[1], float64, with half of each Gaussian; a
-    second one that is not there is the identity, with weight 0. The gain is that of `gaussian.gain`.
+    shape: the extents of the axes; the first one is none unless `volume`. Fills sigmas, float32 (1,) or
+    (2,), and taps[0] and taps[1], float64, with half of each Gaussian; a second one that is not there is
+    the identity, with weight 0. The gain is that of `gaussian.gain`.
     """
     draw(seed, number, ranges, sigmas)
     radius1 = gaussian_taps(f64(sigmas[0]), taps[0])

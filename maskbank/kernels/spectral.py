@@ -147,7 +147,7 @@ def _slab_factors(weights, rest1, rest2, slots, share, along_t, along_h, constan
 
 @kernel
 def _spread_rows(plane, stride, compact, start, n, rows):
-    """Copy rows of n numbers, one after the other from compact[start], to rows `stride` apart, zeros between."""
+    """Copy rows of n numbers, which begin at compact[start], to rows `stride` apart, zeros between them."""
     for y in range(rows):
         a = u64(y * stride)
         b = u64(start + y * n)

@@ -1,0 +1,252 @@
+"""Whole processes, side by side, in one run: maskbank against what people write by hand, and its limits."""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+PYTHON = sys.executable
+MASKBANK = str(Path(PYTHON).parent / "maskbank")
+
+# What a SciPy user writes: gaussian_filter in a process pool, h5py as the store.
+SCIPY = """
+import sys
+from multiprocessing import Pool
+import h5py, numpy as np
+from scipy.ndimage import gaussian_filter
+
+def make(i):
+    rng = np.random.default_rng([0, i])
+    small, large = rng.uniform(0.4, 1.5), rng.uniform(1.4, 3.0)
+    white = rng.standard_normal((64, 64, 64), dtype=np.float32)
+    noise = gaussian_filter(white, small, mode="wrap") - gaussian_filter(white, large, mode="wrap")
+    return noise.astype(np.float16)
+
+if __name__ == "__main__":
+    n, path, workers = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    with h5py.File(path, "w") as file, Pool(workers) as pool:
+        bank = file.create_dataset("noise", (n, 64, 64, 64), "f2", chunks=(1, 64, 64, 64))
+        for i, item in enumerate(pool.imap(make, range(n), chunksize=8)):
+            bank[i] = item
+"""
+
+# The fastest way without compiling anything: float32 FFTs in threads.
+FFT = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import h5py, numpy as np
+from scipy.fft import irfftn, rfftn
+
+axes = np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64), np.fft.rfftfreq(64), indexing="ij", sparse=True)
+squares = sum(axis**2 for axis in axes).astype(np.float32)
+
+def make(i):
+    rng = np.random.default_rng([0, i])
+    small, large = rng.uniform(0.4, 1.5), rng.uniform(1.4, 3.0)
+    response = np.exp(np.float32(-2 * np.pi**2 * small**2) * squares)
+    response -= np.exp(np.float32(-2 * np.pi**2 * large**2) * squares)
+    white = rng.standard_normal((64, 64, 64), dtype=np.float32)
+    return irfftn(rfftn(white) * response, s=white.shape).astype(np.float16)
+
+n, path, workers = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with h5py.File(path, "w") as file, ThreadPoolExecutor(workers) as pool:
+    bank = file.create_dataset("noise", (n, 64, 64, 64), "f2", chunks=(1, 64, 64, 64))
+    for i, item in enumerate(pool.map(make, range(n))):
+        bank[i] = item
+"""
+
+# The bytes alone: as many, to a new file, past the page cache where that can be, and synced.
+WRITE = """
+import mmap, os, sys
+n, path = int(sys.argv[1]), sys.argv[2]
+piece = mmap.mmap(-1, 2**22)
+piece[:] = os.urandom(2**22)
+flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+try:
+    fd = os.open(path, flags | os.O_DIRECT)
+except OSError:
+    fd = os.open(path, flags)
+for k in range(-(-n * 2**19 // 2**22)):
+    os.pwrite(fd, piece, k * 2**22)
+os.fsync(fd)
+"""
+
+# The numbers alone: the same items, computed in as many threads and thrown away.
+COMPUTE = """
+import sys, threading
+from maskbank.noise import Block, Maker
+from maskbank.recipes import Green
+n, workers, recipe = int(sys.argv[1]), int(sys.argv[2]), Green()
+
+def work(start):
+    maker, block = Maker(recipe, 0), Block(recipe, 1)
+    for i in range(start, n, workers):
+        maker.make(i, block)
+
+Maker(recipe, 0).make(0, Block(recipe, 0))
+threads = [threading.Thread(target=work, args=(k,)) for k in range(workers)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+class Bench:
+    def __init__(self, folder: str | None, repeat: int) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="maskbank-bench-", dir=folder))
+        self.out = str(self.folder / "bank.h5")
+        self.repeat = repeat
+        self.memory = 0.0
+
+    def once(self, *command: str, **environment: str) -> float:
+        """Seconds of one whole process; its output file is removed outside of the measured time."""
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)[:200]} ended with {process.returncode}")
+        self.memory = usage.ru_maxrss / 1024
+        Path(self.out).unlink(missing_ok=True)
+        return seconds
+
+    def script(self, code: str, *args: object, **environment: str) -> float:
+        path = self.folder / "peer.py"
+        path.write_text(code)
+        return self.once(PYTHON, str(path), *map(str, args), **environment)
+
+    def generate(self, kind: str, n: int, workers: int, *more: str, **environment: str) -> float:
+        command = (MASKBANK, "generate", kind, "-n", str(n), "-o", self.out, "-j", str(workers), *more)
+        return self.once(*command, **environment)
+
+    def medians(self, **runs: Callable[[], float]) -> dict[str, float]:
+        """Medians of runs taken in turn, so that a drift of the machine's speed meets all alike."""
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(self.repeat):
+            for name, run in runs.items():
+                seconds[name].append(run())
+        return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def main_job(bench: Bench, n: int, peer_n: int, workers: int) -> None:
+    print(f"{n:,} green3d items of 64x64x64, float16, {workers} workers, start to synced file")
+    bench.generate("green3d", n, workers)  # warms up: compiles, and touches as much memory and disk
+    bench.script(SCIPY, 16, bench.out, workers)
+    scale = n / peer_n
+    found = bench.medians(
+        maskbank=lambda: bench.generate("green3d", n, workers),
+        scipy=lambda: bench.script(SCIPY, peer_n, bench.out, workers) * scale,
+        fft=lambda: bench.script(FFT, peer_n, bench.out, workers) * scale,
+        write=lambda: bench.script(WRITE, n, bench.out),
+        compute=lambda: bench.script(COMPUTE, n, workers),
+        one=lambda: bench.generate("green3d", n, 1),
+    )
+    bench.generate("green3d", n, workers)
+    memory = bench.memory
+    ours = found["maskbank"]
+    note = "" if scale == 1 else f", taken at n = {peer_n:,} and scaled by n"
+    line("maskbank", f"{ours:.2f} s   {n / ours:,.0f} items/s, peak memory {memory:.0f} MB")
+    line("SciPy, process pool", f"{found['scipy']:.1f} s   {found['scipy'] / ours:.1f} x{note}")
+    line("float32 FFTs, threads", f"{found['fft']:.1f} s   {found['fft'] / ours:.1f} x{note}")
+    line("one worker", f"{found['one']:.2f} s   {found['one'] / ours:.2f} x")
+    line("limit: the bytes alone", f"{found['write']:.2f} s   {found['write'] / ours:.0%} of ours")
+    line("limit: the numbers alone", f"{found['compute']:.2f} s   {found['compute'] / ours:.0%} of ours")
+
+
+def memory(bench: Bench) -> None:
+    print("100,000 green3d items of 16x16x16")
+    seconds = bench.generate("green3d", 100_000, 2, "--size", "16x16x16")
+    line("maskbank", f"{seconds:.2f} s, peak memory {bench.memory:.0f} MB")
+
+
+def starts(bench: Bench) -> None:
+    print("starting")
+    cache = str(bench.folder / "cache")
+    first = bench.generate("green3d", 16, 2, NUMBA_CACHE_DIR=cache)
+    line("n = 16, first run ever", f"{first:.1f} s")
+    bench.repeat, before = 9, bench.repeat
+    bank = str(bench.folder / "kept.h5")
+    subprocess.run(
+        [MASKBANK, "generate", "green3d", "-n", "1000", "-o", bank], check=True, capture_output=True
+    )
+    found = bench.medians(
+        imports=lambda: bench.once(PYTHON, "-c", "import numpy, h5py, click"),
+        help=lambda: bench.once(MASKBANK, "--help"),
+        inspect=lambda: bench.once(MASKBANK, "inspect", bank),
+        later=lambda: bench.generate("green3d", 16, 2, NUMBA_CACHE_DIR=cache),
+    )
+    bench.repeat = before
+    line("n = 16, later", f"{found['later']:.2f} s")
+    line("import numpy, h5py, click", f"{found['imports']:.3f} s")
+    line("maskbank --help", f"{found['help']:.3f} s   {found['help'] / found['imports']:.2f} x that")
+    line("maskbank inspect", f"{found['inspect']:.3f} s   {found['inspect'] / found['imports']:.2f} x that")
+
+
+def kinds(bench: Bench) -> None:
+    """Milliseconds of one core for an item, for each kind and type; the smallest of several runs."""
+    from maskbank.noise import Block, Maker
+    from maskbank.recipes import KINDS
+
+    print("one core, milliseconds an item, computed only")
+    for kind, (cls, size) in KINDS.items():
+        row = []
+        for changes in ({}, {"dtype": "float32"}, {"dtype": "uint8"}, {"boundary": "reflect"}):
+            recipe = cls(size=size, **changes)  # type: ignore[arg-type]
+            count = max(1, 2**18 // int(np.prod(size)))
+            maker, block = Maker(recipe, 0), Block(recipe, count)
+            maker.make(0, block)
+            seconds = []
+            for _ in range(20):
+                start = time.perf_counter()
+                maker.make(0, block)
+                seconds.append(time.perf_counter() - start)
+            row.append(f"{'/'.join(changes.values()) or 'float16'} {min(seconds) / count * 1e3:.3f}")
+        line(kind, "   ".join(row))
+
+
+def line(what: str, text: str) -> None:
+    print(f"  {what:<26}{text}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", default=["main", "memory", "starts"],
+                        help="main, memory, starts, kinds (default: the first three)")  # fmt: skip
+    parser.add_argument("-n", type=int, default=10_000, help="items of the main job")
+    parser.add_argument("--peer-n", type=int, default=1_000, help="items for the slower programs")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of which the median is taken")
+    parser.add_argument("--folder", help="where to write (default: the system's folder for such things)")
+    options = parser.parse_args()
+    bench = Bench(options.folder, options.repeat)
+    try:
+        for what in options.what:
+            match what:
+                case "main":
+                    main_job(bench, options.n, options.peer_n, options.workers)
+                case "memory":
+                    memory(bench)
+                case "starts":
+                    starts(bench)
+                case "kinds":
+                    kinds(bench)
+                case _:
+                    parser.error(f"unknown benchmark {what!r}")
+    finally:
+        shutil.rmtree(bench.folder)
+
+
+if __name__ == "__main__":
+    main()

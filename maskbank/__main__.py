@@ -1,0 +1,5 @@
+"""`python -m maskbank` is `maskbank`."""
+
+from maskbank.cli import main
+
+main()

@@ -1,0 +1,245 @@
+"""maskbank generate KIND: parse a recipe, make its bank, say what was made."""
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from maskbank.cli import SETTINGS, SuggestingGroup
+from maskbank.errors import RecipeError
+from maskbank.recipes import (
+    KINDS,
+    VARIANTS,
+    Recipe,
+    check_n,
+    check_seed,
+    check_workers,
+    fingerprint,
+    format_size,
+    parse_size,
+    variant,
+)
+
+RECIPE = "Recipe"
+
+
+class _Sections(click.Command):
+    """A command whose help shows the recipe's options apart from those of the run."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, recipe in ((RECIPE, True), ("Run", False)):
+            rows = [
+                record
+                for param in self.get_params(ctx)
+                if isinstance(param, _RecipeOption) is recipe and (record := param.get_help_record(ctx))
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+class _RecipeOption(click.Option):
+    """An option that decides what an item looks like."""
+
+
+class _Kinds(SuggestingGroup):
+    noun = "kind"
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
+    name = "size"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "HxW" if ctx.info_name and ctx.info_name.endswith("2d") else "TxHxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse_size(value)
+        except RecipeError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _range_option(name: str, default: tuple[float, float], what: str) -> Callable[[Any], Any]:
+    return click.option(
+        f"--{name}",
+        cls=_RecipeOption,
+        nargs=2,
+        type=float,
+        metavar="LO HI",
+        help=f"{what}, in voxels; drawn for each item.  [default: {default[0]:g} {default[1]:g}]",
+    )
+
+
+def _options(kind: str) -> list[Callable[[Any], Any]]:
+    """The options of one kind, in the order of its help."""
+    cls, size = KINDS[kind]
+    recipe = cls(size=size)
+    options: list[Callable[[Any], Any]] = [
+        click.option(
+            "--size", cls=_RecipeOption, type=_Size(), default=format_size(size), show_default=True,
+            help="Voxels of an item.",
+        ),
+    ]  # fmt: skip
+    if "sigma1" in cls.sigma_names:
+        options.append(
+            click.option(
+                "--variant", cls=_RecipeOption, type=click.Choice(list(VARIANTS)),
+                help="Sigma ranges of the paper: a row of Table A.1, or section 3.2 (main).  [default: 5]",
+            )
+        )  # fmt: skip
+    words = {
+        "sigma": "Range of the Gaussian's sigma",
+        "sigma1": "Range of the smaller sigma",
+        "sigma2": "Range of the larger sigma",
+    }
+    for name, value in zip(cls.sigma_names, recipe.ranges, strict=True):
+        options.append(_range_option(name, value, words[name]))
+    options += [
+        click.option(
+            "--boundary", cls=_RecipeOption, type=click.Choice(cls.boundaries), default="wrap",
+            show_default=True, help="Beyond an edge: wrap makes items that tile, reflect is SciPy's default.",
+        ),
+        click.option(
+            "--dtype", cls=_RecipeOption, type=click.Choice(cls.dtypes), default="float16", show_default=True,
+            help="What a voxel is stored as; uint8 is 256 equally likely levels.",
+        ),
+        click.option(
+            "--seed", cls=_RecipeOption, type=int, default=0, show_default=True, metavar="S",
+            help="0 to 2**64 - 1.",
+        ),
+        click.option("-n", "--n", "n", type=int, required=True, metavar="N", help="How many items."),
+        click.option(
+            "-o", "--output", "output", type=click.Path(), metavar="OUT",
+            help=f"The file to make.  [default: {kind}.h5]",
+        ),
+        click.option(
+            "-j", "--workers", type=int, metavar="W",
+            help="Cores to use; the bytes do not depend on it.  [default: all]",
+        ),
+        click.option("--force", is_flag=True, help="Replace what is at OUT."),
+    ]  # fmt: skip
+    return options
+
+
+@click.group(cls=_Kinds, context_settings=SETTINGS, no_args_is_help=True)
+def command() -> None:
+    """Make a bank of noise.
+
+    The same command again finds the bank and leaves it. Each kind has its own options: see, for example,
+    maskbank generate green3d --help.
+    """
+
+
+WHAT = {
+    "white": "white noise w, N(0, 1); masks from it are random",
+    "red": "low-pass noise G(sigma) w",
+    "blue": "high-pass noise w - G(sigma) w",
+    "green": "band-pass noise G(sigma1) w - G(sigma2) w",
+    "purple": "band-stop noise: w less its green",
+}
+
+
+def _add(kind: str) -> None:
+    colour, axes = kind[:-2], kind[-2:].upper()
+    text = WHAT[colour]
+
+    def run(**options: Any) -> None:
+        _generate(kind, **options)
+
+    run.__doc__ = f"""Make a bank of {kind}: {text}.
+
+    \b
+    maskbank generate {kind} --n 1000 -o bank.h5
+    """
+    for option in reversed(_options(kind)):
+        run = option(run)
+    short = f"{axes}: {text}"
+    command.command(kind, cls=_Sections, short_help=short, context_settings=SETTINGS)(run)
+
+
+for _kind in KINDS:
+    _add(_kind)
+
+
+def _recipe(kind: str, options: dict[str, Any]) -> Recipe:
+    cls, _ = KINDS[kind]
+    size = options["size"]
+    if len(size) != int(kind[-2]):
+        raise RecipeError(
+            f"size={format_size(size)} has the wrong number of axes; {kind} takes {kind[-2]}, "
+            f"as in {format_size(KINDS[kind][1])}"
+        )
+    ranges = variant(cls.colour, options["variant"]) if options.get("variant") else {}
+    for name in cls.sigma_names:
+        if options.get(name):
+            ranges[name] = options[name]
+    return cls(size=size, dtype=options["dtype"], boundary=options["boundary"], **ranges)
+
+
+def _generate(
+    kind: str, n: int, output: str | None, workers: int | None, force: bool, seed: int, **options: Any
+) -> None:
+    recipe = _recipe(kind, options)
+    check_n(n)
+    check_seed(seed)
+    if workers is not None:
+        check_workers(workers)
+    path = output or f"{kind}.h5"
+    start = time.perf_counter()
+
+    from maskbank.generation import make
+
+    with warnings.catch_warnings(), _Bar(n) as bar:
+        warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"maskbank: {message}", err=True)
+        made = make(path, recipe, n, seed=seed, workers=workers, force=force, progress=bar.show)
+    seconds = time.perf_counter() - start
+    size = f"{n:,} x {kind} {format_size(recipe.size)} {recipe.dtype}"
+    if made:
+        click.echo(
+            f"made {path}: {size}, {human_bytes(os.path.getsize(path))}, in {seconds:.1f} s; "
+            f"next: maskbank inspect {path}",
+            err=True,
+        )
+    else:
+        name = fingerprint(recipe, seed, n)
+        click.echo(f"{path} is there already: {size}, fingerprint {name}; nothing to do", err=True)
+
+
+class _Bar:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.bar: Any = None
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def show(self, done: int) -> None:
+        """Say that `done` items are made."""
+        if self.bar is None:
+            if not sys.stderr.isatty():
+                return
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.n, unit="item", smoothing=0.1, dynamic_ncols=True, leave=False)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def human_bytes(n: int) -> str:
+    """5243039744 -> '5.24 GB'."""
+    size = float(n)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.3g} {unit}"
+        size /= 1000
+    raise AssertionError
