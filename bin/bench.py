@@ -203,7 +203,7 @@ def kinds(bench: Bench) -> None:
     for kind, (cls, size) in KINDS.items():
         row = []
         for changes in ({}, {"dtype": "float32"}, {"dtype": "uint8"}, {"boundary": "reflect"}):
-            recipe = cls(size=size, **changes)  # type: ignore[arg-type]
+            recipe = cls(size=size, **changes)
             count = max(1, 2**18 // int(np.prod(size)))
             maker, block = Maker(recipe, 0), Block(recipe, count)
             maker.make(0, block)
