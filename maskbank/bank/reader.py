@@ -4,7 +4,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +50,10 @@ class Bank:
         return self._layout.content.n
 
     @overload
-    def __getitem__(self, index: int) -> Array: ...
+    def __getitem__(self, index: SupportsIndex) -> Array: ...
     @overload
     def __getitem__(self, index: slice) -> Array: ...
-    def __getitem__(self, index: int | slice) -> Array:
+    def __getitem__(self, index: SupportsIndex | slice) -> Array:
         if isinstance(index, slice):
             return self._noise[index]
         try:

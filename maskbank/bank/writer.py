@@ -50,6 +50,7 @@ class Writer:
         self.path = os.path.abspath(os.fspath(path))
         self.partial = self.path + ".partial"
         self.force = force
+        self._check_place(content.n * content.item_bytes)
         self.layout: Layout
         self.layout, self._pieces = lay_out(content)
         self._pending: list[tuple[int, Array, Array]] = []
@@ -83,13 +84,20 @@ class Writer:
     ) -> None:
         self._close()
 
-    def _create(self) -> None:
-        """Make PATH.partial, exclusively, and lock it."""
+    def _check_place(self, needed: int) -> None:
+        """Refuse what cannot be: no folder to write to, or too few bytes free in it."""
         folder = os.path.dirname(self.path)
         if not os.path.isdir(folder):
             raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
         if os.path.isdir(self.path):
             raise OutputError(f"{self.path} is a folder; give the name of a file")
+        disk = os.statvfs(folder)
+        free = disk.f_bavail * disk.f_frsize
+        if needed > free:
+            raise OutputError(_full(self.path, needed, free))
+
+    def _create(self) -> None:
+        """Make PATH.partial, exclusively, and lock it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             fd = os.open(self.partial, flags, 0o666)
@@ -142,16 +150,14 @@ class Writer:
     def _reserve(self) -> None:
         """Take all the disk space the bank needs, before the first item is computed."""
         size = self.layout.size
-        disk = os.statvfs(os.path.dirname(self.path))
-        free = disk.f_bavail * disk.f_frsize
-        if size > free:
-            raise OutputError(_full(self.path, size, free))
+        self._check_place(size)
         try:
             os.ftruncate(self._fd, size)
             _allocate(self._fd, size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise OutputError(_full(self.path, size, free)) from None
+                disk = os.statvfs(os.path.dirname(self.path))
+                raise OutputError(_full(self.path, size, disk.f_bavail * disk.f_frsize)) from None
             if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
                 raise OutputError(
                     f"{self.path}: the file system takes no file of {size:,} bytes; lower n or the size"

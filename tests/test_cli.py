@@ -1,0 +1,285 @@
+"""The command line, as real processes."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+import maskbank
+from maskbank.recipes import KINDS
+
+Result = subprocess.CompletedProcess[str]
+
+
+def run(*args: object, cwd: Path | None = None, **environment: str) -> Result:
+    return subprocess.run(
+        [sys.executable, "-m", "maskbank", *map(str, args)],
+        cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def one_line(result: Result, code: int) -> str:
+    """What a user reads when something goes wrong: exactly one line on stderr, nothing on stdout."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("maskbank: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_can_be_made_and_inspected(kind: str, tmp_path: Path) -> None:
+    size = "8x8x8" if kind.endswith("3d") else "9x7"
+    made = run("generate", kind, "--n", 3, "--size", size, "--seed", 5, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == ""
+    what = rf"made {kind}.h5: 3 x {kind} {size} float16, [\d.]+ kB, in [\d.]+ s"
+    assert re.fullmatch(rf"{what}; next: maskbank inspect {kind}.h5\n", made.stderr)
+    bank = maskbank.Bank(tmp_path / f"{kind}.h5")
+    assert (bank.kind, len(bank), bank.seed) == (kind, 3, 5)
+    again = run("generate", kind, "-n", 3, "--size", size, "--seed", 5, cwd=tmp_path)
+    assert again.returncode == 0
+    assert "is there already" in again.stderr
+    assert bank.fingerprint in again.stderr
+
+
+def test_all_options_reach_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "b.h5"
+    result = run(
+        "generate", "purple2d", "-n", 4, "-o", path, "--size", "12x10", "--seed", 2**64 - 1,
+        "--dtype", "uint8", "-j", 1, "--boundary", "reflect", "--variant", 3, "--sigma2", 2.5, 2.5,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    bank = maskbank.Bank(path)
+    expected = maskbank.Purple(
+        size=(12, 10), dtype="uint8", boundary="reflect", sigma1=(0.5, 1.5), sigma2=(2.5, 2.5)
+    )
+    assert bank.recipe == expected
+    assert bank.seed == 2**64 - 1
+
+
+@pytest.mark.parametrize("variant", ["1", "2", "3", "4", "5", "main"])
+@pytest.mark.parametrize("kind", ["green2d", "purple2d"])
+def test_every_variant_is_made(variant: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "b.h5"
+    assert run("generate", kind, "-n", 2, "-o", path, "--variant", variant).returncode == 0
+    assert len(maskbank.Bank(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ("green3d -n 0", 2, ["n=0", "1 to"]),
+        ("green3d -n -3", 2, ["n=-3", "1 to"]),
+        ("green3d -n many", 2, ["many", "integer"]),
+        ("green3d", 2, ["-n"]),
+        ("gren3d -n 3", 2, ["gren3d", "did you mean green3d"]),
+        ("xyzzy -n 3", 2, ["xyzzy", "white2d"]),
+        ("green3d -n 3 --size 64x64", 2, ["64x64", "takes 3"]),
+        ("green2d -n 3 --size 64", 2, ["size=64", "takes 2"]),
+        ("green2d -n 3 --size big", 2, ["'big'", "64x64"]),
+        ("green2d -n 3 --size 0x4", 2, ["size=0", "1 to"]),
+        ("green3d -n 3 --size 4096x4096x64", 2, ["1,073,741,824", "268,435,456"]),
+        ("blue2d -n 3 --sigma 0 1", 2, ["sigma=0", "0.3 to 64"]),
+        ("blue2d -n 3 --sigma -1 1", 2, ["sigma=-1"]),
+        ("blue2d -n 3 --sigma nan 1", 2, ["sigma=nan"]),
+        ("blue2d -n 3 --sigma 0.29 1", 2, ["sigma=0.29", "0.3 to 64"]),
+        ("purple2d -n 3 --sigma1 0.29 1", 2, ["sigma1=0.29", "0.3 to 64"]),
+        ("blue2d -n 3 --sigma 1 65", 2, ["sigma=65"]),
+        ("red2d -n 3 --sigma 2 1", 2, ["LO=2", "HI=1"]),
+        ("red2d -n 3 --sigma 2", 2, ["--sigma", "2"]),
+        ("green2d -n 3 --sigma1 2 3 --sigma2 0.5 1", 2, ["sigma1=2 to 3", "sigma2=0.5 to 1"]),
+        ("green2d -n 3 --variant 6", 2, ["'6'", "main"]),
+        ("green2d -n 3 --dtype float64", 2, ["float64", "float16"]),
+        ("green2d -n 3 --boundary open", 2, ["open", "wrap"]),
+        ("green2d -n 3 --seed -1", 2, ["seed=-1"]),
+        ("green2d -n 3 --seed 18446744073709551616", 2, ["seed=18446744073709551616"]),
+        ("green2d -n 3 -j 0", 2, ["workers=0"]),
+        ("green2d -n 3 --sed 3", 2, ["--sed", "--seed"]),
+        ("white2d -n 3 --sigma 1 2", 2, ["--sigma"]),
+        ("green2d -n 3 -o nowhere/b.h5", 1, ["nowhere", "folder"]),
+        ("green2d -n 3 -o /proc/b.h5", 1, ["/proc/b.h5"]),
+        ("green2d -n 3 -o .", 1, ["folder"]),
+        ("green2d -n 3 -o notes.txt", 1, ["notes.txt", "not an HDF5 file", "--force"]),
+        ("green3d -n 281474976710656", 1, ["bytes", "free"]),
+    ],
+)
+def test_bad_input_gets_one_clear_line(args: str, code: int, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    line = one_line(run("generate", *args.split(), cwd=tmp_path), code)
+    for word in words:
+        assert word in line, line
+    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ("inspect", 2, ["BANK"]),
+        ("inspect nowhere.h5", 1, ["nowhere.h5", "No such file"]),
+        ("inspect .", 1, ["folder"]),
+        ("inspect notes.txt", 1, ["notes.txt", "not an HDF5 file"]),
+        ("inspect b.h5.partial", 1, ["never finished"]),
+        ("insect", 2, ["insect", "did you mean inspect"]),
+        ("--verion", 2, ["--verion", "--version"]),
+    ],
+)
+def test_bad_banks_and_commands_get_one_clear_line(
+    args: str, code: int, words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "b.h5.partial").write_bytes(bytes(5000))
+    line = one_line(run(*args.split(), cwd=tmp_path), code)
+    for word in words:
+        assert word in line, line
+
+
+def test_a_folder_that_must_not_be_written_is_named(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("nothing is forbidden to root")
+    tmp_path.chmod(0o500)
+    assert "Permission denied" in one_line(run("generate", "white2d", "-n", 3, cwd=tmp_path), 1)
+
+
+def test_an_unwritable_compiler_cache_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    path = tmp_path / "b.h5"
+    result = run(
+        "generate", "white2d", "-n", 3, "--size", "4x4", "-o", path, NUMBA_CACHE_DIR=str(file / "no")
+    )
+    assert result.returncode == 0
+    warning, made = result.stderr.splitlines()
+    assert "compiled kernels are not kept" in warning
+    assert "NUMBA_CACHE_DIR" in warning
+    assert made.startswith("made ")
+
+
+def test_a_damaged_compiler_cache_is_compiled_anew(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o", tmp_path / "b.h5")
+    assert run(*args, NUMBA_CACHE_DIR=str(cache)).returncode == 0
+    content = (tmp_path / "b.h5").read_bytes()
+    kept = [path for path in cache.rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:40])
+    again = run(*args, NUMBA_CACHE_DIR=str(cache))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "b.h5").read_bytes() == content
+
+
+def test_ctrl_c_ends_with_130_and_no_half_written_bank(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "maskbank", "generate", "white3d", "-n", "20000", "-o", "b.h5"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    partial = tmp_path / "b.h5.partial"
+    deadline = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert "interrupted" in text
+    assert "Traceback" not in text
+    assert not (tmp_path / "b.h5").exists()
+    partial.unlink()
+
+
+def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "maskbank", "generate", "white3d", "-n", "400", "--force", "-o", "b.h5"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with subprocess.Popen(command, cwd=tmp_path, stderr=theirs, stdout=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            shown += piece
+        assert process.wait(60) == 0
+    os.close(ours)
+    assert b"item/s" in shown
+    assert b"%|" in shown
+    piped = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(piped.stderr.splitlines()) == 1
+
+
+# inspect
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("banks")
+    maskbank.generate(folder / "green.h5", maskbank.Green(size=(4, 8, 8)), 9, seed=3)
+    maskbank.generate(folder / "white.h5", maskbank.White(size=(5, 5), dtype="uint8"), 4)
+    return folder
+
+
+def test_inspect_tells_what_is_in_a_bank(banks: Path) -> None:
+    bank = maskbank.Bank(banks / "green.h5")
+    result = run("inspect", "green.h5", cwd=banks)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in result.stdout.splitlines()[:-1])
+    assert rows["kind"] == "green3d"
+    assert rows["items"] == "9"
+    assert rows["item"] == "4x8x8 (T x H x W)"
+    assert rows["dtype"] == "float16"
+    assert rows["on disk"] == f"{bank.nbytes:,} bytes"
+    assert rows["seed"] == "3"
+    assert rows["fingerprint"] == bank.fingerprint
+    assert rows["recipe: sigma1"] == "0.4 to 1.5"
+    assert rows["recipe: boundary"] == "wrap"
+    assert bank.sigma is not None
+    low, high = bank.sigma[:, 1].min(), bank.sigma[:, 1].max()
+    assert rows["drawn: sigma2"].startswith(f"{low:.3f} … ")
+    assert rows["drawn: sigma2"].endswith(f" … {high:.3f}")
+
+
+def test_several_banks_stand_side_by_side(banks: Path) -> None:
+    lines = run("inspect", "green.h5", "white.h5", cwd=banks).stdout.splitlines()
+    assert lines[0].split() == ["bank", "green.h5", "white.h5"]
+    assert ["kind", "green3d", "white2d"] in [line.split() for line in lines]
+
+
+def test_inspect_json_says_the_same_to_programs(banks: Path) -> None:
+    bank = maskbank.Bank(banks / "green.h5")
+    facts = json.loads(run("inspect", "green.h5", "--json", cwd=banks).stdout)
+    assert facts["items"] == 9
+    assert facts["shape"] == [9, 4, 8, 8]
+    assert facts["bytes"] == bank.nbytes
+    assert facts["recipe"] == bank.recipe.to_dict()
+    assert facts["fingerprint"] == bank.fingerprint
+    assert bank.sigma is not None
+    assert facts["sigma"]["sigma1"]["max"] == bank.sigma[:, 0].max()
+    both = json.loads(run("inspect", "green.h5", "white.h5", "--json", cwd=banks).stdout)
+    assert [facts["kind"] for facts in both] == ["green3d", "white2d"]
+
+
+def test_inspect_recipe_is_all_that_is_needed_to_make_it_again(banks: Path, tmp_path: Path) -> None:
+    line = run("inspect", "green.h5", "--recipe", cwd=banks).stdout
+    assert line.count("\n") == 1
+    made = json.loads(line)
+    recipe = maskbank.Green.from_dict(made["recipe"])
+    bank = maskbank.generate(tmp_path / "again.h5", recipe, made["n"], seed=made["seed"])
+    assert bank.fingerprint == made["fingerprint"]
+    assert (tmp_path / "again.h5").read_bytes() == (banks / "green.h5").read_bytes()
