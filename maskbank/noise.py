@@ -75,7 +75,7 @@ class Maker:
         t, h, w = shape = size if volume else (1, *size)
         radius = max(int(4.0 * float32(high) + 0.5) for _, high in self.recipe.ranges)
         longest = max(shape) + 2 * radius
-        taps = np.empty((3, radius + 1), np.float64)
+        taps = np.empty((2, radius + 1), np.float64)
         responses = np.empty((2, longest), np.float64)
         if self.recipe.boundary == "wrap" and set(shape) <= set(fourier.SIZES):
             if not volume:
@@ -98,15 +98,15 @@ class Maker:
             )
         stride = _apart(h * w)
         planes = t + 2 * radius if volume else 1
+        volumes = len(self.recipe.ranges) + int(WEIGHTS[self.recipe.colour][0])
         return (
             direct.direct_noise,
             (shape, volume, self.recipe.boundary == "wrap"),
             (
                 _aligned((h + 2 * radius) * w),  # one plane of white noise, continued along H
                 _aligned(max(gaussian.ROWS * (w + 2 * radius + 32), direct.STRIP)),  # rows of it, or a strip
-                _aligned((len(self.recipe.ranges), planes * stride)),  # filtered along H and W
+                _aligned((volumes, planes * stride)),  # filtered along H and W, continued along T
                 stride,
-                _aligned(t * h * w),  # what the complements of Gaussians leave
                 np.empty((2, longest), np.int64),  # which place stands for one beyond an edge
                 taps,
                 responses,

@@ -18,7 +18,7 @@ MOST_VOXELS = 2**28
 MOST_ITEMS = 2**48
 LEAST_GAP = 0.05  # kernels.colour.GAP: sigmas of one item are at least this far apart
 LEAST_SIGMA = 0.1  # below, a Gaussian is the identity
-LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of w - G w
+LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of the difference to something sharper
 MOST_SIGMA = 64.0
 
 Range = tuple[float, float]
@@ -56,7 +56,7 @@ class Recipe:
     dtypes: ClassVar[tuple[str, ...]] = ("float16", "float32", "uint8")
     boundaries: ClassVar[tuple[str, ...]] = ("wrap", "reflect")
     sigma_names: ClassVar[tuple[str, ...]] = ()
-    smallest_sigma: ClassVar[float] = LEAST_SIGMA
+    least_sigma: ClassVar[dict[str, float]] = {}  # where it is not LEAST_SIGMA
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _size(self.size))
@@ -132,7 +132,7 @@ class Blue(_Difference):
     sigma: Range = (0.4, 1.5)
     colour = "blue"
     sigma_names = ("sigma",)
-    smallest_sigma = LEAST_DIFFERENCE_SIGMA
+    least_sigma = {"sigma": LEAST_DIFFERENCE_SIGMA}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +143,7 @@ class Green(_Difference):
     sigma2: Range = VARIANTS["5"]["sigma2"]
     colour = "green"
     sigma_names = ("sigma1", "sigma2")
+    least_sigma = {"sigma2": LEAST_DIFFERENCE_SIGMA}
 
     def _check(self) -> None:
         super()._check()
@@ -154,7 +155,7 @@ class Purple(Green):
     """Band-stop noise w - green: ColorMAE's fourth colour. Sigmas as for green."""
 
     colour = "purple"
-    smallest_sigma = LEAST_DIFFERENCE_SIGMA
+    least_sigma = {"sigma1": LEAST_DIFFERENCE_SIGMA, "sigma2": LEAST_DIFFERENCE_SIGMA}
 
 
 # The one table of kinds: name -> (recipe class, default size)
@@ -171,7 +172,7 @@ def variant(colour: str, name: str) -> dict[str, Range]:
     Purple asks for sigmas of 0.3 and more, so there the range of variant 4 begins at 0.3, not 0.2.
     """
     _choice("variant", name, tuple(VARIANTS))
-    least = Purple.smallest_sigma if colour == "purple" else 0.0
+    least = LEAST_DIFFERENCE_SIGMA if colour == "purple" else LEAST_SIGMA
     return {key: (max(low, least), high) for key, (low, high) in VARIANTS[name].items()}
 
 
@@ -276,12 +277,12 @@ def _sigma_range(recipe: Recipe, name: str) -> Range:
         low, high = (float(x) for x in ((value, value) if isinstance(value, int | float) else value))
     except (TypeError, ValueError):
         raise RecipeError(f"{name}={value!r} is not a range; give two numbers, LO and HI") from None
-    least = recipe.smallest_sigma
+    least = recipe.least_sigma.get(name, LEAST_SIGMA)
     for sigma in (low, high):
         if not least <= sigma <= MOST_SIGMA:  # false for NaN, too
             raise RecipeError(
-                f"{name}={sigma:g} is out of range; {recipe.colour} noise takes sigmas "
-                f"of {least:g} to {MOST_SIGMA:g} voxels"
+                f"{name}={sigma:g} is out of range; for {recipe.colour} noise it is "
+                f"{least:g} to {MOST_SIGMA:g} voxels"
             )
     if low > high:
         raise RecipeError(f"{name}: LO={low:g} is above HI={high:g}; give the smaller one first")

@@ -1,10 +1,18 @@
-"""Coloured noise by filtering one axis after the other: any size, both boundaries."""
+"""Coloured noise by filtering one axis after the other: any size, both boundaries.
+
+A colour is a sum of Gaussians, and of differences A - B of two, or of the identity and one. Where A and B
+are close, most digits of A w - B w are lost if both are computed and then subtracted: with a sigma of
+0.3, a unit in the last place of w is a hundred thousandth of w - G w. So a difference is filtered as one,
+with e = a - b the difference of the one-dimensional kernels, made in float64:
+
+    a a a - b b b = (e(H) a(W) + b(H) e(W)) a(T) + b(H) b(W) e(T)
+"""
 
 import numpy as np
 
 from maskbank.kernels.colour import draw_filters
 from maskbank.kernels.convert import store
-from maskbank.kernels.gaussian import complement_taps, continue_lines, fold, plane_axes
+from maskbank.kernels.gaussian import continue_lines, fold, plane_axes
 from maskbank.kernels.jit import kernel
 from maskbank.kernels.lines import tap_sum
 from maskbank.kernels.philox import VOXELS, normals
@@ -12,100 +20,132 @@ from maskbank.kernels.philox import VOXELS, normals
 f32 = np.float32
 u64 = np.uint64
 
-# Where two Gaussians are both close to the identity, their difference is that of their complements.
-# Elsewhere the direct difference is as exact and cheaper; see gaussian.py.
-_SMALL_SIGMA = 0.8
-_SMALL_GAIN = 0.15
+# Two Gaussians far apart, so that their difference keeps its digits, are cheaper one by one.
+_CLOSE_GAIN = 0.25
 
 STRIP = 128  # columns filtered along T at once: a strip of all planes stays in the first-level cache
 
 
 @kernel
+def _tap_table(weights, volume, norm, close, radii, taps, near, far, reach):
+    """Fill the tables of taps; how many volumes of planes there are.
+
+    near, float32 (4, radius + 1): taps along H and W of the identity, G1, G2, and the difference A - B.
+    far, float32 (3, radius + 1), and reach, int64 (3,): for each volume, taps along T times its weight, and
+    their radius; without a T axis, that of one place.
+    """
+    delta = weights[0]
+    paired = delta != 0.0 or close
+    upper = 0 if delta != 0.0 else 1
+    far[:] = f32(0.0)
+    near[:] = f32(0.0)
+    near[0, 0] = f32(1.0)
+    for f in range(2):
+        for k in range(radii[f] + 1):
+            near[1 + f, k] = f32(taps[f, k])
+    if paired:
+        weight = (delta if delta != 0.0 else weights[1]) / norm
+        lower = upper  # among taps, G1 is number 0
+        for k in range(radii[lower] + 1):
+            a = (1.0 if k == 0 else 0.0) if upper == 0 else (taps[0, k] if k <= radii[0] else 0.0)
+            difference = a - taps[lower, k]
+            near[3, k] = f32(difference)
+            if volume:
+                far[0, k] = f32(weight * a)
+                far[1, k] = f32(weight * difference)
+        reach[0] = radii[0] if upper == 1 else 0
+        reach[1] = radii[lower]
+        if not volume:
+            far[0, 0] = f32(weight)
+        volumes = 2
+        alone = 1 if delta != 0.0 and weights[2] != 0.0 else 2
+    else:
+        volumes = 0
+        alone = 0
+    while alone < 2 and weights[1 + alone] != 0.0:
+        weight = weights[1 + alone] / norm
+        for k in range(radii[alone] + 1):
+            far[volumes, k] = f32(weight * taps[alone, k])
+        if not volume:
+            far[volumes, 0] = f32(weight)
+        reach[volumes] = radii[alone]
+        volumes += 1
+        alone += 1
+    if not volume:
+        reach[:] = 0
+    return volumes
+
+
+@kernel
 def direct_noise(
     weights, ranges, shape, volume, periodic, seed, first, levels, stored, sigmas,
-    plane, rows, planes, stride, part, index, taps, responses,
+    plane, rows, planes, stride, index, taps, responses,
 ):  # fmt: skip
     """Fill stored, (count, T*H*W), with (delta w + a G1 w + b G2 w) / gain for each item.
 
-    weights: float64 (delta, a, b). ranges: float64 (2, 2), the sigmas' ranges. shape: (T, H, W), where
-    T is an axis of the noise if `volume`, else 1. periodic: wrap, or reflect. levels, stored: as `store`
-    takes them. sigmas: float32 (count, 1 or 2), filled with the draws. The rest is scratch, float32 but
-    for index, int64 (2, longest axis + 2 radius), taps, float64 (3, radius + 1) and responses, float64.
+    weights: float64 (delta, a, b), either delta = -a or delta = 0. ranges: float64 (2, 2), the sigmas'
+    ranges. shape: (T, H, W), where T is an axis of the noise if `volume`, else 1. periodic: wrap, or
+    reflect. levels, stored: as `convert.store` takes them. sigmas: float32 (count, 1 or 2), filled with the
+    draws. The rest is scratch: plane, rows, and planes, (volumes, T + 2 radius planes `stride` apart),
+    float32; index, int64 (2, longest axis + 2 radius); taps, float64 (2, radius + 1); responses, float64.
 
     An item goes through in two sweeps, so that little of it leaves the caches: plane by plane along H
     and W, its white noise made on the way, and strip by strip along T.
     """
-    delta, weight1, weight2 = weights
     t_size, h_size, w_size = shape
     size = h_size * w_size
-    filters = sigmas.shape[1]
-    near = np.empty((2, taps.shape[1]), np.float32)  # taps along H and W
-    far = np.empty((2, taps.shape[1]), np.float32)  # taps along T, with the weight
-    scale = np.empty(2, np.float32)
+    near = np.empty((4, taps.shape[1]), np.float32)
+    far = np.empty((3, taps.shape[1]), np.float32)
+    reach = np.empty(3, np.int64)
     for i in range(stored.shape[0]):
         number = u64(first + u64(i))
         radii, norm = draw_filters(
             seed, number, ranges, shape, volume, periodic, weights, sigmas[i], taps, responses
         )  # fmt: skip
-        close = filters == 2 and delta == 0.0 and norm < _SMALL_GAIN and sigmas[i, 0] < _SMALL_SIGMA
-        for f in range(filters):
-            scale[f] = _scaled_taps(
-                taps, f, radii[f], (weight1 if f == 0 else weight2) / norm,
-                close or (delta != 0.0 and f == 0), volume, near[f], far[f],
-            )  # fmt: skip
+        close = weights[0] == 0.0 and weights[2] != 0.0 and norm < _CLOSE_GAIN
+        volumes = _tap_table(weights, volume, norm, close, radii, taps, near, far, reach)
+        paired = weights[0] != 0.0 or close
+        upper = 0 if weights[0] != 0.0 else 1  # in near: the identity, or G1
+        upper_radius = 0 if upper == 0 else radii[0]
+        lower = upper + 1
+        lower_radius = radii[upper]
         margin = max(radii)
         fold(h_size, margin, periodic, index[0])
         for t in range(t_size):
             inside = margin * w_size
             normals(seed, VOXELS, number, t * size, plane[inside : inside + size])
             continue_lines(plane, 0, h_size, margin, w_size, index[0])
-            with_rest = close or delta != 0.0
-            if with_rest:
-                for x in range(t * size, (t + 1) * size):
-                    part[x] = f32(0.0)
-            for f in range(filters):
-                rest = close or (delta != 0.0 and f == 0)
-                reach = radii[f] if volume else 0
-                fold(w_size, radii[f], periodic, index[1])
+            done = 0
+            if paired:
+                o1 = (reach[0] + t) * stride
+                o2 = (reach[1] + t) * stride
+                fold(w_size, upper_radius, periodic, index[1])
                 plane_axes(
-                    plane, margin, h_size, w_size, near[f], radii[f], rest, scale[f],
-                    rows, index[1], planes[f], (reach + t) * stride, part, t * size,
+                    plane, margin, h_size, w_size, near[3], lower_radius, near[upper], upper_radius, False,
+                    planes[0], o1, near[0], -1, planes[0], 0, rows, index[1],
                 )  # fmt: skip
-        for f in range(filters):
-            reach = radii[f] if volume else 0
-            fold(t_size, reach, periodic, index[0])
-            continue_lines(planes[f], 0, t_size, reach, stride, index[0])
+                fold(w_size, lower_radius, periodic, index[1])
+                plane_axes(
+                    plane, margin, h_size, w_size, near[lower], lower_radius, near[3], lower_radius, True,
+                    planes[0], o1, near[lower], lower_radius, planes[1], o2, rows, index[1],
+                )  # fmt: skip
+                done = 2
+            for v in range(done, volumes):
+                f = 2 if v == volumes - 1 and weights[2] != 0.0 else 1
+                fold(w_size, radii[f - 1], periodic, index[1])
+                plane_axes(
+                    plane, margin, h_size, w_size, near[f], radii[f - 1], near[f], radii[f - 1], False,
+                    planes[v], (reach[v] + t) * stride, near[0], -1, planes[v], 0, rows, index[1],
+                )  # fmt: skip
+        for v in range(volumes):
+            fold(t_size, reach[v], periodic, index[0])
+            continue_lines(planes[v], 0, t_size, reach[v], stride, index[0])
         strip = rows[:STRIP]
         for start in range(0, size, STRIP):
             n = min(STRIP, size - start)
             for t in range(t_size):
+                for v in range(volumes):
+                    source = (reach[v] + t) * stride + start
+                    tap_sum(strip, 0, v > 0, n, planes[v], source, stride, far[v], reach[v])
                 here = t * size + start
-                if with_rest:
-                    for x in range(n):
-                        strip[x] = part[here + x]
-                for f in range(filters):
-                    reach = radii[f] if volume else 0
-                    source = (reach + t) * stride + start
-                    add = with_rest or f > 0
-                    tap_sum(strip, 0, add, n, planes[f], source, stride, far[f], reach)
                 store(strip[:n], levels, stored[i, here : here + n])
-
-
-@kernel
-def _scaled_taps(taps, f, radius, weight, rest, volume, near, far):
-    """Fill near and far, float32, with filter f's taps along H and W, and along T times its weight.
-
-    Where `rest`, the filter is the complement and the weight is negated, since delta w + a G w is
-    (delta + a) w - a (1 - G) w, and the weights of w itself add up to nothing. Returns the weight.
-    """
-    used = taps[f]
-    if rest:
-        complement_taps(taps[f], radius, taps[2])
-        used = taps[2]
-        weight = -weight
-    for k in range(radius + 1):
-        near[k] = f32(used[k])
-        far[k] = f32(weight * used[k])
-    if not volume:
-        far[0] = f32(0.0) if rest else f32(weight)
-    return f32(weight)

@@ -2,15 +2,6 @@
 
 The Gaussian is that of scipy.ndimage.gaussian_filter with truncate=4: radius int(4 sigma + 1/2), taps
 exp(-k**2 / (2 sigma**2)) divided by their sum.
-
-Colours are sums of two building blocks, G and its complement R = 1 - G. Where sigma is small, w - G w
-loses most of its digits if it is computed by subtraction: at sigma 0.3 a unit in the last place of w
-is a hundred thousandth of the result. So R is filtered directly. With D = 1 - g the complement of the
-one-dimensional kernel,
-
-    1 - g g g = D(H) + g(H) D(W) + g(H) g(W) D(T)
-
-where each factor's taps are small and exactly known; g v = v - D v gives the next factor's input.
 """
 
 import numpy as np
@@ -52,16 +43,6 @@ def gaussian_taps(sigma, taps):
     for k in range(radius + 1):
         taps[k] /= total
     return radius
-
-
-@kernel
-def complement_taps(taps, radius, out):
-    """Fill out, float64, with the taps of 1 - g, the centre summed from the outside in."""
-    centre = 0.0
-    for k in range(radius, 0, -1):
-        out[k] = -taps[k]
-        centre += 2.0 * taps[k]
-    out[0] = centre
 
 
 @kernel
@@ -148,47 +129,36 @@ ROWS = 8  # rows filtered one after the other along each axis, so that none is r
 
 
 @kernel
-def plane_axes(plane, margin, h_size, w_size, taps, radius, rest, weight, rows, index, out, o, part, p):
-    """Filter one plane along H and W.
+def plane_axes(
+    plane, margin, h_size, w_size, taps, radius, taps1, radius1, add, out1, o1, taps2, radius2, out2, o2,
+    rows, index,
+):  # fmt: skip
+    """Filter one plane along H, and the result along W with one filter or two.
 
     plane: float32, `margin` lines, then H lines of W numbers, then `margin` lines more, filled by
-    `continue_lines`. taps: float32, of g, or of 1 - g where `rest`. index: `fold` of W. out[o:], H*W
-    numbers, becomes g(H) g(W) w. Where `rest`, part[p:] grows by weight * (D(H) + g(H) D(W)) w.
-    rows: scratch.
+    `continue_lines`. taps, taps1, taps2: float32, half of each symmetric kernel. out1[o1:], H*W numbers, is
+    set, or added to; out2[o2:] is set, unless radius2 is negative. index: `fold` of W with the larger of
+    radius1 and radius2 as margin. rows: scratch.
     """
+    reach = max(radius1, radius2)
     # a row starts at a multiple of 64 bytes, behind room for its continuation to the left
-    before = (radius + 15) // 16 * 16
-    stride = (before + w_size + radius + 15) // 16 * 16
+    before = (reach + 15) // 16 * 16
+    stride = (before + w_size + reach + 15) // 16 * 16
     line = u64(w_size)
-    reach = u64(radius)
+    wide = u64(reach)
     for first in range(0, h_size, ROWS):
         count = min(ROWS, h_size - first)
         for i in range(count):
             source = (margin + first + i) * w_size
-            target = i * stride + before
-            tap_sum(rows, target, False, w_size, plane, source, w_size, taps, radius)
-            if rest:
-                a = u64(p + (first + i) * w_size)
-                b = u64(target)
-                c = u64(source)
-                for x in range(line):
-                    removed = rows[b + x]
-                    part[a + x] += weight * removed
-                    rows[b + x] = plane[c + x] - removed
+            tap_sum(rows, i * stride + before, False, w_size, plane, source, w_size, taps, radius)
         for i in range(count):
             start = u64(i * stride + before)
-            for j in range(reach):
-                rows[start - reach + j] = rows[start + u64(index[j])]
-                rows[start + line + j] = rows[start + u64(index[reach + line + j])]
+            for j in range(wide):
+                rows[start - wide + j] = rows[start + u64(index[j])]
+                rows[start + line + j] = rows[start + u64(index[wide + line + j])]
         for i in range(count):
             source = i * stride + before
-            target = o + (first + i) * w_size
-            tap_sum(out, target, False, w_size, rows, source, 1, taps, radius)
-            if rest:
-                a = u64(p + (first + i) * w_size)
-                b = u64(target)
-                c = u64(source)
-                for x in range(line):
-                    removed = out[b + x]
-                    part[a + x] += weight * removed
-                    out[b + x] = rows[c + x] - removed
+            target = (first + i) * w_size
+            tap_sum(out1, o1 + target, add, w_size, rows, source, 1, taps1, radius1)
+            if radius2 >= 0:
+                tap_sum(out2, o2 + target, False, w_size, rows, source, 1, taps2, radius2)
