@@ -6,7 +6,9 @@ import json
 import math
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from maskbank.errors import RecipeError
@@ -56,7 +58,7 @@ class Recipe:
     dtypes: ClassVar[tuple[str, ...]] = ("float16", "float32", "uint8")
     boundaries: ClassVar[tuple[str, ...]] = ("wrap", "reflect")
     sigma_names: ClassVar[tuple[str, ...]] = ()
-    least_sigma: ClassVar[dict[str, float]] = {}  # where it is not LEAST_SIGMA
+    least_sigma: ClassVar[Mapping[str, float]] = MappingProxyType({})  # where it is not LEAST_SIGMA
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _size(self.size))
@@ -132,7 +134,7 @@ class Blue(_Difference):
     sigma: Range = (0.4, 1.5)
     colour = "blue"
     sigma_names = ("sigma",)
-    least_sigma = {"sigma": LEAST_DIFFERENCE_SIGMA}
+    least_sigma = MappingProxyType({"sigma": LEAST_DIFFERENCE_SIGMA})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,7 @@ class Green(_Difference):
     sigma2: Range = VARIANTS["5"]["sigma2"]
     colour = "green"
     sigma_names = ("sigma1", "sigma2")
-    least_sigma = {"sigma2": LEAST_DIFFERENCE_SIGMA}
+    least_sigma = MappingProxyType({"sigma2": LEAST_DIFFERENCE_SIGMA})
 
     def _check(self) -> None:
         super()._check()
@@ -155,7 +157,7 @@ class Purple(Green):
     """Band-stop noise w - green: ColorMAE's fourth colour. Sigmas as for green."""
 
     colour = "purple"
-    least_sigma = {"sigma1": LEAST_DIFFERENCE_SIGMA, "sigma2": LEAST_DIFFERENCE_SIGMA}
+    least_sigma = MappingProxyType({"sigma1": LEAST_DIFFERENCE_SIGMA, "sigma2": LEAST_DIFFERENCE_SIGMA})
 
 
 # The one table of kinds: name -> (recipe class, default size)

@@ -95,7 +95,9 @@ def main(args: Sequence[str] | None = None) -> None:
         status = 1
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted; a bank that was begun is left as its .partial, and --force starts it anew")
-        status = 130
+        # not sys.exit: where Ctrl-C came in the middle of an import, Python would end by the signal after all
+        sys.stdout.flush()
+        os._exit(130)
     sys.exit(status if isinstance(status, int) else 0)
 
 
