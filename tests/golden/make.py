@@ -1,0 +1,65 @@
+"""Golden checksums: what the items of `CASES` have been since they were first released.
+
+    python -m tests.golden.make              writes items.json; refuses where there is one
+    python -m tests.golden.make NAME...      prints the checksums of these cases, as JSON
+
+A test that finds other checksums has found other numbers. If they are meant to be others, raise
+`recipes.NUMBERS_VERSION`, delete items.json and run this again.
+"""
+
+import json
+import sys
+import zlib
+from pathlib import Path
+
+from maskbank import noise
+from maskbank.recipes import KINDS, Recipe
+
+FILE = Path(__file__).parent / "items.json"
+SEED = 2**63 + 11  # the high words of seed and item count, too
+INDEX = 2**40 + 3
+
+_PLACES = [
+    # by Fourier transforms
+    ("wrap", (64, 64), ("float16", "float32", "uint8")),
+    ("wrap", (2, 8, 4), ("float32",)),
+    ("wrap", (64, 64, 64), ("float16",)),
+    # axis after axis
+    ("wrap", (8, 14, 14), ("float16", "float32", "uint8")),
+    ("wrap", (9, 21), ("float16", "float32", "uint8")),
+    ("reflect", (4, 5, 6), ("float16", "float32", "uint8")),
+    ("reflect", (8, 8), ("float16", "float32", "uint8")),
+    ("reflect", (3, 40, 150), ("float16",)),
+]
+
+CASES: dict[str, Recipe] = {
+    f"{kind}-{'x'.join(map(str, size))}-{dtype}-{boundary}": KINDS[kind][0](
+        size=size, dtype=dtype, boundary=boundary
+    )
+    for boundary, size, dtypes in _PLACES
+    for dtype in dtypes
+    for kind, (_, default) in KINDS.items()
+    if len(default) == len(size)
+}
+
+
+def checksum(name: str) -> str:
+    """CRC-32 of an item's bytes and its sigmas'."""
+    recipe = CASES[name]
+    block = noise.Block(recipe, 1)
+    noise.Maker(recipe, SEED).make(INDEX, block)
+    return f"{zlib.crc32(block.sigmas.tobytes(), zlib.crc32(block.items.tobytes())):08x}"
+
+
+def main(names: list[str]) -> None:
+    """Print the cases named, or write them all."""
+    if names:
+        print(json.dumps({name: checksum(name) for name in names}))
+        return
+    with FILE.open("x") as file:
+        json.dump({name: checksum(name) for name in CASES}, file, indent=1)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
