@@ -152,7 +152,7 @@ def transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back):
         dst[d + j * dst_stride : d + j * dst_stride + columns] = row
 
 
-@overload(transform, inline="always")
+@overload(transform)
 def _compiled_transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back):
     def call(dst, d, dst_stride, src, s, src_stride, columns, levels, back):
         _transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back)

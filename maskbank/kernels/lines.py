@@ -181,7 +181,7 @@ def transpose(dst, dst_stride, src, src_stride, rows, columns):
         dst[y : columns * dst_stride : dst_stride] = src[y * src_stride : y * src_stride + columns]
 
 
-@overload(transpose, inline="always")
+@overload(transpose)
 def _compiled_transpose(dst, dst_stride, src, src_stride, rows, columns):
     def call(dst, dst_stride, src, src_stride, rows, columns):
         for y in range(0, rows, WIDTH):
