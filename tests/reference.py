@@ -37,7 +37,7 @@ def philox4x32_10(counter: tuple[Any, ...], key: tuple[int, int]) -> tuple[Any, 
 
 
 def words(seed: int, stream: int, index: int, block: Any) -> tuple[Any, ...]:
-    """The four words of a block (an int, or a uint64 array of them): counter (block, stream, item low, item high), key the seed."""
+    """The four words of a block (or of a uint64 array of blocks), 64-bit seed and index low word first."""
     zero = block * 0
     return philox4x32_10(
         (block, zero + stream, zero + (index & MASK), zero + (index >> 32)), (seed & MASK, seed >> 32)

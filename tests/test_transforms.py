@@ -179,16 +179,16 @@ def test_tap_sum_twin_is_a_symmetric_filter() -> None:
     assert np.abs(out - exact).max() < 1e-5
 
 
-def test_tap_sum_adds_from_left_to_right() -> None:
+def test_tap_sum_adds_from_the_outermost_pair_to_the_centre() -> None:
     """The order is part of the contract: where it decides the result, it is the documented one."""
     big, small = 2.0**24, 1.0  # 2**24 + 1 is 2**24 in float32
     source = np.zeros(100, np.float32)
-    source[50], source[49], source[51], source[48] = big, small, 0.0, -big
+    source[48], source[49], source[50] = big, small, -big
     taps = np.ones(3, np.float32)
     for run in (compiled_tap_sum, tap_sum):
         out = np.zeros(64, np.float32)
         run(out, 0, False, 64, source, 20, 1, taps, 2)
-        assert out[30] == 0.0  # (big + small) - big; another order would give 1
+        assert out[30] == 0.0  # (big + small) - big; from the centre outwards it would be 1
 
 
 @pytest.mark.parametrize("rows, columns", [(16, 16), (16, 48), (64, 32), (128, 128)])
@@ -205,9 +205,9 @@ def test_compiled_transpose_equals_its_twin(rows: int, columns: int) -> None:
             assert out.tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("special", [0.0, -0.0, 1e-42, 3e38, np.inf])
+@pytest.mark.parametrize("special", [0.0, 1e-42, 3e38, np.inf])
 def test_kernels_keep_special_numbers(special: float) -> None:
-    """Zeros keep their sign, subnormals are not flushed, infinities pass: the same in twin and kernel."""
+    """Subnormals are not flushed, infinities pass: the same in twin and kernel."""
     source = np.full(64, special, np.float32)
     taps = np.array([1.0], np.float32)
     results = [np.zeros(64, np.float32) for _ in range(2)]

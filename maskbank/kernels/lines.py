@@ -30,17 +30,16 @@ def tap_sum(dst, d, add, n, src, s, stride, taps, radius):
         dst[d + x] = (dst[d + x] if add) + taps[0] * src[s + x]
                      + sum over k = 1..radius of taps[k] * (src[s + x - k * stride] + src[s + x + k * stride])
 
-    summed from left to right. dst, src, taps: float32, one-dimensional, contiguous; the rest integers.
-    dst and src do not overlap.
+    summed from the outermost pair to the centre, small to large. dst, src, taps: float32, one-dimensional,
+    contiguous; the rest integers. dst and src do not overlap.
     """
     for x in range(n):
-        total = np.float32(taps[0] * src[s + x])
-        if add:
-            total = np.float32(dst[d + x] + total)
-        for k in range(1, radius + 1):
+        total = np.float32(0.0)
+        for k in range(radius, 0, -1):
             pair = np.float32(src[s + x - k * stride] + src[s + x + k * stride])
             total = np.float32(total + np.float32(taps[k] * pair))
-        dst[d + x] = total
+        total = np.float32(total + np.float32(taps[0] * src[s + x]))
+        dst[d + x] = np.float32(dst[d + x] + total) if add else total
 
 
 @overload(tap_sum, inline="always")
@@ -110,24 +109,19 @@ class _Lines:
         return x
 
     def _step(self, x: ir.Value, width: int, count: int) -> None:
-        """`count` vectors of `width` outputs from x on: first the centre, then the pairs of taps."""
+        """`count` vectors of `width` outputs from x on: the pairs of taps, then the centre."""
         b = self.builder
-        centre = spread(b, b.load(self.taps), width)
-        sums = []
-        for j in range(count):
-            first = b.fmul(centre, self._load(self.src, x, j, width))
-            added = b.fadd(self._load(self.dst, x, j, width), first)
-            sums.append(b.select(self.add, added, first))
         before = b.block
+        nothing = spread(b, _FLOAT(0.0), width)
         head, body, done = (b.append_basic_block(name) for name in ("taps", "pair", "store"))
         b.branch(head)
         b.position_at_end(head)
         k = b.phi(_INT)
-        k.add_incoming(_INT(1), before)
-        totals = [b.phi(first.type) for first in sums]
-        for total, first in zip(totals, sums, strict=True):
-            total.add_incoming(first, before)
-        b.cbranch(b.icmp_signed("<=", k, self.radius), body, done)
+        k.add_incoming(self.radius, before)
+        totals = [b.phi(nothing.type) for _ in range(count)]
+        for total in totals:
+            total.add_incoming(nothing, before)
+        b.cbranch(b.icmp_signed(">", k, _INT(0)), body, done)
         b.position_at_end(body)
         shift = b.mul(k, self.stride)
         left, right = b.sub(x, shift), b.add(x, shift)
@@ -135,11 +129,14 @@ class _Lines:
         for j, total in enumerate(totals):
             pair = b.fadd(self._load(self.src, left, j, width), self._load(self.src, right, j, width))
             total.add_incoming(b.fadd(total, b.fmul(tap, pair)), body)
-        k.add_incoming(b.add(k, _INT(1)), body)
+        k.add_incoming(b.sub(k, _INT(1)), body)
         b.branch(head)
         b.position_at_end(done)
+        centre = spread(b, b.load(self.taps), width)
         for j, total in enumerate(totals):
-            store_vector(b, total, self._at(self.dst, x, j, width), width)
+            whole = b.fadd(total, b.fmul(centre, self._load(self.src, x, j, width)))
+            added = b.fadd(self._load(self.dst, x, j, width), whole)
+            store_vector(b, b.select(self.add, added, whole), self._at(self.dst, x, j, width), width)
 
     def _at(self, base: ir.Value, x: ir.Value, j: int, width: int) -> ir.Value:
         return self.builder.gep(base, [self.builder.add(x, _INT(width * j))])
