@@ -3,7 +3,6 @@
 import math
 import os
 import threading
-import zlib
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
@@ -79,12 +78,14 @@ def default_workers() -> int:
 
 def _fill(writer: "Writer", workers: int, progress: Progress) -> None:
     """Make all items: workers compute, as many threads wait for the disk, and one keeps the journal."""
+    from maskbank.kernels import checksum
     from maskbank.noise import Block, Maker
 
     content = writer.content
     length = _block_length(content, workers)
-    maker = Maker(content.recipe, content.seed)
-    maker.make(content.first, Block(content.recipe, 0))  # compiles, before any thread could need it
+    # compiles, before any thread could need it
+    Maker(content.recipe, content.seed).make(content.first, Block(content.recipe, 0))
+    checksum.prepare()
     count = min(workers, -(-content.n // length))
     run = _Run(writer, length)
     with ThreadPoolExecutor(2 * count + 1, thread_name_prefix="maskbank") as pool:
@@ -149,11 +150,13 @@ class _Run:
 
     def compute(self, maker: "Maker", start: int, block: "Block") -> list[int]:
         """Fill a block; the checksums, taken while the items are still in this core's cache."""
-        crcs = []
+        from maskbank.kernels.checksum import crc32
+
+        crcs: list[int] = []
         for a in range(0, len(block), self.at_once):
             part = block.part(a, min(a + self.at_once, len(block)))
             maker.make(self.content.first + start + a, part)
-            crcs += [zlib.crc32(item.data) for item in part.items.reshape(len(part), -1).view("u1")]
+            crcs += [crc32(item) for item in part.items.reshape(len(part), -1).view("u1")]
             if self.stop.is_set():
                 break
         return crcs
