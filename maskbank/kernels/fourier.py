@@ -172,6 +172,7 @@ def _transform(_typing, dst, _d, _dst_stride, src, _s, _src_stride, _columns, le
             data = context.make_array(signature.args[array])(context, builder, args[array]).data
             return builder.gep(data, [args[offset]])
 
+        builder.function.attributes.add("noinline")  # thousands of instructions, compiled once
         target, source = pointer(0, 1), pointer(3, 4)
         integer = ir.IntType(64)
         before = builder.block

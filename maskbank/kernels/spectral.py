@@ -84,7 +84,9 @@ def spectral_noise(
                 normals(seed, VOXELS, number, t * size, white[: planes * size])
             source, start = white, (t % run) * size
             if row != w_size:
-                _spread_rows(plane, row, white, start, w_size, h_size)
+                for x in range(plane.size):
+                    plane[x] = f32(0.0)
+                _copy_rows(plane, row, white, start, w_size, w_size, h_size)
                 source, start = plane, 0
             transform(item, t * stride, row, source, start, row, row, h_levels, ())
         for h in range(h_size):
@@ -109,7 +111,7 @@ def spectral_noise(
         for t in range(t_size):
             transform(plane, 0, row, item, t * stride, row, row, h_levels, (0,))
             if row != w_size:
-                _gather_rows(plane, row, w_size, h_size)
+                _copy_rows(plane, w_size, plane, 0, row, w_size, h_size)  # closes the gaps
             store(plane[:size], levels, stored[i, t * size : (t + 1) * size])
 
 
@@ -146,22 +148,10 @@ def _slab_factors(weights, rest1, rest2, slots, share, along_t, along_h, constan
 
 
 @kernel
-def _spread_rows(plane, stride, compact, start, n, rows):
-    """Copy rows of n numbers, which begin at compact[start], to rows `stride` apart, zeros between them."""
+def _copy_rows(dst, dst_stride, src, start, src_stride, n, rows):
+    """Copy rows of n numbers, `src_stride` apart from src[start] on, to rows `dst_stride` apart."""
     for y in range(rows):
-        a = u64(y * stride)
-        b = u64(start + y * n)
+        a = u64(y * dst_stride)
+        b = u64(start + y * src_stride)
         for x in range(u64(n)):
-            plane[a + x] = compact[b + x]
-        for x in range(u64(n), u64(stride)):
-            plane[a + x] = f32(0.0)
-
-
-@kernel
-def _gather_rows(plane, stride, n, rows):
-    """Close the gaps between rows of n numbers that are `stride` apart."""
-    for y in range(1, rows):
-        a = u64(y * n)
-        b = u64(y * stride)
-        for x in range(u64(n)):
-            plane[a + x] = plane[b + x]
+            dst[a + x] = src[b + x]
