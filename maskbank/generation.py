@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int], None]
 
 _BLOCK_BYTES = 2**22  # written at once: smaller pieces cost switching between threads
-_CACHE_BYTES = 2**19  # computed at once, where items are small
+_CACHE_BYTES = (
+    2**21
+)  # computed by one call: less costs Python more, more leaves the caches before its checksum
 _CHECKPOINT_SECONDS = 1.0
 _PROGRESS_SECONDS = 0.1
 
