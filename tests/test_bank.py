@@ -433,6 +433,17 @@ def test_over_itself_it_does_nothing_and_over_anything_else_it_refuses(tmp_path:
     assert sorted(os.listdir(tmp_path)) == ["bank.h5", "notes.txt"]
 
 
+def test_a_pipe_or_device_is_not_replaced_even_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(maskbank.OutputError, match="device or a pipe"):
+        maskbank.generate(path, SMALL, 5, force=True)
+    with pytest.raises(maskbank.OutputError, match="device or a pipe"):
+        maskbank.generate(path, SMALL, 5)
+    assert "device or a pipe" in refusal(path)
+    assert path.is_fifo()
+
+
 def test_publishing_replaces_nothing_that_appeared_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "b.h5"
     content = Content(SMALL, 0, 1)

@@ -169,6 +169,8 @@ def read(path: str | os.PathLike[str]) -> Layout:
     Reads the header only. HDF5 is closed again before this returns.
     """
     name = os.fspath(path)
+    if os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name):
+        raise BankError(f"{name} is a device or a pipe, so no bank")  # opening a pipe could wait for ever
     try:
         with open(name, "rb") as file:
             size = os.fstat(file.fileno()).st_size

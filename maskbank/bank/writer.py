@@ -91,6 +91,8 @@ class Writer:
             raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
         if os.path.isdir(self.path):
             raise OutputError(f"{self.path} is a folder; give the name of a file")
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise OutputError(f"{self.path} is a device or a pipe, which no bank replaces; choose another -o")
         disk = os.statvfs(folder)
         free = disk.f_bavail * disk.f_frsize
         if needed > free:
