@@ -197,10 +197,10 @@ def starts(bench: Bench) -> None:
 def kinds(bench: Bench) -> None:
     """Milliseconds of one core for an item, for each kind and type; the smallest of several runs."""
     from maskbank.noise import Block, Maker
-    from maskbank.recipes import KINDS
+    from maskbank.recipes import COLOURS
 
     print("one core, milliseconds an item, computed only")
-    for kind, (cls, size) in KINDS.items():
+    for kind, (cls, size) in COLOURS.items():
         row = []
         for changes in ({}, {"dtype": "float32"}, {"dtype": "uint8"}, {"boundary": "reflect"}):
             recipe = cls(size=size, **changes)

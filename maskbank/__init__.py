@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from maskbank.bank.reader import Bank
     from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
     from maskbank.generation import generate
-    from maskbank.recipes import Blue, Green, Purple, Recipe, Red, White
+    from maskbank.recipes import RBN, Blue, Green, Purple, Recipe, Red, White
 
 # Loaded when first used: `import maskbank` stays as cheap as the standard library.
 _PLACES = {
+    "RBN": "maskbank.recipes",
     "Bank": "maskbank.bank.reader",
     "BankError": "maskbank.errors",
     "Blue": "maskbank.recipes",
@@ -28,6 +29,7 @@ _PLACES = {
 }
 
 __all__ = [
+    "RBN",
     "Bank",
     "BankError",
     "Blue",

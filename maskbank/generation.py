@@ -3,11 +3,13 @@
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
-from maskbank.recipes import ALIGNMENT, Recipe, check_n, check_seed, check_workers
+from maskbank.checks import check_n, check_seed, check_workers
+from maskbank.recipes import ALIGNMENT, Recipe
 
 if TYPE_CHECKING:
     from maskbank.bank.layout import Content
@@ -67,6 +69,8 @@ def make(
     threads = default_workers() if workers is None else check_workers(workers)
     if not force and is_there(os.fspath(path), content):
         return False
+    if recipe.caution:
+        warnings.warn(recipe.caution, stacklevel=2)
     with Writer(path, content, force=force) as writer:
         _fill(writer, threads, progress or (lambda done: None))
         writer.publish()

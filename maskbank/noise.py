@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.kernels import colour, convert, direct, fourier, gaussian, lines, spectral
-from maskbank.recipes import ALIGNMENT, Recipe, check_seed, float32
+from maskbank.checks import check_seed
+from maskbank.kernels import colour, convert, direct, fourier, gaussian, lines, rbn, spectral
+from maskbank.recipes import ALIGNMENT, RBN, Blue, Recipe, White, float32
 
 Array = npt.NDArray[Any]
 
@@ -59,8 +60,63 @@ class Maker:
     """Makes items of (recipe, seed), in memory that is taken once. Not to be shared between threads."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
+        number = np.uint64(check_seed(seed))
+        self._maker = _Sets(recipe, number) if isinstance(recipe, RBN) else _Colours(recipe, number)
+
+    def make(self, first: int, block: Block) -> None:
+        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        self._maker.make(first, block)
+
+
+class _Sets:
+    """Makes R-BN: one call of the kernel for each set that a block has items of."""
+
+    def __init__(self, recipe: RBN, seed: np.uint64) -> None:
         self.recipe = recipe
-        self.seed = np.uint64(check_seed(seed))
+        self.seed = seed
+        wrap = recipe.boundary == "wrap"
+        self._around = rbn.neighbourhood(recipe.size, recipe.window, recipe.whole_weights, wrap)  # type: ignore[no-untyped-call]
+        self._before = np.zeros((0, math.prod(recipe.size)), np.uint8)
+        if recipe.init != "zeros":
+            self._before = np.zeros((recipe.masks_per_set, math.prod(recipe.size)), np.uint8)
+            cls = White if recipe.init == "white" else Blue
+            start = cls(size=recipe.size, dtype="float32", boundary="wrap" if wrap else "reflect")
+            self._start = Block(start, recipe.masks_per_set)
+            self._starter = _Colours(start, seed)
+
+    def make(self, first: int, block: Block) -> None:
+        """Fill `block` with items first, first + 1, ..."""
+        masks = self.recipe.masks_per_set
+        stored = block.items.reshape(len(block), -1 if len(block) else math.prod(self.recipe.size))
+        done = 0
+        while True:
+            number, mask = divmod(first + done, masks)
+            count = min(masks - mask, len(block) - done)
+            if count and self.recipe.init != "zeros":
+                self._threshold(number)
+            rbn.rbn_noise(
+                self.seed, np.uint64(number), mask, masks, self.recipe.placed,
+                self.recipe.placed < self.recipe.num_visible, self.recipe.ties == "first",
+                self.recipe.refine, self._before, self._around, stored[done : done + count],
+            )  # fmt: skip
+            done += count
+            if done == len(block):
+                return
+
+    def _threshold(self, number: int) -> None:
+        """The masks that a set starts from: the highest values of white or blue noise (section 3.3)."""
+        self._starter.make(number * self.recipe.masks_per_set, self._start)
+        self._before[:] = 0
+        for mask, values in zip(self._before, self._start.items.reshape(self._before.shape), strict=True):
+            mask[np.argsort(-values, kind="stable")[: self.recipe.placed]] = 1
+
+
+class _Colours:
+    """Makes white and coloured noise."""
+
+    def __init__(self, recipe: Recipe, seed: np.uint64) -> None:
+        self.recipe = recipe
+        self.seed = seed
         self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
         if recipe.dtype == "uint8":
             convert.level_tables(convert.THRESHOLDS, *self._levels)

@@ -4,24 +4,25 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from maskbank.checks import MOST_ITEMS, check_ratio, check_size, choice, count_visible, format_size, integer
 from maskbank.errors import RecipeError
 
 NUMBERS_VERSION = 1  # raised whenever any byte of any item would change
 
 ALIGNMENT = 4096  # bytes: what stands in a bank starts at multiples of this
-MOST_VOXELS = 2**28
-MOST_ITEMS = 2**48
-LEAST_GAP = 0.05  # kernels.colour.GAP: sigmas of one item are at least this far apart
+LEAST_GAP = 0.05  # sigmas of one item are at least this far apart
 LEAST_SIGMA = 0.1  # below, a Gaussian is the identity
 LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of the difference to something sharper
 MOST_SIGMA = 64.0
+MOST_PATCHES = 2**20
+MOST_WEIGHT = 2**20  # of all neighbours of a patch, in whole numbers: kernels.rbn tells shares of it apart
 
 Range = tuple[float, float]
 
@@ -61,9 +62,9 @@ class Recipe:
     least_sigma: ClassVar[Mapping[str, float]] = MappingProxyType({})  # where it is not LEAST_SIGMA
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _size(self.size))
-        _choice("dtype", self.dtype, self.dtypes)
-        _choice("boundary", self.boundary, self.boundaries)
+        object.__setattr__(self, "size", check_size(self.size))
+        choice("dtype", self.dtype, self.dtypes)
+        choice("boundary", self.boundary, self.boundaries)
         for name in self.sigma_names:
             object.__setattr__(self, name, _sigma_range(self, name))
         self._check()
@@ -75,6 +76,11 @@ class Recipe:
     def kind(self) -> str:
         """The kind's name: the colour and the number of axes."""
         return f"{self.colour}{len(self.size)}d"
+
+    @property
+    def caution(self) -> str:
+        """What a user should know before making such a bank, or nothing."""
+        return ""
 
     @property
     def ranges(self) -> tuple[Range, ...]:
@@ -160,12 +166,106 @@ class Purple(Green):
     least_sigma = MappingProxyType({"sigma1": LEAST_DIFFERENCE_SIGMA, "sigma2": LEAST_DIFFERENCE_SIGMA})
 
 
+@dataclass(frozen=True, kw_only=True)
+class RBN(Recipe):
+    """Regularised blue noise: full orders of a grid's positions, from Algorithm 1 and its rank extension.
+
+    size: (H, W), in patches. mask_ratio: the native one, for which Algorithm 1 makes the masks; each has
+    `count_visible(H * W, mask_ratio)` visible patches. masks_per_set: K, disjoint masks made together; None
+    for as many as fit. window: odd widths of the windows of equation 5, summed over. weights: of its
+    horizontal, vertical and two diagonal counts. init: "zeros", or "white" or "blue" for masks that are
+    thresholded from such noise first (section 3.3). ties: which of equal masks gets a position, a
+    "random" one or the "first" (Algorithm 1 to the letter). boundary: beyond an edge are the patches of
+    the other side ("wrap") or none ("open"). refine: passes of swaps after the greedy one, not in the
+    paper. dtype: uint16, or uint32 beyond 65,536 patches, found by itself.
+    """
+
+    size: tuple[int, ...] = (64, 8)
+    dtype: str = ""
+    mask_ratio: float = 0.8
+    masks_per_set: int = None  # type: ignore[assignment]  # a number from __post_init__ on
+    window: tuple[int, ...] = (3, 5)
+    weights: tuple[float, ...] = (0.4, 0.4, 0.1, 0.1)
+    init: str = "zeros"
+    ties: str = "random"
+    refine: int = 0
+
+    colour = "rbn"
+    dtypes = ("uint16", "uint32")
+    boundaries = ("wrap", "open")
+
+    def __post_init__(self) -> None:
+        if not self.dtype:
+            patches = math.prod(check_size(self.size))
+            object.__setattr__(self, "dtype", "uint16" if patches <= 2**16 else "uint32")
+        super().__post_init__()
+
+    @property
+    def kind(self) -> str:
+        """The kind's name."""
+        return self.colour
+
+    @property
+    def num_visible(self) -> int:
+        """V: the visible patches of a mask at the native ratio."""
+        return count_visible(math.prod(self.size), self.mask_ratio)
+
+    @property
+    def placed(self) -> int:
+        """What Algorithm 1 places of a mask: its visible patches, or the masked ones where they are fewer."""
+        return min(self.num_visible, math.prod(self.size) - self.num_visible)
+
+    @property
+    def whole_weights(self) -> tuple[int, ...]:
+        """The weights as the smallest whole numbers of the same proportions: scores and ties are exact."""
+        exact = [Fraction(repr(weight)) for weight in self.weights]
+        scaled = [int(weight * math.lcm(*(w.denominator for w in exact))) for weight in exact]
+        return tuple(weight // math.gcd(*scaled) for weight in scaled)
+
+    def _check(self) -> None:
+        if len(self.size) != 2 or math.prod(self.size) > MOST_PATCHES:
+            raise RecipeError(
+                f"size={format_size(self.size)}: rbn takes H x W, as 64x8, with at most {MOST_PATCHES:,} patches"
+            )
+        if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
+            raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
+        object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
+        most = math.prod(self.size) // self.placed
+        given: int | None = self.masks_per_set
+        masks = integer("masks_per_set", most if given is None else given, 1, MOST_ITEMS)
+        if masks > most:
+            what = "visible" if self.placed == self.num_visible else "masked"
+            raise RecipeError(
+                f"masks_per_set={masks} is too large: {most} is the largest that fits, as masks share "
+                f"no {what} patch: each has {self.placed} of {math.prod(self.size)}"
+            )
+        object.__setattr__(self, "masks_per_set", masks)
+        object.__setattr__(self, "window", _windows(self.window, self.size))
+        object.__setattr__(self, "weights", _weights(self.weights))
+        if 2 * sum(self.whole_weights) * sum(width // 2 for width in self.window) > MOST_WEIGHT:
+            raise RecipeError(f"weights={self.weights} have too many digits; round them, as 0.4 0.4 0.1 0.1")
+        choice("init", self.init, ("zeros", "white", "blue"))
+        choice("ties", self.ties, ("random", "first"))
+        object.__setattr__(self, "refine", integer("refine", self.refine, 0, 1000))
+
+    @property
+    def caution(self) -> str:
+        """What a user should know before making such a bank, or nothing."""
+        if self.masks_per_set > 1:
+            return ""
+        return (
+            "masks_per_set=1 is random masking: with one mask there is no choice between masks; "
+            f"up to {math.prod(self.size) // self.placed} fit"
+        )
+
+
 # The one table of kinds: name -> (recipe class, default size)
-KINDS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {
+COLOURS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {
     f"{cls.colour}{len(size)}d": (cls, size)
     for size in ((64, 64), (64, 64, 64))
     for cls in (White, Red, Blue, Green, Purple)
 }
+KINDS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {**COLOURS, "rbn": (RBN, (64, 8))}
 
 
 def variant(colour: str, name: str) -> dict[str, Range]:
@@ -173,7 +273,7 @@ def variant(colour: str, name: str) -> dict[str, Range]:
 
     Purple asks for sigmas of 0.3 and more, so there the range of variant 4 begins at 0.3, not 0.2.
     """
-    _choice("variant", name, tuple(VARIANTS))
+    choice("variant", name, tuple(VARIANTS))
     least = LEAST_DIFFERENCE_SIGMA if colour == "purple" else LEAST_SIGMA
     return {key: (max(low, least), high) for key, (low, high) in VARIANTS[name].items()}
 
@@ -210,67 +310,6 @@ def fingerprint(recipe: Recipe, seed: int, n: int, first: int = 0) -> str:
         "seed": seed,
     }
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
-
-
-def check_seed(seed: Any) -> int:
-    """A seed as Python int, or RecipeError."""
-    return _integer("seed", seed, 0, 2**64 - 1)
-
-
-def check_n(n: Any) -> int:
-    """A number of items as Python int, or RecipeError."""
-    return _integer("n", n, 1, MOST_ITEMS)
-
-
-def check_workers(workers: Any) -> int:
-    """A number of workers as Python int, or RecipeError."""
-    return _integer("workers", workers, 1, 4096)
-
-
-def parse_size(text: str) -> tuple[int, ...]:
-    """'64x64x64' -> (64, 64, 64)."""
-    if not re.fullmatch(r"\d+([x×]\d+)*", text.strip().lower()):
-        raise RecipeError(f"size={text!r} is not a size; write for example 64x64x64 (T x H x W) or 64x64")
-    return tuple(int(part) for part in re.split("[x×]", text.strip().lower()))
-
-
-def format_size(size: tuple[int, ...]) -> str:
-    """(64, 64, 64) -> '64x64x64'."""
-    return "x".join(map(str, size))
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = value.__index__()
-    except (AttributeError, TypeError):
-        raise RecipeError(f"{name}={value!r} is not a whole number") from None
-    if not low <= number <= high:
-        raise RecipeError(f"{name}={number} is out of range; allowed is {low} to {high}")
-    return int(number)
-
-
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise RecipeError(f"{name}={value!r} is not known; choose {', '.join(allowed[:-1])} or {allowed[-1]}")
-
-
-def _size(size: Any) -> tuple[int, ...]:
-    if isinstance(size, str):
-        size = parse_size(size)
-    try:
-        axes = tuple(size)
-    except TypeError:
-        raise RecipeError(f"size={size!r} is not a size; give (T, H, W) or (H, W)") from None
-    if len(axes) not in (2, 3):
-        raise RecipeError(f"size={axes!r} has {len(axes)} axes; a bank holds (T, H, W) or (H, W)")
-    axes = tuple(_integer("size", axis, 1, MOST_VOXELS) for axis in axes)
-    if math.prod(axes) > MOST_VOXELS:
-        raise RecipeError(
-            f"size={format_size(axes)} has {math.prod(axes):,} voxels; an item has at most {MOST_VOXELS:,}"
-        )
-    return axes
 
 
 def _sigma_range(recipe: Recipe, name: str) -> Range:
@@ -311,3 +350,40 @@ def _check_order(sigma1: Range, sigma2: Range) -> None:
             f"sigma1={low1:g} to {high1:g} hardly ever lies {LEAST_GAP} below sigma2={low2:g} to {high2:g}; "
             "sigma1 is the smaller of the two, so lower sigma1 or raise sigma2"
         )
+
+
+def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Odd, different widths, in ascending order."""
+    try:
+        widths = (value,) if isinstance(value, int) else tuple(value)
+    except TypeError:
+        raise RecipeError(f"window={value!r} is not a width or a list of widths, as (3, 5)") from None
+    widths = tuple(sorted(integer("window", width, 1, MOST_PATCHES) for width in widths))
+    for width in widths:
+        if width % 2 == 0:
+            raise RecipeError(
+                f"window={width} is even; a window has a patch in its middle: give an odd width"
+            )
+        if width > max(size):
+            raise RecipeError(f"window={width} is beyond size={format_size(size)}; give at most {max(size)}")
+    if not widths or len(set(widths)) < len(widths):
+        raise RecipeError(f"window={widths} asks for {'no window' if not widths else 'one window twice'}")
+    return widths
+
+
+def _weights(value: Any) -> tuple[float, ...]:
+    """Four weights, none negative, not all zero."""
+    try:
+        weights = tuple(float(weight) for weight in value)
+    except (TypeError, ValueError):
+        raise RecipeError(f"weights={value!r} are not numbers; give four, as in 0.4 0.4 0.1 0.1") from None
+    if len(weights) != 4:
+        raise RecipeError(
+            f"weights={weights}: give four, for horizontal, vertical and both diagonals, as 0.4 0.4 0.1 0.1"
+        )
+    for weight in weights:
+        if not 0.0 <= weight <= 1e6:  # false for NaN, too
+            raise RecipeError(f"weights={weight:g} is out of range; a weight is 0 or more, as 0.4")
+    if not any(weights):
+        raise RecipeError("weights are all zero, so no mask would be better than another; give one above 0")
+    return weights

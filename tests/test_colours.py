@@ -15,11 +15,11 @@ import pytest
 from scipy import fft, ndimage, stats
 
 from maskbank import noise
-from maskbank.kernels import gaussian
-from maskbank.recipes import KINDS, VARIANTS, Blue, Green, Purple, Range, Recipe, Red, variant
+from maskbank.kernels import colour, gaussian
+from maskbank.recipes import COLOURS, LEAST_GAP, VARIANTS, Blue, Green, Purple, Range, Recipe, Red, variant
 from tests import reference
 
-COLOURS: tuple[type[Recipe], ...] = (Red, Blue, Green, Purple)
+FILTERED: tuple[type[Recipe], ...] = (Red, Blue, Green, Purple)
 Z = 4.5
 
 # Each shape of powers of two is a kernel of its own, so there are few; they are used again and again.
@@ -67,7 +67,7 @@ def check(recipe: Recipe, seed: int, index: int) -> None:
     assert error <= allowed, f"{recipe}, {seed}, {index}: {error:.2e}, allowed {allowed:.2e}, gain {gain:.2e}"
 
 
-@pytest.mark.parametrize("cls", COLOURS)
+@pytest.mark.parametrize("cls", FILTERED)
 @pytest.mark.parametrize(
     "boundary, size",
     [*(("wrap", size) for size in SPECTRAL + DIRECT), *(("reflect", size) for size in REFLECT)],
@@ -180,7 +180,7 @@ def test_white_under_green(boundary: str, size: tuple[int, ...]) -> None:
     """white3d holds exactly what green3d of the same size and seed was filtered from: checked by SciPy."""
     recipe = recipe_of(Green, size, boundary)
     for index in (0, 77):
-        white = make(KINDS["white3d"][0](size=size, dtype="float32"), 6, index).astype(np.float64)
+        white = make(COLOURS["white3d"][0](size=size, dtype="float32"), 6, index).astype(np.float64)
         drawn = noise.sigmas(recipe, 6, index, 1)[0]
         exact = reference.apply("green", white, drawn, boundary)
         exact /= reference.gain("green", size, drawn, boundary)
@@ -193,7 +193,7 @@ def block_of(recipe: Recipe, seed: int, count: int) -> noise.Block:
     return block
 
 
-@pytest.mark.parametrize("cls", COLOURS)
+@pytest.mark.parametrize("cls", FILTERED)
 @pytest.mark.parametrize(
     "boundary, size",
     [("wrap", (64, 64)), ("wrap", (2, 8, 4)), ("wrap", (13, 10, 15)), ("reflect", (45, 64, 50))],
@@ -209,7 +209,7 @@ def test_unit_variance(cls: type[Recipe], boundary: str, size: tuple[int, ...]) 
     assert abs(np.mean(squares) - 1.0) < Z * np.std(squares, ddof=1) / math.sqrt(len(squares))
 
 
-@pytest.mark.parametrize("cls", COLOURS)
+@pytest.mark.parametrize("cls", FILTERED)
 @pytest.mark.parametrize(
     "boundary, size, count",
     [
@@ -278,17 +278,22 @@ def test_fold_is_numpys_padding(n: int, margin: int, periodic: bool, mode: Any) 
     assert (index == np.pad(np.arange(n), margin, mode=mode)).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COLOURS)
 @pytest.mark.parametrize("seed, first", [(0, 0), (2**64 - 1, 2**48 - 200), (2**32, 2**32 - 100)])
 def test_draws_equal_twin(kind: str, seed: int, first: int) -> None:
     """Sigmas are the twin's, float32, attempt by attempt."""
-    cls, size = KINDS[kind]
+    cls, size = COLOURS[kind]
     recipe = cls(size=size)
     drawn = noise.sigmas(recipe, seed, first, 200)
     assert drawn.dtype == np.float32
     assert drawn.shape == (200, len(recipe.ranges))
     for i in range(200 if recipe.ranges else 0):
         assert drawn[i].tobytes() == reference.sigmas(recipe, seed, first + i).tobytes()
+
+
+def test_the_least_distance_is_one() -> None:
+    """What a recipe refuses for, and what a draw is repeated for."""
+    assert colour.GAP == LEAST_GAP
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -352,7 +357,7 @@ def test_draws_do_not_depend_on_anything_but_seed_item_and_ranges() -> None:
 
 
 @pytest.mark.parametrize("size, boundary", [((64, 64), "wrap"), ((8, 14, 14), "wrap"), ((9, 9), "reflect")])
-@pytest.mark.parametrize("cls", COLOURS)
+@pytest.mark.parametrize("cls", FILTERED)
 def test_stored_sigmas_are_the_draws(cls: type[Recipe], size: tuple[int, ...], boundary: str) -> None:
     """What is stored beside the items is what `noise.sigmas` says, and (test_equals_scipy) what was used."""
     recipe = recipe_of(cls, size, boundary)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskbank import noise
-from maskbank.recipes import KINDS, Recipe
+from maskbank.recipes import COLOURS, Recipe
 from tests.golden import make
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ SHAPES: list[tuple[str, str, tuple[int, ...]]] = [
 
 
 def recipe_of(kind: str, boundary: str, size: tuple[int, ...]) -> Recipe:
-    return KINDS[kind][0](size=size, dtype="float32", boundary=boundary)
+    return COLOURS[kind][0](size=size, dtype="float32", boundary=boundary)
 
 
 def checksums_elsewhere(names: list[str], variables: dict[str, str], *python: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskbank import recipes
+from maskbank import checks, recipes
 from maskbank.errors import MaskbankError, RecipeError
-from maskbank.recipes import KINDS, VARIANTS, Blue, Green, Purple, Recipe, Red, White
+from maskbank.recipes import COLOURS, VARIANTS, Blue, Green, Purple, Recipe, Red, White
 
 NAN, INF = float("nan"), float("inf")
 
@@ -39,8 +39,8 @@ def test_recipe_errors_are_maskbank_and_value_errors() -> None:
 
 def test_kinds_are_five_colours_in_two_and_three_dimensions() -> None:
     """The table holds each kind under its own name, with the default size."""
-    assert set(KINDS) == {f"{c}{d}d" for c in ("white", "red", "blue", "green", "purple") for d in (2, 3)}
-    for kind, (cls, size) in KINDS.items():
+    assert set(COLOURS) == {f"{c}{d}d" for c in ("white", "red", "blue", "green", "purple") for d in (2, 3)}
+    for kind, (cls, size) in COLOURS.items():
         assert cls(size=size).kind == kind
         assert size == (64,) * int(kind[-2])
 
@@ -85,10 +85,10 @@ def test_every_variant_makes_green_and_purple(name: str) -> None:
     assert purple == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COLOURS)
 def test_json_round_trip(kind: str) -> None:
     """A bank's attributes give back the recipe it was made from, and the text is canonical."""
-    cls, size = KINDS[kind]
+    cls, size = COLOURS[kind]
     sigma: dict[str, Any] = dict(zip(cls.sigma_names, [(0.35, 0.7), (0.9, 2.25)], strict=False))
     for recipe in (
         cls(size=size),
@@ -105,7 +105,7 @@ def test_json_round_trip(kind: str) -> None:
 
 def test_json_knows_every_field_and_no_other() -> None:
     """What decides an item is in the JSON: nothing could change without the fingerprint noticing."""
-    for cls, size in KINDS.values():
+    for cls, size in COLOURS.values():
         recipe = cls(size=size)
         assert set(recipe.to_dict()) == {"size", "dtype", "boundary", *cls.sigma_names}
 
@@ -324,10 +324,10 @@ def test_largest_size_is_taken() -> None:
 
 def test_size_in_words() -> None:
     """As the command line has it, and back."""
-    assert recipes.parse_size("8x14x14") == (8, 14, 14)
-    assert recipes.parse_size(" 8X14 ") == (8, 14)
-    assert recipes.parse_size("64×8") == (64, 8)
-    assert recipes.format_size((8, 14, 14)) == "8x14x14"
+    assert checks.parse_size("8x14x14") == (8, 14, 14)
+    assert checks.parse_size(" 8X14 ") == (8, 14)
+    assert checks.parse_size("64×8") == (64, 8)
+    assert checks.format_size((8, 14, 14)) == "8x14x14"
 
 
 @pytest.mark.parametrize("value", ["float64", "half", "", "FLOAT16", None, 16, np.float16, ["float16"], {}])
@@ -357,7 +357,7 @@ def test_bad_variant_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("value", [-1, 2**64, 10**40, 0.0, 1.5, "0", None, True, NAN, [1]])
 def test_bad_seed_is_refused(value: Any) -> None:
     """0 to 2**64 - 1, whole."""
-    message = refusal(recipes.check_seed, value)
+    message = refusal(checks.check_seed, value)
     assert f"seed={value!r}" in message
     assert "whole number" in message or f"0 to {2**64 - 1}" in message
 
@@ -365,7 +365,7 @@ def test_bad_seed_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, -5, 2**48 + 1, 10**40, 1.0, "3", None, False, INF])
 def test_bad_n_is_refused(value: Any) -> None:
     """1 to 2**48, whole."""
-    message = refusal(recipes.check_n, value)
+    message = refusal(checks.check_n, value)
     assert f"n={value!r}" in message
     assert "whole number" in message or f"1 to {2**48}" in message
 
@@ -373,16 +373,16 @@ def test_bad_n_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, -1, 10**6, 1.5, "2", None])
 def test_bad_workers_are_refused(value: Any) -> None:
     """A whole number from 1 on."""
-    assert f"workers={value!r}" in refusal(recipes.check_workers, value)
+    assert f"workers={value!r}" in refusal(checks.check_workers, value)
 
 
 def test_numpy_integers_are_whole_numbers() -> None:
     """And become Python's, so JSON takes them."""
-    for check in (recipes.check_seed, recipes.check_n, recipes.check_workers):
+    for check in (checks.check_seed, checks.check_n, checks.check_workers):
         assert type(check(np.uint64(7))) is int
-    assert recipes.check_seed(np.uint64(2**64 - 1)) == 2**64 - 1
-    assert recipes.check_seed(2**64 - 1) == 2**64 - 1
-    assert recipes.check_n(2**48) == 2**48
+    assert checks.check_seed(np.uint64(2**64 - 1)) == 2**64 - 1
+    assert checks.check_seed(2**64 - 1) == 2**64 - 1
+    assert checks.check_n(2**48) == 2**48
 
 
 def test_recipes_are_frozen_and_hashable() -> None:

@@ -29,9 +29,9 @@ def make(seed: int, index: int, size: tuple[int, ...] = SIZE) -> npt.NDArray[Any
 @pytest.fixture(scope="module")
 def many() -> npt.NDArray[np.float32]:
     """Ten million numbers: enough to see the tails beyond 5."""
-    maker = noise.Maker(White(size=SIZE, dtype="float32"), 12)
-    block = noise.Block(maker.recipe, ITEMS)
-    maker.make(0, block)
+    recipe = White(size=SIZE, dtype="float32")
+    block = noise.Block(recipe, ITEMS)
+    noise.Maker(recipe, 12).make(0, block)
     return block.items
 
 

@@ -20,10 +20,10 @@ import h5py
 import numpy as np
 from h5py import h5d, h5o, h5p, h5s, h5t
 
+from maskbank.checks import MOST_ITEMS
 from maskbank.errors import BankError, MaskbankError, RecipeError
 from maskbank.recipes import (
     ALIGNMENT,
-    MOST_ITEMS,
     NUMBERS_VERSION,
     Recipe,
     canonical_json,

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank import layout
+from maskbank.checks import format_size
 from maskbank.errors import BankError
-from maskbank.recipes import Recipe, format_size
+from maskbank.recipes import Recipe
 
 Array = npt.NDArray[Any]
 

@@ -9,20 +9,10 @@ from typing import Any
 
 import click
 
+from maskbank.checks import check_n, check_seed, check_workers, format_size, parse_size
 from maskbank.cli import SETTINGS, SuggestingGroup
 from maskbank.errors import RecipeError
-from maskbank.recipes import (
-    KINDS,
-    VARIANTS,
-    Recipe,
-    check_n,
-    check_seed,
-    check_workers,
-    fingerprint,
-    format_size,
-    parse_size,
-    variant,
-)
+from maskbank.recipes import KINDS, RBN, VARIANTS, Recipe, fingerprint, variant
 
 RECIPE = "Recipe"
 
@@ -53,7 +43,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic only since cl
     name = "size"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return "HxW" if ctx.info_name and ctx.info_name.endswith("2d") else "TxHxW"
+        return "TxHxW" if ctx.info_name and ctx.info_name.endswith("3d") else "HxW"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
@@ -64,10 +54,16 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic only since cl
             self.fail(str(error), param, ctx)
 
 
-def _range_option(name: str, default: tuple[float, float], what: str) -> Callable[[Any], Any]:
-    return click.option(
+Option = Callable[[Any], Any]
+
+
+def _recipe_option(*names: str, **settings: Any) -> Option:
+    return click.option(*names, cls=_RecipeOption, **settings)
+
+
+def _range_option(name: str, default: tuple[float, float], what: str) -> Option:
+    return _recipe_option(
         f"--{name}",
-        cls=_RecipeOption,
         nargs=2,
         type=float,
         metavar="LO HI",
@@ -75,20 +71,21 @@ def _range_option(name: str, default: tuple[float, float], what: str) -> Callabl
     )
 
 
-def _options(kind: str) -> list[Callable[[Any], Any]]:
-    """The options of one kind, in the order of its help."""
+def _size_option(size: tuple[int, ...], what: str) -> Option:
+    return _recipe_option(
+        "--size", type=_Size(), default=format_size(size), show_default=True, help=f"{what} of an item."
+    )
+
+
+def _colour_options(kind: str) -> list[Option]:
+    """What decides how an item of white or coloured noise looks."""
     cls, size = KINDS[kind]
     recipe = cls(size=size)
-    options: list[Callable[[Any], Any]] = [
-        click.option(
-            "--size", cls=_RecipeOption, type=_Size(), default=format_size(size), show_default=True,
-            help="Voxels of an item.",
-        ),
-    ]  # fmt: skip
+    options = [_size_option(size, "Voxels")]
     if "sigma1" in cls.sigma_names:
         options.append(
-            click.option(
-                "--variant", cls=_RecipeOption, type=click.Choice(list(VARIANTS)),
+            _recipe_option(
+                "--variant", type=click.Choice(list(VARIANTS)),
                 help="Sigma ranges of the paper: a row of Table A.1, or section 3.2 (main).  [default: 5]",
             )
         )  # fmt: skip
@@ -99,18 +96,65 @@ def _options(kind: str) -> list[Callable[[Any], Any]]:
     }
     for name, value in zip(cls.sigma_names, recipe.ranges, strict=True):
         options.append(_range_option(name, value, words[name]))
-    options += [
-        click.option(
-            "--boundary", cls=_RecipeOption, type=click.Choice(cls.boundaries), default="wrap",
-            show_default=True, help="Beyond an edge: wrap makes items that tile, reflect is SciPy's default.",
+    return [
+        *options,
+        _recipe_option(
+            "--boundary", type=click.Choice(cls.boundaries), default="wrap", show_default=True,
+            help="Beyond an edge: wrap makes items that tile, reflect is SciPy's default.",
         ),
-        click.option(
-            "--dtype", cls=_RecipeOption, type=click.Choice(cls.dtypes), default="float16", show_default=True,
+        _recipe_option(
+            "--dtype", type=click.Choice(cls.dtypes), default="float16", show_default=True,
             help="What a voxel is stored as; uint8 is 256 equally likely levels.",
         ),
-        click.option(
-            "--seed", cls=_RecipeOption, type=int, default=0, show_default=True, metavar="S",
-            help="0 to 2**64 - 1.",
+    ]  # fmt: skip
+
+
+def _rbn_options() -> list[Option]:
+    """What decides how an item of regularised blue noise looks."""
+    default = RBN()
+    return [
+        _size_option(default.size, "Patches"),
+        _recipe_option(
+            "--mask-ratio", type=float, default=default.mask_ratio, show_default=True, metavar="R",
+            help="The native ratio, masked: the one that Algorithm 1 makes masks for.",
+        ),
+        _recipe_option(
+            "--masks-per-set", type=int, metavar="K",
+            help="Masks made together, disjoint.  [default: as many as fit]",
+        ),
+        _recipe_option(
+            "--window", type=int, multiple=True, default=default.window, metavar="WIDTH",
+            help="Width of a window in which patches are kept apart; once for each.  [default: 3 and 5]",
+        ),
+        _recipe_option(
+            "--weights", nargs=4, type=float, default=default.weights, metavar="W W W W",
+            help="Of the horizontal, vertical and two diagonal neighbours.  [default: 0.4 0.4 0.1 0.1]",
+        ),
+        _recipe_option(
+            "--init", type=click.Choice(["zeros", "white", "blue"]), default="zeros", show_default=True,
+            help="What the masks start from: nothing, or thresholded noise.",
+        ),
+        _recipe_option(
+            "--ties", type=click.Choice(["random", "first"]), default="random", show_default=True,
+            help="Which of equal masks gets a patch; first is Algorithm 1 to the letter.",
+        ),
+        _recipe_option(
+            "--boundary", type=click.Choice(RBN.boundaries), default="wrap", show_default=True,
+            help="Beyond an edge: wrap makes masks that tile, open has no neighbours there.",
+        ),
+        _recipe_option(
+            "--refine", type=int, default=0, show_default=True, metavar="PASSES",
+            help="Passes of swaps that spread patches further; not in the paper.",
+        ),
+    ]  # fmt: skip
+
+
+def _options(kind: str) -> list[Option]:
+    """The options of one kind, in the order of its help."""
+    return [
+        *(_rbn_options() if kind == "rbn" else _colour_options(kind)),
+        _recipe_option(
+            "--seed", type=int, default=0, show_default=True, metavar="S", help="0 to 2**64 - 1."
         ),
         click.option("-n", "--n", "n", type=int, required=True, metavar="N", help="How many items."),
         click.option(
@@ -123,7 +167,6 @@ def _options(kind: str) -> list[Callable[[Any], Any]]:
         ),
         click.option("--force", is_flag=True, help="Replace what is at OUT."),
     ]  # fmt: skip
-    return options
 
 
 @click.group(cls=_Kinds, context_settings=SETTINGS, no_args_is_help=True)
@@ -141,12 +184,13 @@ WHAT = {
     "blue": "high-pass noise w - G(sigma) w",
     "green": "band-pass noise G(sigma1) w - G(sigma2) w",
     "purple": "band-stop noise: w less its green",
+    "rbn": "regularised blue noise for spectrograms: orders of patches, from disjoint masks",
 }
 
 
 def _add(kind: str) -> None:
-    colour, axes = kind[:-2], kind[-2:].upper()
-    text = WHAT[colour]
+    cls, size = KINDS[kind]
+    text = WHAT[cls.colour]
 
     def run(**options: Any) -> None:
         _generate(kind, **options)
@@ -158,7 +202,7 @@ def _add(kind: str) -> None:
     """
     for option in reversed(_options(kind)):
         run = option(run)
-    short = f"{axes}: {text}"
+    short = f"{len(size)}D: {text}"
     command.command(kind, cls=_Sections, short_help=short, context_settings=SETTINGS)(run)
 
 
@@ -167,18 +211,15 @@ for _kind in KINDS:
 
 
 def _recipe(kind: str, options: dict[str, Any]) -> Recipe:
-    cls, _ = KINDS[kind]
-    size = options["size"]
-    if len(size) != int(kind[-2]):
+    cls, default = KINDS[kind]
+    if len(options["size"]) != len(default):
         raise RecipeError(
-            f"size={format_size(size)} has the wrong number of axes; {kind} takes {kind[-2]}, "
-            f"as in {format_size(KINDS[kind][1])}"
+            f"size={format_size(options['size'])} has the wrong number of axes; {kind} takes {len(default)}, "
+            f"as in {format_size(default)}"
         )
-    ranges = variant(cls.colour, options["variant"]) if options.get("variant") else {}
-    for name in cls.sigma_names:
-        if options.get(name):
-            ranges[name] = options[name]
-    return cls(size=size, dtype=options["dtype"], boundary=options["boundary"], **ranges)
+    given = {name: value for name, value in options.items() if value is not None}
+    name = given.pop("variant", None)
+    return cls(**{**(variant(cls.colour, name) if name else {}), **given})
 
 
 def _generate(

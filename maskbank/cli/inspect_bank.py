@@ -7,8 +7,9 @@ import click
 import numpy as np
 
 from maskbank.bank.reader import Bank
+from maskbank.checks import format_size
 from maskbank.cli import SETTINGS
-from maskbank.recipes import NUMBERS_VERSION, canonical_json, format_size
+from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 
 
 @click.command(context_settings=SETTINGS)
@@ -92,12 +93,17 @@ def rows(bank: Bank) -> dict[str, str]:
     }
     for key, value in bank.recipe.to_dict().items():
         if key not in ("size", "dtype"):
-            text = f"{value[0]:g} to {value[1]:g}" if isinstance(value, list) else str(value)
-            lines[f"recipe: {key}"] = text
+            lines[f"recipe: {key}"] = _show(bank.recipe, key, value)
     if bank.sigma is not None:
         for name, (low, middle, high) in _sigma_spread(bank).items():
             lines[f"drawn: {name}"] = f"{low:.3f} … {middle:.3f} … {high:.3f}"
     return lines
+
+
+def _show(recipe: Recipe, key: str, value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return (" to " if key in recipe.sigma_names else ", ").join(f"{number:g}" for number in value)
 
 
 def table(columns: list[dict[str, str]], names: list[str]) -> str:

@@ -12,7 +12,7 @@ u64 = np.uint64
 f32 = np.float32
 f64 = np.float64
 
-GAP = 0.05  # the least distance of two sigmas of one item
+GAP = 0.05  # recipes.LEAST_GAP: not imported, since kernels compiled before would not notice a change
 
 # Below this nothing of the difference is left in the numbers of a tiny grid; keeps the quotient finite.
 LEAST_GAIN = 1e-7

@@ -18,8 +18,13 @@ u64 = np.uint64
 i32 = np.int32
 f32 = np.float32
 
+# Streams. Those of a set of masks count sets where the others count items.
 VOXELS = 0
 SIGMAS = 1
+POSITIONS = 2  # the order of Algorithm 1, for each set
+TIES = 3  # which of equal masks, for each set
+PRIORITIES = 4  # which of equal positions in the rank extension
+SWAPS = 5  # what to swap with, for each set
 
 CHUNK = 256  # blocks made at once: their words and normals stay in the first-level cache
 

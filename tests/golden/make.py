@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from maskbank import noise
-from maskbank.recipes import KINDS, Recipe
+from maskbank.recipes import COLOURS, Recipe
 
 FILE = Path(__file__).parent / "items.json"
 SEED = 2**63 + 11  # the high words of seed and item count, too
@@ -33,12 +33,12 @@ _PLACES = [
 ]
 
 CASES: dict[str, Recipe] = {
-    f"{kind}-{'x'.join(map(str, size))}-{dtype}-{boundary}": KINDS[kind][0](
+    f"{kind}-{'x'.join(map(str, size))}-{dtype}-{boundary}": COLOURS[kind][0](
         size=size, dtype=dtype, boundary=boundary
     )
     for boundary, size, dtypes in _PLACES
     for dtype in dtypes
-    for kind, (_, default) in KINDS.items()
+    for kind, (_, default) in COLOURS.items()
     if len(default) == len(size)
 }
 

@@ -1,0 +1,102 @@
+"""Checks of what users give: each returns the value as maskbank wants it, or says what is allowed."""
+
+import math
+import re
+from typing import Any
+
+from maskbank.errors import RecipeError
+
+MOST_VOXELS = 2**28
+MOST_ITEMS = 2**48
+
+
+def check_seed(seed: Any) -> int:
+    """A seed as Python int, or RecipeError."""
+    return integer("seed", seed, 0, 2**64 - 1)
+
+
+def check_n(n: Any) -> int:
+    """A number of items as Python int, or RecipeError."""
+    return integer("n", n, 1, MOST_ITEMS)
+
+
+def check_workers(workers: Any) -> int:
+    """A number of workers as Python int, or RecipeError."""
+    return integer("workers", workers, 1, 4096)
+
+
+def parse_size(text: str) -> tuple[int, ...]:
+    """'64x64x64' -> (64, 64, 64)."""
+    if not re.fullmatch(r"\d+([x×]\d+)*", text.strip().lower()):
+        raise RecipeError(f"size={text!r} is not a size; write for example 64x64x64 (T x H x W) or 64x64")
+    return tuple(int(part) for part in re.split("[x×]", text.strip().lower()))
+
+
+def format_size(size: tuple[int, ...]) -> str:
+    """(64, 64, 64) -> '64x64x64'."""
+    return "x".join(map(str, size))
+
+
+def integer(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number from low to high as Python int, or RecipeError."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = value.__index__()
+    except (AttributeError, TypeError):
+        raise RecipeError(f"{name}={value!r} is not a whole number") from None
+    if not low <= number <= high:
+        raise RecipeError(f"{name}={number} is out of range; allowed is {low} to {high}")
+    return int(number)
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """RecipeError where `value` is none of `allowed`."""
+    if value not in allowed:
+        raise RecipeError(f"{name}={value!r} is not known; choose {', '.join(allowed[:-1])} or {allowed[-1]}")
+
+
+def check_size(size: Any) -> tuple[int, ...]:
+    """(T, H, W) or (H, W), given so or as text, as a tuple of Python ints, or RecipeError."""
+    if isinstance(size, str):
+        size = parse_size(size)
+    try:
+        axes = tuple(size)
+    except TypeError:
+        raise RecipeError(f"size={size!r} is not a size; give (T, H, W) or (H, W)") from None
+    if len(axes) not in (2, 3):
+        raise RecipeError(f"size={axes!r} has {len(axes)} axes; a bank holds (T, H, W) or (H, W)")
+    axes = tuple(integer("size", axis, 1, MOST_VOXELS) for axis in axes)
+    if math.prod(axes) > MOST_VOXELS:
+        raise RecipeError(
+            f"size={format_size(axes)} has {math.prod(axes):,} voxels; an item has at most {MOST_VOXELS:,}"
+        )
+    return axes
+
+
+def check_ratio(mask_ratio: Any) -> float:
+    """A mask ratio, between 0 and 1, as Python float, or RecipeError."""
+    try:
+        ratio = float(mask_ratio)
+    except (TypeError, ValueError):
+        raise RecipeError(f"mask_ratio={mask_ratio!r} is not a number; give a share, as 0.9") from None
+    if not 0.0 < ratio < 1.0:  # true for NaN, too
+        raise RecipeError(f"mask_ratio={ratio:g} is not between 0 and 1; give the masked share, as 0.9")
+    return ratio
+
+
+def count_visible(tokens: int, mask_ratio: float) -> int:
+    """How many of `tokens` are visible: int(L * (1 - mask_ratio)), as in Algorithm 2 and MAE, or RecipeError.
+
+    The product is that of floats: 1,568 tokens at 0.9 leave 156.
+    """
+    visible = int(tokens * (1 - mask_ratio))
+    if not 0 < visible < tokens:
+        which = "visible" if visible == 0 else "masked"
+        raise RecipeError(
+            f"mask_ratio={mask_ratio:g} leaves none of {tokens} tokens {which}; "
+            + (f"{1 - 1 / tokens:.4g} is about the most" if visible == 0 else "raise it")
+            if tokens > 1
+            else f"a grid of {tokens} token cannot be masked in part; give a larger one"
+        )
+    return visible
