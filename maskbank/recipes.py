@@ -225,7 +225,7 @@ class RBN(Recipe):
     def _check(self) -> None:
         if len(self.size) != 2 or math.prod(self.size) > MOST_PATCHES:
             raise RecipeError(
-                f"size={format_size(self.size)}: rbn takes H x W, as 64x8, with at most {MOST_PATCHES:,} patches"
+                f"size={format_size(self.size)}: rbn takes H x W, as 64x8: {MOST_PATCHES:,} patches at most"
             )
         if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
             raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
