@@ -20,7 +20,8 @@ HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "torch", "tqdm", "p
 
 # Ground first: a room imports only from rooms before it.
 ROOMS = [
-    "errors", "checks", "recipes", "kernels", "noise", "bank.layout", "bank.writer", "bank.reader", "generation", "structure", "cli",
+    "errors", "checks", "recipes", "kernels", "noise", "bank.layout", "bank.writer", "bank.reader", "generation",
+    "structure", "cli",
 ]  # fmt: skip
 
 
