@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from maskbank.bank.reader import Bank
     from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
     from maskbank.generation import generate
+    from maskbank.masks import Masks
     from maskbank.recipes import RBN, Blue, Green, Purple, Recipe, Red, White
+    from maskbank.sampler import MaskSampler
 
 # Loaded when first used: `import maskbank` stays as cheap as the standard library.
 _PLACES = {
@@ -18,7 +20,9 @@ _PLACES = {
     "BankError": "maskbank.errors",
     "Blue": "maskbank.recipes",
     "Green": "maskbank.recipes",
+    "MaskSampler": "maskbank.sampler",
     "MaskbankError": "maskbank.errors",
+    "Masks": "maskbank.masks",
     "OutputError": "maskbank.errors",
     "Purple": "maskbank.recipes",
     "Recipe": "maskbank.recipes",
@@ -34,7 +38,9 @@ __all__ = [
     "BankError",
     "Blue",
     "Green",
+    "MaskSampler",
     "MaskbankError",
+    "Masks",
     "OutputError",
     "Purple",
     "Recipe",

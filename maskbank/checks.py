@@ -8,6 +8,7 @@ from maskbank.errors import RecipeError
 
 MOST_VOXELS = 2**28
 MOST_ITEMS = 2**48
+MOST_TOKENS = 2**24
 
 
 def check_seed(seed: Any) -> int:
@@ -100,3 +101,17 @@ def count_visible(tokens: int, mask_ratio: float) -> int:
             else f"a grid of {tokens} token cannot be masked in part; give a larger one"
         )
     return visible
+
+
+def check_grid(grid: Any) -> tuple[int, ...]:
+    """A token grid, (T, H, W) or (H, W), given so or as text, as a tuple of Python ints, or RecipeError."""
+    try:
+        axes = parse_size(grid) if isinstance(grid, str) else tuple(grid)
+    except (TypeError, RecipeError):
+        axes = ()
+    if len(axes) not in (2, 3):
+        raise RecipeError(f"grid={grid!r} is not a token grid; give (T, H, W) or (H, W), as (8, 14, 14)")
+    axes = tuple(integer("grid", axis, 1, MOST_VOXELS) for axis in axes)
+    if math.prod(axes) > MOST_TOKENS:
+        raise RecipeError(f"grid={format_size(axes)} has more than {MOST_TOKENS:,} tokens")
+    return axes

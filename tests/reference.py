@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
-from maskbank.recipes import Recipe
+from maskbank import noise
+from maskbank.recipes import RBN, Blue, Recipe, White
 
 Float64s = npt.NDArray[np.float64]
+Neighbours = list[list[tuple[int, int]]]  # of each position: which, and the weight it counts with
 
 MASK = 0xFFFFFFFF
-VOXELS, SIGMAS = 0, 1
+VOXELS, SIGMAS, POSITIONS, TIES, PRIORITIES, SWAPS = range(6)
+NOBODY = -1
 
 # What the paper's equations 1 to 3 (and ColorMAE's fourth colour) do to w, G(s1) w and G(s2) w
 EQUATIONS = {"red": (0, 1, 0), "blue": (1, -1, 0), "green": (0, 1, -1), "purple": (1, -1, 1)}
@@ -145,3 +148,266 @@ def spectrum(recipe: Recipe, sigma: npt.NDArray[np.float32]) -> tuple[Float64s, 
 def quantiles() -> Float64s:
     """The 255 inner 256-quantiles of N(0, 1)."""
     return np.asarray(special.ndtri(np.arange(1, 256) / 256.0))
+
+
+# Regularised blue noise, and the classic to compare it with. Position p of a grid is (p // W, p % W).
+
+
+def stream(seed: int, number: int, index: int, n: int) -> list[int]:
+    """The first n words of a stream: word t is word t % 4 of block t // 4."""
+    four = words(seed, number, index, np.arange((n + 3) // 4, dtype=np.uint64))
+    return [int(word) for word in np.stack(four, axis=1).reshape(-1)[:n]]
+
+
+def below(word: int, n: int) -> int:
+    """One of 0..n-1."""
+    return (word * n) >> 32
+
+
+def shuffle(drawn: list[int]) -> list[int]:
+    """Fisher and Yates, inside out: a random order of as many numbers as there are words."""
+    order = [0] * len(drawn)
+    for j, word in enumerate(drawn):
+        k = below(word, j + 1)
+        order[j] = order[k]
+        order[k] = j
+    return order
+
+
+def neighbours(
+    size: tuple[int, ...], windows: tuple[int, ...], weights: tuple[int, ...], wrap: bool
+) -> Neighbours:
+    """What equation 5 counts around each position: in line with the centre of a window of each width.
+
+    Beyond an edge lies the other side, or nothing. No position is a neighbour of its own.
+    """
+    height, width = size
+    around: Neighbours = []
+    for y in range(height):
+        for x in range(width):
+            around.append([])
+            for window in windows:
+                for d in range(1, window // 2 + 1):
+                    for (dy, dx), weight in zip(((0, 1), (1, 0), (1, 1), (1, -1)), weights, strict=True):
+                        for sign in (1, -1):
+                            v, u = y + sign * d * dy, x + sign * d * dx
+                            if wrap:
+                                v, u = v % height, u % width
+                            if 0 <= v < height and 0 <= u < width and (v, u) != (y, x):
+                                around[-1].append((v * width + u, weight))
+    return around
+
+
+def algorithm1(
+    order: list[int],
+    masks: int,
+    visible: int,
+    around: Neighbours,
+    drawn: list[int] | None = None,
+    before: list[list[int]] | None = None,
+) -> list[list[int]]:
+    """The paper's Algorithm 1, line by line: masks of 0 and 1, from the positions in their order.
+
+    drawn: for each place in the order the word that chooses among equal masks; None for the first of
+    them, as the paper has it. before: what the masks hold at first, zeros in the paper. Such patches
+    do not count against `visible`, as lines 18 to 23 decide about each position once more.
+    """
+    m = [list(mask) for mask in before] if before else [[0] * len(order) for _ in range(masks)]  # line 1
+    sums = [0] * masks
+    for t, p in enumerate(order):  # 3
+        least: float = math.inf  # 4
+        equals: list[int] = []
+        for i in range(masks):  # 5
+            if sums[i] >= visible:  # 6
+                continue  # 7
+            s = sum(weight for q, weight in around[p] if m[i][q])  # 8 to 14
+            if s < least:  # 15
+                least = s  # 16
+                equals = [i]  # 17
+            elif s == least:
+                equals.append(i)
+        chosen = NOBODY
+        if equals:
+            chosen = equals[below(drawn[t], len(equals)) if drawn else 0]
+            sums[chosen] += 1
+        for i in range(masks):  # 19
+            m[i][p] = 1 if i == chosen else 0  # 20 to 23
+    return m  # 24
+
+
+def refined(
+    owners: list[int], order: list[int], passes: int, around: Neighbours, seed: int, number: int
+) -> list[int]:
+    """Which mask owns each position, after swaps of two positions that lower their scores."""
+    owners = list(owners)
+    length = len(owners)
+
+    def score(p: int, mask: int) -> int:
+        return sum(weight for q, weight in around[p] if owners[q] == mask) if mask != NOBODY else 0
+
+    for turn in range(passes):
+        for t, p in enumerate(order):
+            a = owners[p]
+            if score(p, a) == 0:
+                continue
+            for word in words(seed, SWAPS, number, turn * length + t):
+                q = below(word, length)
+                b = owners[q]
+                if b == a:
+                    continue
+                now = score(p, a) + score(q, b)
+                owners[p], owners[q] = b, a
+                if score(q, a) + score(p, b) < now:
+                    break
+                owners[p], owners[q] = a, b
+    return owners
+
+
+def rank_extension(inside: list[bool], priority: list[int], around: Neighbours) -> list[int]:
+    """Ranks of all positions, those inside first, equals in the order of `priority`.
+
+    Those inside are taken away one after the other, always the most clustered one, and ranked from the
+    back; then, from the mask again, the others are added, always the least clustered one. A position is
+    clustered by the share of its neighbours that is inside; one without neighbours is not.
+    """
+    ranks = [NOBODY] * len(inside)
+    # shares as whole numbers over a common denominator: exact, and faster to compare than Fractions
+    existing = [max(1, sum(weight for _, weight in there)) for there in around]
+    common = math.lcm(*existing)
+
+    def share(p: int, now: list[bool]) -> int:
+        return sum(weight for q, weight in around[p] if now[q]) * (common // existing[p])
+
+    now = list(inside)
+    for rank in reversed(range(sum(inside))):
+        p = max((p for p in priority if now[p]), key=lambda p: share(p, now))  # the first of equals
+        ranks[p] = rank
+        now[p] = False
+    now = list(inside)
+    for rank in range(sum(inside), len(inside)):
+        p = min((p for p in priority if not now[p]), key=lambda p: share(p, now))
+        ranks[p] = rank
+        now[p] = True
+    return ranks
+
+
+def rbn_owners(recipe: RBN, seed: int, number: int) -> tuple[list[int], list[int], Neighbours]:
+    """A set of masks: which one owns each position, the order of positions, and their neighbours."""
+    length = math.prod(recipe.size)
+    wrap = recipe.boundary == "wrap"
+    visible = int(length * (1 - recipe.mask_ratio))
+    placed = min(visible, length - visible)
+    masks = recipe.masks_per_set
+    around = neighbours(recipe.size, recipe.window, recipe.whole_weights, wrap)
+    order = shuffle(stream(seed, POSITIONS, number, length))
+    before: list[list[int]] | None = None
+    if recipe.init != "zeros":
+        colour = {"white": White, "blue": Blue}[recipe.init]
+        start = colour(size=recipe.size, dtype="float32", boundary="wrap" if wrap else "reflect")
+        before = []
+        for i in range(masks):
+            values = noise.item(start, seed, number * masks + i).reshape(-1).tolist()
+            highest = sorted(range(length), key=lambda p: (-values[p], p))[:placed]
+            before.append([int(p in highest) for p in range(length)])
+    drawn = stream(seed, TIES, number, length) if recipe.ties == "random" else None
+    made = algorithm1(order, masks, placed, around, drawn, before)
+    owners = [next((i for i in range(masks) if made[i][p]), NOBODY) for p in range(length)]
+    return refined(owners, order, recipe.refine, around, seed, number), order, around
+
+
+def rbn_item(recipe: RBN, seed: int, index: int) -> npt.NDArray[Any]:
+    """An item of regularised blue noise: a full order of the positions, high values visible."""
+    length = math.prod(recipe.size)
+    number, mask = divmod(index, recipe.masks_per_set)
+    owners, priority, around = rbn_owners(recipe, seed, number)
+    if recipe.ties == "random":
+        priority = shuffle(stream(seed, PRIORITIES, index, length))
+    inside = [owner == mask for owner in owners]
+    ranks = rank_extension(inside, priority, around)
+    if sum(inside) == int(length * (1 - recipe.mask_ratio)):  # otherwise the masked ones were placed
+        ranks = [length - 1 - rank for rank in ranks]
+    return np.array(ranks, np.uint16 if length <= 65_536 else np.uint32).reshape(recipe.size)
+
+
+def clustering(
+    mask: npt.NDArray[np.bool_], windows: tuple[int, ...], weights: tuple[float, ...], wrap: bool
+) -> float:
+    """Equation 5, the mean over visible patches."""
+    visible = mask.reshape(-1).tolist()
+    around = neighbours(mask.shape, windows, (0, 1, 2, 3), wrap)  # the direction, in place of its weight
+    scores = [
+        sum(weights[direction] for q, direction in there if visible[q])
+        for p, there in enumerate(around)
+        if visible[p]
+    ]
+    return sum(scores) / max(1, len(scores))
+
+
+def adjacency(mask: npt.NDArray[np.bool_], wrap: bool) -> float:
+    """The share of visible patches with another one beside, above or below."""
+    visible = mask.reshape(-1).tolist()
+    around = neighbours(mask.shape, (3,), (1, 1, 0, 0), wrap)
+    near = [any(weight and visible[q] for q, weight in there) for p, there in enumerate(around) if visible[p]]
+    return sum(near) / max(1, len(near))
+
+
+def void_and_cluster(
+    height: int, width: int, visible: int, seed: int, wrap: bool = True, sigma: float = 1.5
+) -> npt.NDArray[np.int64]:
+    """Ulichney, "The void-and-cluster method for dither array generation" (1993): ranks, visible first.
+
+    Density is the Gaussian of what is there; without `wrap`, as a share of what of the Gaussian lies on
+    the grid. Where more than half is visible, the initial pattern is of the masked, who are fewer.
+    """
+    length = height * width
+    if 2 * visible > length:
+        return length - 1 - void_and_cluster(height, width, length - visible, seed, wrap, sigma)
+    rows, columns = (
+        ndimage.gaussian_filter1d(np.eye(n), sigma, axis=0, mode="wrap" if wrap else "constant")
+        for n in (height, width)
+    )
+    exist = np.outer(rows.sum(1), columns.sum(1)).reshape(-1)
+
+    def blob(p: int) -> Float64s:
+        return np.outer(rows[:, p // width], columns[:, p % width]).reshape(-1) / exist
+
+    def tightest_cluster(pattern: npt.NDArray[np.bool_], density: Float64s) -> int:
+        return int(np.argmax(np.where(pattern, density, -np.inf)))
+
+    def largest_void(pattern: npt.NDArray[np.bool_], density: Float64s) -> int:
+        return int(np.argmin(np.where(pattern, np.inf, density)))
+
+    pattern = np.zeros(length, bool)
+    pattern[np.random.default_rng(seed).permutation(length)[:visible]] = True
+    density = sum((blob(p) for p in np.flatnonzero(pattern).tolist()), np.zeros(length))
+    for _ in range(100 * length):  # the initial pattern: until the tightest cluster is the largest void
+        p = tightest_cluster(pattern, density)
+        pattern[p] = False
+        density -= blob(p)
+        q = largest_void(pattern, density)
+        if density[q] > density[p] - 1e-9:
+            q = p
+        pattern[q] = True
+        density += blob(q)
+        if q == p:
+            break
+
+    ranks = np.empty(length, np.int64)
+    left, remaining = pattern.copy(), density.copy()
+    for rank in range(visible - 1, -1, -1):  # phase 1
+        p = tightest_cluster(left, remaining)
+        ranks[p] = rank
+        left[p] = False
+        remaining -= blob(p)
+    for rank in range(visible, length // 2):  # phase 2
+        p = largest_void(pattern, density)
+        ranks[p] = rank
+        pattern[p] = True
+        density += blob(p)
+    empty, density = ~pattern, 1.0 - density
+    for rank in range(max(visible, length // 2), length):  # phase 3: now the others are the minority
+        p = tightest_cluster(empty, density)
+        ranks[p] = rank
+        empty[p] = False
+        density -= blob(p)
+    return ranks.reshape(height, width)

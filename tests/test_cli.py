@@ -70,6 +70,40 @@ def test_all_options_reach_the_recipe(tmp_path: Path) -> None:
     assert bank.seed == 2**64 - 1
 
 
+def test_all_options_of_rbn_reach_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "b.h5"
+    result = run(
+        "generate", "rbn", "-n", 4, "-o", path, "--size", "12x10", "--seed", 7, "--mask-ratio", 0.3,
+        "--masks-per-set", 2, "--window", 7, "--window", 1, "--weights", 1, 0.5, 0, ".25",
+        "--init", "blue", "--ties", "first", "--boundary", "open", "--refine", 3,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    bank = maskbank.Bank(path)
+    assert bank.recipe == maskbank.RBN(
+        size=(12, 10), mask_ratio=0.3, masks_per_set=2, window=(1, 7), weights=(1.0, 0.5, 0.0, 0.25),
+        init="blue", ties="first", boundary="open", refine=3,
+    )  # fmt: skip
+    assert (bank.seed, bank.dtype.name, bank.shape) == (7, "uint16", (4, 12, 10))
+
+
+def test_no_option_of_rbn_is_the_default_recipe(tmp_path: Path) -> None:
+    assert run("generate", "rbn", "-n", 2, cwd=tmp_path).returncode == 0
+    assert maskbank.Bank(tmp_path / "rbn.h5").recipe == maskbank.RBN()
+
+
+def test_one_mask_a_set_works_and_warns_in_one_line(tmp_path: Path) -> None:
+    args = ("generate", "rbn", "-n", 3, "--masks-per-set", 1)
+    result = run(*args, cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout == ""
+    warning, made = result.stderr.splitlines()
+    assert warning.startswith("maskbank: masks_per_set=1 is random masking")
+    assert "up to 5 fit" in warning
+    assert made.startswith("made rbn.h5: 3 x rbn 64x8 uint16")
+    again = run(*args, cwd=tmp_path)
+    assert (again.returncode, len(again.stderr.splitlines())) == (0, 1)
+
+
 @pytest.mark.parametrize("variant", ["1", "2", "3", "4", "5", "main"])
 @pytest.mark.parametrize("kind", ["green2d", "purple2d"])
 def test_every_variant_is_made(variant: str, kind: str, tmp_path: Path) -> None:
@@ -109,6 +143,34 @@ def test_every_variant_is_made(variant: str, kind: str, tmp_path: Path) -> None:
         ("green2d -n 3 -j 0", 2, ["workers=0"]),
         ("green2d -n 3 --sed 3", 2, ["--sed", "--seed"]),
         ("white2d -n 3 --sigma 1 2", 2, ["--sigma"]),
+        ("rbn -n 3 --masks-per-set 6", 2, ["masks_per_set=6", "5 is the largest"]),
+        ("rbn -n 3 --mask-ratio 0.3 --masks-per-set 4", 2, ["masks_per_set=4", "3 is the largest"]),
+        ("rbn -n 3 --masks-per-set 0", 2, ["masks_per_set=0", "1 to"]),
+        ("rbn -n 3 --window 4", 2, ["window=4", "even"]),
+        ("rbn -n 3 --window 3 --window 0", 2, ["window=0", "1 to"]),
+        ("rbn -n 3 --window 65", 2, ["window=65", "at most 64"]),
+        ("rbn -n 3 --window 3 --window 3", 2, ["window=(3, 3)", "twice"]),
+        ("rbn -n 3 --window three", 2, ["--window", "three"]),
+        ("rbn -n 3 --weights .4 -.4 .1 .1", 2, ["weights=-0.4", "0 or more"]),
+        ("rbn -n 3 --weights .4 nan .1 .1", 2, ["weights=nan", "0 or more"]),
+        ("rbn -n 3 --weights 0 0 0 0", 2, ["weights", "all zero"]),
+        ("rbn -n 3 --weights .4 .4 .1", 2, ["--weights", "4"]),
+        ("rbn -n 3 --weights .1234567 .4 .1 .1", 2, ["0.1234567", "digits"]),
+        ("rbn -n 3 --mask-ratio 0", 2, ["mask_ratio=0", "between 0 and 1"]),
+        ("rbn -n 3 --mask-ratio 1", 2, ["mask_ratio=1", "between 0 and 1"]),
+        ("rbn -n 3 --mask-ratio -0.5", 2, ["mask_ratio=-0.5", "between 0 and 1"]),
+        ("rbn -n 3 --mask-ratio 80", 2, ["mask_ratio=80", "between 0 and 1"]),
+        ("rbn -n 3 --mask-ratio nan", 2, ["mask_ratio=nan", "between 0 and 1"]),
+        ("rbn -n 3 --mask-ratio 0.999", 2, ["mask_ratio=0.999", "512", "visible"]),
+        ("rbn -n 3 --mask-ratio 1e-17", 2, ["mask_ratio=1e-17", "512", "masked"]),
+        ("rbn -n 3 --size 1x1 --window 1", 2, ["1 token"]),
+        ("rbn -n 3 --size 8x8x8", 2, ["8x8x8", "takes 2", "64x8"]),
+        ("rbn -n 3 --size 1025x1024", 2, ["1025x1024", "1,048,576"]),
+        ("rbn -n 3 --init red", 2, ["--init", "red", "blue"]),
+        ("rbn -n 3 --ties last", 2, ["--ties", "last", "first"]),
+        ("rbn -n 3 --boundary reflect", 2, ["--boundary", "reflect", "open"]),
+        ("rbn -n 3 --refine -1", 2, ["refine=-1", "0 to 1000"]),
+        ("rbn -n 3 --sigma 1 2", 2, ["--sigma"]),
         ("green2d -n 3 -o nowhere/b.h5", 1, ["nowhere", "folder"]),
         ("green2d -n 3 -o /proc/b.h5", 1, ["/proc/b.h5"]),
         ("green2d -n 3 -o .", 1, ["folder"]),
@@ -233,6 +295,10 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("banks")
     maskbank.generate(folder / "green.h5", maskbank.Green(size=(4, 8, 8)), 9, seed=3)
     maskbank.generate(folder / "white.h5", maskbank.White(size=(5, 5), dtype="uint8"), 4)
+    recipe = maskbank.RBN(
+        size=(9, 7), mask_ratio=0.75, window=(5, 3), weights=(1, 0.5, 0, 0), boundary="open"
+    )
+    maskbank.generate(folder / "rbn.h5", recipe, 6)
     return folder
 
 
@@ -255,6 +321,28 @@ def test_inspect_tells_what_is_in_a_bank(banks: Path) -> None:
     low, high = bank.sigma[:, 1].min(), bank.sigma[:, 1].max()
     assert rows["drawn: sigma2"].startswith(f"{low:.3f} … ")
     assert rows["drawn: sigma2"].endswith(f" … {high:.3f}")
+
+
+def test_inspect_tells_how_regularised_blue_noise_was_made(banks: Path) -> None:
+    result = run("inspect", "rbn.h5", cwd=banks)
+    assert (result.returncode, result.stderr) == (0, "")
+    rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in result.stdout.splitlines())
+    expected = {
+        "kind": "rbn", "items": "6", "item": "9x7 (H x W)", "dtype": "uint16", "recipe: mask_ratio": "0.75",
+        "recipe: masks_per_set": "4", "recipe: window": "3, 5", "recipe: weights": "1, 0.5, 0, 0",
+        "recipe: boundary": "open", "recipe: init": "zeros", "recipe: ties": "random", "recipe: refine": "0",
+    }  # fmt: skip
+    assert {key: rows.get(key) for key in expected} == expected
+    assert not [key for key in rows if key.startswith("drawn")]
+    facts = json.loads(run("inspect", "rbn.h5", "--json", cwd=banks).stdout)
+    assert facts["shape"] == [6, 9, 7]
+    assert facts["recipe"] == {
+        "size": [9, 7], "mask_ratio": 0.75, "masks_per_set": 4, "window": [3, 5], "boundary": "open",
+        "weights": [1.0, 0.5, 0.0, 0.0], "init": "zeros", "ties": "random", "refine": 0, "dtype": "uint16",
+    }  # fmt: skip
+    assert "sigma" not in facts
+    lines = run("inspect", "rbn.h5", "green.h5", cwd=banks).stdout.splitlines()
+    assert ["recipe:", "masks_per_set", "4"] in [line.split() for line in lines]
 
 
 def test_several_banks_stand_side_by_side(banks: Path) -> None:

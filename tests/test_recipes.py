@@ -12,7 +12,7 @@ import pytest
 
 from maskbank import checks, recipes
 from maskbank.errors import MaskbankError, RecipeError
-from maskbank.recipes import COLOURS, VARIANTS, Blue, Green, Purple, Recipe, Red, White
+from maskbank.recipes import COLOURS, KINDS, RBN, VARIANTS, Blue, Green, Purple, Recipe, Red, White
 
 NAN, INF = float("nan"), float("inf")
 
@@ -399,3 +399,238 @@ def test_recipes_take_keywords_only() -> None:
     green: Any = Green
     with pytest.raises(TypeError):
         green((8, 8))
+
+
+# Regularised blue noise
+
+
+def test_rbn_defaults() -> None:
+    """As for AudioMAE, and Table A.2's windows and weights; as many masks in a set as fit."""
+    recipe = RBN()
+    assert recipe.to_dict() == {
+        "size": [64, 8],
+        "dtype": "uint16",
+        "boundary": "wrap",
+        "mask_ratio": 0.8,
+        "masks_per_set": 5,
+        "window": [3, 5],
+        "weights": [0.4, 0.4, 0.1, 0.1],
+        "init": "zeros",
+        "ties": "random",
+        "refine": 0,
+    }
+    assert recipe.kind == "rbn"
+    assert KINDS["rbn"] == (RBN, (64, 8))
+    assert set(KINDS) == {*COLOURS, "rbn"}
+    assert (recipe.num_visible, recipe.placed) == (102, 102)
+    assert recipe.ranges == ()
+
+
+@pytest.mark.parametrize(
+    "size, ratio, visible, placed, masks",
+    [
+        ((64, 8), 0.9, 51, 51, 10),
+        ((64, 8), 0.5, 256, 256, 2),
+        ((64, 8), 0.3, 358, 154, 3),
+        ((64, 8), 0.01, 506, 6, 85),
+        ((64, 8), 0.998, 1, 1, 512),
+        ((5, 3), 0.5, 7, 7, 2),
+        ((5, 3), 0.46, 8, 7, 2),
+        ((1, 2), 0.5, 1, 1, 2),
+    ],
+)
+def test_rbn_counts(size: tuple[int, ...], ratio: float, visible: int, placed: int, masks: int) -> None:
+    """V as Algorithm 2 counts it; the fewer of visible and masked are placed; all masks share the grid."""
+    recipe = RBN(size=size, mask_ratio=ratio, window=(1,))
+    assert (recipe.num_visible, recipe.placed, recipe.masks_per_set) == (visible, placed, masks)
+    assert RBN(size=size, mask_ratio=ratio, window=(1,), masks_per_set=1).masks_per_set == 1
+    message = refusal(made, RBN, size=size, mask_ratio=ratio, window=1, masks_per_set=masks + 1)
+    assert f"masks_per_set={masks + 1}" in message
+    assert f"{masks} is the largest that fits" in message
+    assert f"each has {placed} of {size[0] * size[1]}" in message
+    assert ("masked patch" if visible > placed else "visible patch") in message
+
+
+def test_rbn_json_round_trip() -> None:
+    """With every field other than its default."""
+    other = {
+        "size": (300, 256), "dtype": "uint32", "boundary": "open", "mask_ratio": 0.3, "masks_per_set": 2,
+        "window": (1, 7, 255), "weights": (1.0, 0.25, 0.0, 0.1), "init": "blue", "ties": "first", "refine": 7,
+    }  # fmt: skip
+    assert set(other) == {field.name for field in dataclasses.fields(RBN)}
+    for recipe in (RBN(), made(RBN, **other)):
+        text = recipes.canonical_json(recipe.to_dict())
+        again = recipes.from_json("rbn", text)
+        assert again == recipe
+        assert type(again) is RBN
+        assert recipes.canonical_json(again.to_dict()) == text
+    for name, value in other.items():
+        assert getattr(again, name) == value != getattr(RBN(), name)
+
+
+@pytest.mark.parametrize(
+    "kind, changes, words",
+    [
+        ("rbn", {"sigma": [1, 2]}, ["'sigma'", "masks_per_set"]),
+        ("green2d", {}, ["'init'", "sigma1"]),
+        ("rbn", {"window": None}, ["window=None"]),
+        ("rbn", {"window": "wide"}, ["window", "'w'"]),
+        ("rbn", {"weights": {"a": 1}}, ["weights"]),
+        ("rbn", {"weights": None}, ["weights=None", "four"]),
+        ("rbn", {"mask_ratio": None}, ["mask_ratio=None", "0.9"]),
+        ("rbn", {"mask_ratio": [0.8]}, ["mask_ratio=", "0.8"]),
+        ("rbn", {"masks_per_set": 2.0}, ["masks_per_set=2.0", "whole"]),
+        ("rbn", {"masks_per_set": "2"}, ["masks_per_set='2'", "whole"]),
+        ("rbn", {"refine": None}, ["refine=None", "whole"]),
+        ("rbn", {"init": ["white"]}, ["zeros"]),
+        ("rbn", {"ties": {}}, ["random"]),
+        ("rbn", {"size": [8, 8, 8]}, ["8x8x8", "64x8"]),
+    ],
+)
+def test_bad_rbn_json_is_refused(kind: str, changes: dict[str, Any], words: list[str]) -> None:
+    """One line, never another exception."""
+    message = refusal(recipes.from_json, kind, json.dumps({**RBN().to_dict(), **changes}))
+    for word in words:
+        assert word in message
+
+
+def test_rbn_fingerprint_is_frozen() -> None:
+    """A known answer, and the text it comes from."""
+    text = (
+        '{"first":0,"kind":"rbn","n":10000,"numbers_version":1,"recipe":{"boundary":"wrap","dtype":"uint16",'
+        '"init":"zeros","mask_ratio":0.8,"masks_per_set":5,"refine":0,"size":[64,8],"ties":"random",'
+        '"weights":[0.4,0.4,0.1,0.1],"window":[3,5]},"seed":0}'
+    )
+    assert recipes.fingerprint(RBN(), 0, 10_000) == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert recipes.fingerprint(RBN(), 0, 10_000) == "e3c16450d927"
+
+
+def test_rbn_fingerprint_changes_with_every_field_and_with_no_spelling() -> None:
+    base = RBN()
+    changes: list[dict[str, Any]] = [
+        {"size": (8, 64)}, {"boundary": "open"}, {"mask_ratio": 0.81}, {"masks_per_set": 4},
+        {"window": (3,)}, {"weights": (0.4, 0.4, 0.1, 0.2)}, {"init": "white"}, {"init": "blue"},
+        {"ties": "first"}, {"refine": 1},
+    ]  # fmt: skip
+    prints = [recipes.fingerprint(dataclasses.replace(base, **change), 0, 10) for change in ({}, *changes)]
+    assert len(set(prints)) == len(prints)
+    spelt: list[dict[str, Any]] = [
+        {"size": "64x8"}, {"size": np.array([64, 8])}, {"dtype": "uint16"}, {"masks_per_set": np.int64(5)},
+        {"mask_ratio": np.float64(0.8)}, {"window": [5, 3]}, {"window": np.array([3, 5])},
+        {"weights": np.array([0.4, 0.4, 0.1, 0.1])}, {"weights": [0.4, 0.4, 0.1, 0.1]},
+        {"refine": np.int8(0)},
+    ]  # fmt: skip
+    for given in spelt:
+        assert made(RBN, **given) == base
+        assert recipes.fingerprint(made(RBN, **given), 0, 10) == prints[0]
+    assert made(RBN, window=5) == RBN(window=(5,))
+    assert made(RBN, weights=(1, 1, 0, 0)) == RBN(weights=(1.0, 1.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    "weights, whole",
+    [
+        ((0.4, 0.4, 0.1, 0.1), (4, 4, 1, 1)),
+        ((4, 4, 1, 1), (4, 4, 1, 1)),
+        ((1, 1, 1, 1), (1, 1, 1, 1)),
+        ((0.25, 0.25, 0.25, 0.25), (1, 1, 1, 1)),
+        ((1e6, 1e6, 0, 0), (1, 1, 0, 0)),
+        ((1e-9, 0, 0, 0), (1, 0, 0, 0)),
+        ((0.37, 0.41, 0.11, 0.11), (37, 41, 11, 11)),
+        ((0.1, 0.2, 0.3, 0.7), (1, 2, 3, 7)),
+        ((1.5, 0, 0, 1), (3, 0, 0, 2)),
+    ],
+)
+def test_rbn_weights_become_whole_numbers(weights: tuple[float, ...], whole: tuple[int, ...]) -> None:
+    """The smallest of the same proportions, as they are written in decimals."""
+    assert RBN(weights=weights).whole_weights == whole
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"masks_per_set": 6}, ["masks_per_set=6", "5 is the largest"]),
+        ({"masks_per_set": 2**48}, ["masks_per_set=281474976710656", "5 is the largest"]),
+        ({"masks_per_set": 0}, ["masks_per_set=0", "1 to"]),
+        ({"masks_per_set": -2}, ["masks_per_set=-2", "1 to"]),
+        ({"masks_per_set": 2.5}, ["masks_per_set=2.5", "whole"]),
+        ({"masks_per_set": True}, ["masks_per_set=True", "whole"]),
+        ({"mask_ratio": 0.3, "masks_per_set": 4}, ["masks_per_set=4", "3 is the largest", "masked"]),
+        ({"window": (4,)}, ["window=4", "even", "odd"]),
+        ({"window": (3, 2)}, ["window=2", "even"]),
+        ({"window": 0}, ["window=0", "1 to"]),
+        ({"window": (3, -5)}, ["window=-5", "1 to"]),
+        ({"window": 65}, ["window=65", "64x8", "at most 64"]),
+        ({"window": (3, 10**9 + 1)}, ["window=1000000001"]),
+        ({"window": (3, 5, 3)}, ["window=(3, 3, 5)", "twice"]),
+        ({"window": ()}, ["window=()", "no window"]),
+        ({"window": 3.0}, ["window=3.0"]),
+        ({"window": (3.0,)}, ["window=3.0", "whole"]),
+        ({"window": "3"}, ["window='3'", "whole"]),
+        ({"window": object()}, ["window=", "(3, 5)"]),
+        ({"weights": (0.4, -0.1, 0.1, 0.1)}, ["weights=-0.1", "0 or more"]),
+        ({"weights": (0.4, NAN, 0.1, 0.1)}, ["weights=nan", "0 or more"]),
+        ({"weights": (INF, 0.1, 0.1, 0.1)}, ["weights=inf"]),
+        ({"weights": (1e7, 0.1, 0.1, 0.1)}, ["weights=1e+07"]),
+        ({"weights": (0, 0, 0, 0)}, ["weights", "all zero", "above 0"]),
+        ({"weights": (0.4, 0.4, 0.1)}, ["(0.4, 0.4, 0.1)", "four"]),
+        ({"weights": (1,) * 5}, ["(1.0, 1.0, 1.0, 1.0, 1.0)", "four"]),
+        ({"weights": ()}, ["()", "four"]),
+        ({"weights": 1.0}, ["weights=1.0", "four"]),
+        ({"weights": ("a", 1, 1, 1)}, ["'a'", "four"]),
+        ({"weights": (0.1234567, 0.4, 0.1, 0.1)}, ["0.1234567", "digits", "0.4 0.4 0.1 0.1"]),
+        ({"weights": (1 / 3, 1 / 3, 1 / 6, 1 / 6)}, ["0.3333", "digits"]),
+        ({"weights": (1e6, 1, 1, 1)}, ["1000000.0", "digits"]),
+        ({"weights": (5e-324, 1, 1, 1)}, ["5e-324", "digits"]),
+        *(
+            ({"mask_ratio": ratio}, [f"mask_ratio={ratio:g}", "between 0 and 1"])
+            for ratio in (0.0, 1.0, 1, -0.2, 80, NAN, INF, -INF)
+        ),
+        ({"mask_ratio": "most"}, ["mask_ratio='most'", "0.9"]),
+        ({"mask_ratio": None}, ["mask_ratio=None", "0.9"]),
+        ({"mask_ratio": 0.999}, ["mask_ratio=0.999", "none of 512", "visible", "0.998"]),
+        ({"size": (2, 3), "window": 1, "mask_ratio": 0.9}, ["mask_ratio=0.9", "none of 6", "visible"]),
+        ({"mask_ratio": 1e-17}, ["mask_ratio=1e-17", "none of 512", "masked"]),
+        ({"size": (1, 1), "window": 1}, ["1 token", "larger"]),
+        ({"dtype": "uint32"}, ["dtype=uint32", "leave it out"]),
+        ({"size": (512, 512), "dtype": "uint16"}, ["dtype=uint16", "leave it out"]),
+        ({"dtype": "float16"}, ["dtype='float16'", "uint16 or uint32"]),
+        ({"size": (8, 64, 8)}, ["8x64x8", "H x W", "64x8"]),
+        ({"size": "8x8x8"}, ["8x8x8", "H x W"]),
+        ({"size": (1025, 1024)}, ["1025x1024", "1,048,576"]),
+        ({"size": (64,)}, ["1 axes"]),
+        ({"size": (0, 8)}, ["size=0", "1 to"]),
+        ({"boundary": "reflect"}, ["'reflect'", "wrap or open"]),
+        ({"init": "red"}, ["init='red'", "zeros, white or blue"]),
+        ({"ties": "last"}, ["ties='last'", "random or first"]),
+        ({"refine": -1}, ["refine=-1", "0 to 1000"]),
+        ({"refine": 1001}, ["refine=1001", "0 to 1000"]),
+        ({"refine": 0.5}, ["refine=0.5", "whole"]),
+    ],
+    ids=str,
+)
+def test_bad_rbn_is_refused(given: dict[str, Any], words: list[str]) -> None:
+    """The message says what was given and what is allowed."""
+    message = refusal(made, RBN, **given)
+    for word in words:
+        assert word in message, message
+
+
+def test_rbn_limits_are_taken() -> None:
+    """The last values before a refusal."""
+    assert RBN(size=(1024, 1024)).dtype == "uint32"
+    assert RBN(size=(256, 256)).dtype == "uint16"
+    assert RBN(size=(256, 257)).dtype == "uint32"
+    assert RBN(window=(63,)).window == (63,)
+    assert RBN(window=(1,)).window == (1,)
+    assert RBN(refine=1000).refine == 1000
+    assert RBN(mask_ratio=0.998).num_visible == 1
+    assert RBN(mask_ratio=1e-9).placed == 1
+
+
+def test_rbn_cautions_of_one_mask() -> None:
+    """K = 1 is allowed, and what it means is said; larger sets need no word."""
+    assert RBN().caution == RBN(masks_per_set=2).caution == Green().caution == ""
+    caution = RBN(masks_per_set=1).caution
+    for word in ("masks_per_set=1", "random masking", "up to 5"):
+        assert word in caution

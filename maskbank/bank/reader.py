@@ -35,6 +35,8 @@ class Bank:
                 raise BankError(f"{self.path} was replaced while it was opened; open it again")
             self._map = mmap.mmap(file.fileno(), self._layout.size, access=mmap.ACCESS_READ)
         self._noise = self._table("noise")
+        stored = self._noise.reshape(len(self), -1)
+        self.bits = stored.view(f"u{stored.dtype.itemsize}")  # the same as unsigned integers: (items, voxels)
         missing = len(self) - int(np.count_nonzero(self._table("written") == 1))
         if missing:
             raise BankError(

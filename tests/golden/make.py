@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from maskbank import noise
-from maskbank.recipes import COLOURS, Recipe
+from maskbank.recipes import COLOURS, RBN, Recipe
 
 FILE = Path(__file__).parent / "items.json"
 SEED = 2**63 + 11  # the high words of seed and item count, too
@@ -40,6 +40,17 @@ CASES: dict[str, Recipe] = {
     for dtype in dtypes
     for kind, (_, default) in COLOURS.items()
     if len(default) == len(size)
+} | {
+    "rbn-64x8-uint16-wrap": RBN(),
+    "rbn-64x8-uint16-open-first": RBN(mask_ratio=0.75, boundary="open", ties="first"),
+    "rbn-64x8-uint16-wrap-inverted-refined": RBN(mask_ratio=0.3, weights=(1, 1, 1, 1), refine=2),
+    "rbn-8x8-uint16-open-blue": RBN(
+        size=(8, 8), boundary="open", init="blue", masks_per_set=3, window=(3, 5, 7), refine=1
+    ),
+    "rbn-8x8-uint16-wrap-white-inverted": RBN(
+        size=(8, 8), mask_ratio=0.4, init="white", weights=(0.37, 0.41, 0.11, 0.11)
+    ),
+    "rbn-260x256-uint32-wrap": RBN(size=(260, 256)),
 }
 
 

@@ -1,0 +1,74 @@
+"""Masks: what a model is given, for a batch of samples or for one."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.checks import format_size
+from maskbank.errors import RecipeError
+
+Bools = npt.NDArray[np.bool_]
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+
+
+class Masks:
+    """Masks of a batch of B samples, or of one, over the L tokens of a grid, time slowest.
+
+    visible, masked: bool (B, L). ids_keep: int64 (B, num_visible), the visible tokens, ascending.
+    ids_restore: int64 (B, L), the permutation that undoes [visible tokens, masked tokens], as in MAE. A
+    single mask has no first axis. All arrays are the caller's own.
+    """
+
+    def __init__(self, visible: Bools, grid: tuple[int, ...], num_visible: int) -> None:
+        self.visible = visible
+        self.grid = grid
+        self.num_visible = num_visible
+
+    @cached_property
+    def masked(self) -> Bools:
+        """bool (B, L): True where a token is hidden."""
+        return ~self.visible
+
+    @cached_property
+    def ids_keep(self) -> Int64s:
+        """int64 (B, num_visible): the visible tokens, ascending."""
+        return _places(self.visible, self.num_visible)
+
+    @cached_property
+    def ids_restore(self) -> Int64s:
+        """int64 (B, L): where each token stands in [visible tokens, masked tokens]."""
+        before = np.cumsum(self.visible, -1, dtype=np.int64)  # visible tokens up to here, this one included
+        behind = np.arange(self.num_visible, self.num_visible + self.visible.shape[-1]) - before
+        return np.where(self.visible, before - 1, behind)
+
+    def __len__(self) -> int:
+        return len(self.visible)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.visible.shape[:-1])) or "one"
+        return f"<Masks: {shape} of {format_size(self.grid)}, {self.num_visible} visible>"
+
+
+def _places(there: Bools, count: int) -> Int64s:
+    """The numbers of the True ones, of which each row has `count`: int64 (..., count)."""
+    length = there.shape[-1]
+    flat = np.flatnonzero(there).reshape(-1, count)
+    flat -= np.arange(len(flat))[:, None] * length
+    return flat.reshape(*there.shape[:-1], count)
+
+
+def check_ids(ids: Any) -> tuple[UInt64s, bool]:
+    """Sample ids as uint64 (B,), and whether only one was given; RecipeError where they are none."""
+    given = np.asarray(ids)
+    if given.size == 0 and given.ndim == 1:
+        return given.astype(np.uint64), False
+    if given.dtype.kind not in "iu" or given.ndim > 1:
+        what = f"{given.ndim} axes of {given.dtype}" if given.ndim else f"{ids!r}"
+        raise RecipeError(f"ids={what}: give whole numbers from 0 to 2**63 - 1, one for each sample")
+    if int(given.min()) < 0 or int(given.max()) >= 2**63:
+        wrong = int(given.min()) if int(given.min()) < 0 else int(given.max())
+        raise RecipeError(f"ids: {wrong} is out of range; an id is 0 to 2**63 - 1")
+    return given.reshape(-1).astype(np.uint64), given.ndim == 0
