@@ -1,11 +1,13 @@
 """Masks: what a model is given, for a batch of samples or for one."""
 
-from functools import cached_property
+from functools import cache, cached_property
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from maskbank import selection
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 
@@ -40,9 +42,10 @@ class Masks:
     @cached_property
     def ids_restore(self) -> Int64s:
         """int64 (B, L): where each token stands in [visible tokens, masked tokens]."""
-        before = np.cumsum(self.visible, -1, dtype=np.int64)  # visible tokens up to here, this one included
-        behind = np.arange(self.num_visible, self.num_visible + self.visible.shape[-1]) - before
-        return np.where(self.visible, before - 1, behind)
+        restore = np.empty(self.visible.shape, np.int64)
+        rows = (-1, self.visible.shape[-1])
+        core().restore_all(self.visible.reshape(rows), self.num_visible, restore.reshape(rows))
+        return restore
 
     def __len__(self) -> int:
         return len(self.visible)
@@ -72,3 +75,13 @@ def check_ids(ids: Any) -> tuple[UInt64s, bool]:
         wrong = int(given.min()) if int(given.min()) < 0 else int(given.max())
         raise RecipeError(f"ids: {wrong} is out of range; an id is 0 to 2**63 - 1")
     return given.reshape(-1).astype(np.uint64), given.ndim == 0
+
+
+@cache
+def core() -> ModuleType:
+    """The kernels that select, or their NumPy twin where Numba is not installed."""
+    try:
+        from maskbank.kernels import select
+    except ImportError:
+        return selection
+    return select

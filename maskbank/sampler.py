@@ -4,8 +4,6 @@ import math
 import os
 import threading
 from collections.abc import Iterator
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from maskbank import __version__, baselines, selection
 from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid, check_ratio, check_seed, choice, count_visible, format_size, integer
 from maskbank.errors import BankError, RecipeError
-from maskbank.masks import Bools, Int64s, Masks, UInt64s, check_ids
+from maskbank.masks import Bools, Int64s, Masks, UInt64s, check_ids, core
 from maskbank.recipes import RBN
 from maskbank.windows import normalized, resized
 
@@ -174,7 +172,7 @@ class MaskSampler:
             frames = self._baseline(numbers, keys)
         elif self.fit == "crop" and self.normalize != "frame":
             frames = np.empty((len(numbers), math.prod(self._window)), bool)
-            _core().crop_masks(
+            core().crop_masks(
                 self.bank.bits, self._size, self._window, self._periodic, self._flips, self._floats,
                 self._bits, self._segments > 1, self._segment_count, numbers, keys,
                 selection.half_bits(len(self.bank)), frames,
@@ -190,7 +188,7 @@ class MaskSampler:
         keys = selection.ordered(windows).reshape(len(windows), self._segments, -1)
         visible = np.empty(keys.shape, bool)
         begin = selection.starts(drawn, keys.shape[-1])
-        _core().select_all(keys, 8 * keys.dtype.itemsize, self._segment_count, begin, visible)
+        core().select_all(keys, 8 * keys.dtype.itemsize, self._segment_count, begin, visible)
         return visible.reshape(len(windows), -1)
 
     def _cut(self, bank: Bank, items: Int64s, drawn: UInt64s) -> npt.NDArray[Any]:
@@ -357,16 +355,6 @@ class MaskStream:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return MaskStream, (self.sampler,)
-
-
-@cache
-def _core() -> ModuleType:
-    """The kernels, or their NumPy twin where Numba is not installed."""
-    try:
-        from maskbank.kernels import select
-    except ImportError:
-        return selection
-    return select
 
 
 def _rebuild(parameters: dict[str, Any]) -> MaskSampler:

@@ -155,6 +155,12 @@ def select_all(keys: Array, bits: int, count: int, starts: Int64s, visible: Bool
         visible[b, s, equal[len(equal) - spare[b, s] :]] = False
 
 
+def restore_all(visible: Bools, count: int, restore: Int64s) -> None:
+    """Where each token stands in [visible tokens, masked tokens]: int64 (B, L) from bool (B, L)."""
+    shown = np.cumsum(visible, -1, dtype=np.int64)
+    restore[:] = np.where(visible, shown - 1, np.arange(count, count + visible.shape[1]) - shown)
+
+
 def crop_masks(
     noise: Array,
     size: tuple[int, ...],

@@ -105,6 +105,19 @@ def select_all(keys, bits, count, starts, visible):
 
 
 @kernel
+def restore_all(visible, count, restore):
+    """Where each token stands in [visible tokens, masked tokens]: int64 (B, L) from bool (B, L)."""
+    for b in range(visible.shape[0]):
+        shown = 0
+        hidden = count
+        for j in range(visible.shape[1]):
+            there = i64(visible[b, j])
+            restore[b, j] = shown if there else hidden
+            shown += there
+            hidden += 1 - there
+
+
+@kernel
 def crop_masks(noise, size, grid, periodic, flips, halves, bits, per_frame, count, ids, keys, half, visible):
     """Masks of samples: bool (B, L), or (B, L of one frame) of which the caller makes more.
 
