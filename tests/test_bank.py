@@ -470,7 +470,7 @@ def test_where_there_are_no_hard_links_renaming_still_replaces_nothing(
     old.write_text("old")
     new.write_text("new")
     with pytest.raises(FileExistsError):
-        writer._rename_new(str(old), str(new))
+        writer.rename_new(str(old), str(new))
     assert new.read_text() == "new"
 
 

@@ -9,7 +9,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.bank import layout
+from maskbank.bank import cache, layout
 from maskbank.checks import format_size
 from maskbank.errors import BankError
 from maskbank.recipes import Recipe
@@ -24,13 +24,22 @@ class Bank:
     bank[a:b] is a read-only view (items, ...). Nothing is read before it is looked at, and all processes
     of a machine share one copy in the page cache.
 
+    cache_dir: a folder on a local disk, or /dev/shm: the file is copied there once for all processes of
+    the machine, checked, and the copy is read.
+
     Raises BankError if the file is not a whole bank of a version this maskbank knows.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, cache_dir: str | os.PathLike[str] | None = None
+    ) -> None:
         self.path = os.path.abspath(os.fspath(path))
-        self._layout = layout.read(self.path)
-        with open(self.path, "rb") as file:
+        self.cache_dir = None if cache_dir is None else os.path.abspath(os.fspath(cache_dir))
+        self._open(self.path if self.cache_dir is None else cache.copy_of(self.path, self.cache_dir))
+
+    def _open(self, path: str) -> None:
+        self._layout = layout.read(path)
+        with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size != self._layout.size:
                 raise BankError(f"{self.path} was replaced while it was opened; open it again")
             self._map = mmap.mmap(file.fileno(), self._layout.size, access=mmap.ACCESS_READ)
@@ -126,12 +135,12 @@ class Bank:
         return f"<Bank {self.path}: {len(self):,} x {self.kind} {size} {self.dtype} {self.fingerprint}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.fingerprint)
+        return _reopen, (self.path, self.fingerprint, self.cache_dir)
 
 
-def _reopen(path: str, fingerprint: str) -> Bank:
+def _reopen(path: str, fingerprint: str, cache_dir: str | None) -> Bank:
     """Unpickle: the same bank, or a complaint."""
-    bank = Bank(path)
+    bank = Bank(path, cache_dir=cache_dir)
     if bank.fingerprint != fingerprint:
         raise BankError(f"{path} now holds bank {bank.fingerprint}; the pickled one was {fingerprint}")
     return bank

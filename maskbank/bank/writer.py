@@ -196,7 +196,7 @@ class Writer:
             if self.force:
                 os.replace(self.partial, self.path)
             else:
-                _rename_new(self.partial, self.path)
+                rename_new(self.partial, self.path)
             folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
             try:
                 os.fsync(folder)
@@ -304,7 +304,7 @@ def _allocate(fd: int, size: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
-def _rename_new(old: str, new: str) -> None:
+def rename_new(old: str, new: str) -> None:
     """Rename, or FileExistsError. By link and unlink; where there are no links, by renameat2."""
     try:
         os.link(old, new)

@@ -17,6 +17,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
     "generate": ("maskbank.cli.generate", "Make a bank of noise."),
     "inspect": ("maskbank.cli.inspect_bank", "Tell what is in a bank."),
+    "export": ("maskbank.cli.export_masks", "Write masks as a .npy file."),
 }
 
 

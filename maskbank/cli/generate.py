@@ -1,7 +1,6 @@
 """maskbank generate KIND: parse a recipe, make its bank, say what was made."""
 
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import click
 
 from maskbank.checks import check_n, check_seed, check_workers, format_size, parse_size
 from maskbank.cli import SETTINGS, SuggestingGroup
+from maskbank.cli.progress import Bar, human_bytes
 from maskbank.errors import RecipeError
 from maskbank.recipes import KINDS, RBN, VARIANTS, Recipe, fingerprint, variant
 
@@ -235,7 +235,7 @@ def _generate(
 
     from maskbank.generation import make
 
-    with warnings.catch_warnings(), _Bar(n) as bar:
+    with warnings.catch_warnings(), Bar(n) as bar:
         warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"maskbank: {message}", err=True)
         made = make(path, recipe, n, seed=seed, workers=workers, force=force, progress=bar.show)
     seconds = time.perf_counter() - start
@@ -249,38 +249,3 @@ def _generate(
     else:
         name = fingerprint(recipe, seed, n)
         click.echo(f"{path} is there already: {size}, fingerprint {name}; nothing to do", err=True)
-
-
-class _Bar:
-    """A progress bar on a terminal, nothing elsewhere."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self.bar: Any = None
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def show(self, done: int) -> None:
-        """Say that `done` items are made."""
-        if self.bar is None:
-            if not sys.stderr.isatty():
-                return
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=self.n, unit="item", smoothing=0.1, dynamic_ncols=True, leave=False)
-        self.bar.update(done - self.bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def human_bytes(n: int) -> str:
-    """5243039744 -> '5.24 GB'."""
-    size = float(n)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.3g} {unit}"
-        size /= 1000
-    raise AssertionError
