@@ -1,6 +1,7 @@
 """Whole processes, side by side, in one run: maskbank against what people write by hand, and its limits."""
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
 
@@ -194,6 +196,113 @@ def starts(bench: Bench) -> None:
     line("maskbank inspect", f"{found['inspect']:.3f} s   {found['inspect'] / found['imports']:.2f} x that")
 
 
+def rbn(bench: Bench) -> None:
+    """Regularised blue noise: whole processes, and the plain Python twin of the tests for a few items."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from maskbank.recipes import RBN
+    from tests.reference import rbn_item
+
+    print("rbn, 64x8 at 80 % masked")
+    bench.generate("rbn", 10, 2)  # compiles
+    found = bench.medians(
+        few=lambda: bench.generate("rbn", 10, 2),
+        many=lambda: bench.generate("rbn", 10_000, 2),
+        large=lambda: bench.generate("rbn", 10_000, 2, "--size", "64x64"),
+        set=lambda: bench.generate("rbn", 5, 2, "--size", "512x512"),
+        one=lambda: bench.generate("rbn", 10_000, 1),
+    )
+    start = time.perf_counter()
+    for index in range(3):
+        rbn_item(RBN(), 0, index)
+    plain = (time.perf_counter() - start) / 3 * 10_000
+    few, many = found["few"], found["many"]
+    line("10 items", f"{few:.2f} s")
+    line("10,000 items", f"{many:.2f} s   {many / few:.2f} x that; with one worker {found['one']:.2f} s")
+    line("the same in plain Python", f"{plain:,.0f} s   {plain / many:,.0f} x, taken at n = 3 and scaled")
+    patches = 10_000 * 64 * 64 / (found["large"] - few)
+    line(
+        "10,000 items of 64x64",
+        f"{found['large']:.2f} s   {patches / 1e6:.1f} million patches a second",
+    )
+    line("one set of 512x512", f"{found['set']:.2f} s")
+
+
+def tube() -> object:
+    """VideoMAE's way: one shuffled frame, repeated over time."""
+    masked = int(0.9 * 196)
+    frame = np.hstack([np.zeros(196 - masked), np.ones(masked)])
+    np.random.shuffle(frame)  # noqa: NPY002
+    return np.tile(frame, (8, 1)).flatten()
+
+
+def per_clip(make: Callable[[], object], clips: int = 1) -> float:
+    """Microseconds per clip of a loop of one second, after a short one that warms up."""
+    for seconds in (0.2, 1.0):
+        calls, start = 0, time.perf_counter()
+        while time.perf_counter() - start < seconds:
+            make()
+            calls += 1
+        elapsed = time.perf_counter() - start
+    return elapsed / calls / clips * 1e6
+
+
+def masks(bench: Bench) -> None:
+    """Masks at train time, in one thread, beside what training loops do without a bank."""
+    from itertools import count
+
+    import maskbank
+    from maskbank import selection
+
+    def batches(sampler: maskbank.MaskSampler, what: str = "masked") -> Callable[[], object]:
+        numbers = count()
+        return lambda: getattr(sampler(np.arange(32) + 32 * next(numbers)), what)
+
+    print("masks at train time, one thread, microseconds per clip, batches of 32, 10,000-item banks")
+    green, rbn = str(bench.folder / "green.h5"), str(bench.folder / "rbn.h5")
+    maskbank.generate(green, maskbank.Green(), 10_000)
+    maskbank.generate(rbn, maskbank.RBN(), 10_000)
+    with open(green, "rb") as file:
+        while file.read(2**24):  # into the page cache
+            pass
+    start = time.perf_counter()
+    bank = maskbank.Bank(green)
+    opening = (time.perf_counter() - start) * 1e3
+    video = maskbank.MaskSampler(bank, (8, 14, 14), 0.9)
+    audio = maskbank.MaskSampler(rbn, (64, 8), 0.8)
+    rows: dict[str, Callable[[], float]] = {
+        "tube, NumPy, 8x14x14": lambda: per_clip(tube),
+        "green3d, 8x14x14": lambda: per_clip(batches(video), 32),
+        "green3d, ids_restore, too": lambda: per_clip(batches(video, "ids_restore"), 32),
+        "rbn, 64x8": lambda: per_clip(batches(audio), 32),
+    }
+    with contextlib.suppress(ImportError):
+        import torch
+
+        def argsort(tokens: int, ratio: float) -> object:
+            order = torch.argsort(torch.rand(32, tokens), dim=1)
+            restore = torch.argsort(order, dim=1)
+            mask = torch.ones(32, tokens)
+            mask[:, : int(tokens * (1 - ratio))] = 0
+            return torch.gather(mask, 1, restore)
+
+        torch.set_num_threads(1)
+        rows["argsort, torch, 1568"] = lambda: per_clip(lambda: argsort(1568, 0.9), 32)
+        rows["argsort, torch, 512"] = lambda: per_clip(lambda: argsort(512, 0.8), 32)
+
+    def without_numba() -> float:
+        with unittest.mock.patch("maskbank.sampler.core", return_value=selection):
+            return per_clip(batches(video), 32)
+
+    rows["green3d, without Numba"] = without_numba
+    found = bench.medians(**rows)
+    for name, microseconds in found.items():
+        line(
+            name,
+            f"{microseconds:.1f}   {found['tube, NumPy, 8x14x14'] / microseconds:.1f} x faster than tube",
+        )
+    line("opening the bank", f"{opening:.1f} ms")
+
+
 def kinds(bench: Bench) -> None:
     """Milliseconds of one core for an item, for each kind and type; the smallest of several runs."""
     from maskbank.noise import Block, Maker
@@ -220,10 +329,13 @@ def line(what: str, text: str) -> None:
     print(f"  {what:<26}{text}", flush=True)
 
 
+PARTS = {"memory": memory, "starts": starts, "rbn": rbn, "masks": masks, "kinds": kinds}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["main", "memory", "starts"],
-                        help="main, memory, starts, kinds (default: the first three)")  # fmt: skip
+    parser.add_argument("what", nargs="*", default=["main", "memory", "starts", "rbn", "masks"],
+                        help="main, memory, starts, rbn, masks, kinds (default: all but kinds)")  # fmt: skip
     parser.add_argument("-n", type=int, default=10_000, help="items of the main job")
     parser.add_argument("--peer-n", type=int, default=1_000, help="items for the slower programs")
     parser.add_argument("--workers", type=int, default=2)
@@ -233,17 +345,12 @@ def main() -> None:
     bench = Bench(options.folder, options.repeat)
     try:
         for what in options.what:
-            match what:
-                case "main":
-                    main_job(bench, options.n, options.peer_n, options.workers)
-                case "memory":
-                    memory(bench)
-                case "starts":
-                    starts(bench)
-                case "kinds":
-                    kinds(bench)
-                case _:
-                    parser.error(f"unknown benchmark {what!r}")
+            if what == "main":
+                main_job(bench, options.n, options.peer_n, options.workers)
+            elif what in PARTS:
+                PARTS[what](bench)
+            else:
+                parser.error(f"unknown benchmark {what!r}; there is main, {', '.join(PARTS)}")
     finally:
         shutil.rmtree(bench.folder)
 
