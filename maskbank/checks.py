@@ -38,16 +38,17 @@ def format_size(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))
 
 
-def integer(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number from low to high as Python int, or RecipeError."""
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """A whole number from low to high (None: no limit) as Python int, or RecipeError."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = value.__index__()
     except (AttributeError, TypeError):
         raise RecipeError(f"{name}={value!r} is not a whole number") from None
-    if not low <= number <= high:
-        raise RecipeError(f"{name}={number} is out of range; allowed is {low} to {high}")
+    if number < low or (high is not None and number > high):
+        allowed = f"{low} and more" if high is None else f"{low} to {high}"
+        raise RecipeError(f"{name}={number} is out of range; allowed is {allowed}")
     return int(number)
 
 
@@ -115,3 +116,20 @@ def check_grid(grid: Any) -> tuple[int, ...]:
     if math.prod(axes) > MOST_TOKENS:
         raise RecipeError(f"grid={format_size(axes)} has more than {MOST_TOKENS:,} tokens")
     return axes
+
+
+def check_items(items: Any, n: int) -> tuple[int, int]:
+    """A range of items, (a, b) for a to b - 1 of n, or RecipeError."""
+    try:
+        first, end = items
+    except (TypeError, ValueError):
+        raise RecipeError(f"items={items!r} is not a range; give two numbers, as 0:5000") from None
+    first, end = integer("items", first, 0, n), integer("items", end, 0, n)
+    if first >= end:
+        raise RecipeError(f"items={first}:{end} is empty; give A:B with A below B, for items A to B - 1")
+    return first, end
+
+
+def check_first(first: Any) -> int:
+    """The index of a bank's first item as Python int, or RecipeError."""
+    return integer("first", first, 0, MOST_ITEMS)

@@ -15,3 +15,7 @@ class BankError(MaskbankError):
 
 class OutputError(MaskbankError):
     """A bank that cannot be written where it was asked for."""
+
+
+class Interrupted(MaskbankError):
+    """The work was stopped by a signal, or by whoever asked for it; what is done is kept."""

@@ -69,46 +69,60 @@ class Maker:
 
 
 class _Sets:
-    """Makes R-BN: one call of the kernel for each set that a block has items of."""
+    """Makes R-BN. A set is made once, however many calls ask for its masks."""
 
     def __init__(self, recipe: RBN, seed: np.uint64) -> None:
         self.recipe = recipe
         self.seed = seed
+        patches = math.prod(recipe.size)
         wrap = recipe.boundary == "wrap"
         self._around = rbn.neighbourhood(recipe.size, recipe.window, recipe.whole_weights, wrap)  # type: ignore[no-untyped-call]
-        self._before = np.zeros((0, math.prod(recipe.size)), np.uint8)
+        self._order = np.arange(patches)
+        self._owners = np.zeros(patches, np.int32)
+        self._number = -1
+        self._before = np.zeros((0, patches), np.uint8)
         if recipe.init != "zeros":
-            self._before = np.zeros((recipe.masks_per_set, math.prod(recipe.size)), np.uint8)
+            self._before = np.zeros((recipe.masks_per_set, patches), np.uint8)
             cls = White if recipe.init == "white" else Blue
             start = cls(size=recipe.size, dtype="float32", boundary="wrap" if wrap else "reflect")
-            self._start = Block(start, recipe.masks_per_set)
+            self._start = Block(start, 1)
             self._starter = _Colours(start, seed)
 
     def make(self, first: int, block: Block) -> None:
         """Fill `block` with items first, first + 1, ..."""
-        masks = self.recipe.masks_per_set
-        stored = block.items.reshape(len(block), -1 if len(block) else math.prod(self.recipe.size))
+        stored = block.items.reshape(len(block), math.prod(self.recipe.size))
         done = 0
         while True:
-            number, mask = divmod(first + done, masks)
-            count = min(masks - mask, len(block) - done)
-            if count and self.recipe.init != "zeros":
-                self._threshold(number)
-            rbn.rbn_noise(
-                self.seed, np.uint64(number), mask, masks, self.recipe.placed,
-                self.recipe.placed < self.recipe.num_visible, self.recipe.ties == "first",
-                self.recipe.refine, self._before, self._around, stored[done : done + count],
+            number, mask = divmod(first + done, self.recipe.masks_per_set)
+            count = min(self.recipe.masks_per_set - mask, len(block) - done)
+            self._make_set(number)
+            rbn.rank_masks(
+                self.seed, np.uint64(first + done), mask, self.recipe.placed < self.recipe.num_visible,
+                self.recipe.ties == "first", self._around, self._order, self._owners,
+                stored[done : done + count],
             )  # fmt: skip
             done += count
             if done == len(block):
                 return
 
+    def _make_set(self, number: int) -> None:
+        if number == self._number:
+            return
+        recipe = self.recipe
+        if recipe.init != "zeros":
+            self._threshold(number)
+        rbn.make_set(
+            self.seed, np.uint64(number), recipe.masks_per_set, recipe.placed, recipe.ties == "first",
+            recipe.refine, self._before, self._around, self._order, self._owners,
+        )  # fmt: skip
+        self._number = number
+
     def _threshold(self, number: int) -> None:
         """The masks that a set starts from: the highest values of white or blue noise (section 3.3)."""
-        self._starter.make(number * self.recipe.masks_per_set, self._start)
         self._before[:] = 0
-        for mask, values in zip(self._before, self._start.items.reshape(self._before.shape), strict=True):
-            mask[np.argsort(-values, kind="stable")[: self.recipe.placed]] = 1
+        for k, mask in enumerate(self._before):
+            self._starter.make(number * len(self._before) + k, self._start)
+            mask[np.argsort(-self._start.items.reshape(-1), kind="stable")[: self.recipe.placed]] = 1
 
 
 class _Colours:

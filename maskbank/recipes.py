@@ -11,7 +11,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from maskbank.checks import MOST_ITEMS, check_ratio, check_size, choice, count_visible, format_size, integer
+from maskbank.checks import check_ratio, check_size, choice, count_visible, format_size, integer
 from maskbank.errors import RecipeError
 
 NUMBERS_VERSION = 1  # raised whenever any byte of any item would change
@@ -232,7 +232,9 @@ class RBN(Recipe):
         object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
         most = math.prod(self.size) // self.placed
         given: int | None = self.masks_per_set
-        masks = integer("masks_per_set", most if given is None else given, 1, MOST_ITEMS)
+        masks = integer("masks_per_set", most if given is None else given, -(2**63))
+        if masks < 1:
+            raise RecipeError(f"masks_per_set={masks} is out of range; allowed is 1 to {most}")
         if masks > most:
             what = "visible" if self.placed == self.num_visible else "masked"
             raise RecipeError(
@@ -355,17 +357,19 @@ def _check_order(sigma1: Range, sigma2: Range) -> None:
 def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     """Odd, different widths, in ascending order."""
     try:
-        widths = (value,) if isinstance(value, int) else tuple(value)
+        widths = tuple(value)
     except TypeError:
-        raise RecipeError(f"window={value!r} is not a width or a list of widths, as (3, 5)") from None
-    widths = tuple(sorted(integer("window", width, 1, MOST_PATCHES) for width in widths))
+        widths = (value,)
+    if not all(hasattr(width, "__index__") for width in widths):
+        raise RecipeError(f"window={value!r} is not a width or a list of widths, as (3, 5)")
+    widths = tuple(sorted(integer("window", width, -(2**63)) for width in widths))
     for width in widths:
-        if width % 2 == 0:
-            raise RecipeError(
-                f"window={width} is even; a window has a patch in its middle: give an odd width"
-            )
         if width > max(size):
             raise RecipeError(f"window={width} is beyond size={format_size(size)}; give at most {max(size)}")
+        if width < 1 or width % 2 == 0:
+            raise RecipeError(
+                f"window={width} has no patch in its middle; give an odd width from 1 to {max(size)}"
+            )
     if not widths or len(set(widths)) < len(widths):
         raise RecipeError(f"window={widths} asks for {'no window' if not widths else 'one window twice'}")
     return widths
@@ -374,7 +378,7 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
 def _weights(value: Any) -> tuple[float, ...]:
     """Four weights, none negative, not all zero."""
     try:
-        weights = tuple(float(weight) for weight in value)
+        weights = tuple(float(weight) for weight in (() if isinstance(value, str) else value))
     except (TypeError, ValueError):
         raise RecipeError(f"weights={value!r} are not numbers; give four, as in 0.4 0.4 0.1 0.1") from None
     if len(weights) != 4:
@@ -383,7 +387,9 @@ def _weights(value: Any) -> tuple[float, ...]:
         )
     for weight in weights:
         if not 0.0 <= weight <= 1e6:  # false for NaN, too
-            raise RecipeError(f"weights={weight:g} is out of range; a weight is 0 or more, as 0.4")
+            raise RecipeError(
+                f"weights={weight:g} is out of range; a weight is 0 or more, to 1,000,000, as 0.4"
+            )
     if not any(weights):
         raise RecipeError("weights are all zero, so no mask would be better than another; give one above 0")
     return weights

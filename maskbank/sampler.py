@@ -172,11 +172,12 @@ class MaskSampler:
             frames = self._baseline(numbers, keys)
         elif self.fit == "crop" and self.normalize != "frame":
             frames = np.empty((len(numbers), math.prod(self._window)), bool)
-            core().crop_masks(
-                self.bank.bits, self._size, self._window, self._periodic, self._flips, self._floats,
-                self._bits, self._segments > 1, self._segment_count, numbers, keys,
-                selection.half_bits(len(self.bank)), frames,
-            )  # fmt: skip
+            for part in self.bank.parts:
+                core().crop_masks(
+                    part.bits, part.content.first - self.bank.first, len(self.bank), self._size, self._window,
+                    self._periodic, self._flips, self._floats, self._bits, self._segments > 1,
+                    self._segment_count, numbers, keys, selection.half_bits(len(self.bank)), frames,
+                )  # fmt: skip
         else:
             drawn = selection.words(numbers, selection.WINDOWS, keys[:2])
             items = selection.item_of(numbers, len(self.bank), keys[2:])
@@ -194,8 +195,12 @@ class MaskSampler:
     def _cut(self, bank: Bank, items: Int64s, drawn: UInt64s) -> npt.NDArray[Any]:
         """Windows of items, (B, t, h, w): of the bank's type, float32 where resized or scaled."""
         if self.fit == "crop":
-            how = (self._size, self._window, self._periodic, self._flips, drawn)
-            windows = selection.crop(bank.bits, items, *how).view(bank.dtype)
+            windows = np.empty((len(items), *self._window), bank.dtype)
+            for part in bank.parts:
+                place = items - (part.content.first - bank.first)
+                here = (place >= 0) & (place < part.content.n)
+                how = (self._size, self._window, self._periodic, self._flips, drawn[here])
+                windows[here] = selection.crop(part.bits, place[here], *how).view(bank.dtype)
         else:
             whole = [bank[int(item)].reshape(self._size) for item in items]
             windows = resized(whole, self._window, self._flips, drawn)

@@ -163,6 +163,8 @@ def restore_all(visible: Bools, count: int, restore: Int64s) -> None:
 
 def crop_masks(
     noise: Array,
+    begin: int,
+    items: int,
     size: tuple[int, ...],
     grid: tuple[int, ...],
     periodic: bool,
@@ -177,11 +179,14 @@ def crop_masks(
     visible: Bools,
 ) -> None:
     """What `maskbank.kernels.select.crop_masks` does."""
-    drawn = words(ids, WINDOWS, keys[:2])
-    cut = crop(noise, item_of(ids, len(noise), keys[2:]), size, grid, periodic, flips, drawn)
+    places = item_of(ids, items, keys[2:]) - begin
+    here = (places >= 0) & (places < len(noise))
+    drawn = words(ids[here], WINDOWS, keys[:2])
+    cut = crop(noise, places[here], size, grid, periodic, flips, drawn)
     if halves:
         cut = ordered(cut.view(f"f{cut.dtype.itemsize}"))
     segments = grid[0] if per_frame else 1
-    shape = (len(ids), segments, -1)
-    length = visible.shape[1] // segments
-    select_all(cut.reshape(shape), bits, count, starts(drawn, length), visible.reshape(shape))
+    keys_of_segments = cut.reshape(len(cut), segments, -1)
+    chosen = np.empty(keys_of_segments.shape, bool)
+    select_all(keys_of_segments, bits, count, starts(drawn, chosen.shape[-1]), chosen)
+    visible[here] = chosen.reshape(len(cut), -1)

@@ -43,8 +43,10 @@ def adjacency(masks: npt.NDArray[np.bool_], wrap: bool = False) -> npt.NDArray[n
 def _moved(visible: npt.NDArray[np.bool_], dy: int, dx: int, wrap: bool) -> npt.NDArray[np.bool_]:
     """What lies dy rows below and dx columns to the right; beyond the edge nothing is visible."""
     moved = np.roll(visible, (-dy, -dx), (-2, -1))
+    height, width = visible.shape[-2:]
+    if dy % height == 0 and dx % width == 0:  # once around: a patch is no neighbour of itself
+        moved[:] = False
     if not wrap:
-        height, width = visible.shape[-2:]
         moved[..., max(height - dy, 0) if dy >= 0 else 0 : height if dy >= 0 else min(-dy, height), :] = False
         moved[..., max(width - dx, 0) if dx >= 0 else 0 : width if dx >= 0 else min(-dx, width)] = False
     return moved

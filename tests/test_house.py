@@ -20,9 +20,9 @@ HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "torch", "tqdm", "p
 
 # Ground first: a room imports only from rooms before it.
 ROOMS = [
-    "errors", "checks", "recipes", "selection", "kernels", "noise", "bank.layout", "bank.writer",
-    "bank.cache", "bank.reader", "generation", "baselines", "windows", "masks", "sampler", "export",
-    "adapters", "structure", "cli",
+    "errors", "checks", "recipes", "selection", "kernels", "noise", "bank.layout", "bank.check",
+    "bank.writer", "bank.cache", "bank.reader", "generation", "joining", "baselines", "windows", "masks",
+    "sampler", "export", "adapters", "structure", "cli",
 ]  # fmt: skip
 
 

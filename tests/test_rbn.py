@@ -113,6 +113,8 @@ CASES = [
     RBN(size=(2, 3), window=(3,), mask_ratio=0.3, boundary="open"),
     RBN(size=(1, 9), window=(1,)),
     RBN(size=(1, 9), window=(5, 9), mask_ratio=0.5),
+    RBN(size=(1, 9), window=(3, 5), mask_ratio=0.5, init="white"),  # each would be above itself
+    RBN(size=(2, 9), window=(5, 9), init="blue", refine=2),
     RBN(size=(9, 1), window=(3, 7), boundary="open", ties="first"),
     RBN(size=(5, 7)),
     RBN(size=(5, 7), boundary="open", ties="first", mask_ratio=0.9),

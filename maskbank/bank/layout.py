@@ -180,7 +180,7 @@ def read(path: str | os.PathLike[str]) -> Layout:
     except OSError as error:
         raise BankError(f"cannot open {name}: {error.strerror}") from None
     if start != SIGNATURE:
-        if name.endswith(".partial"):
+        if name.endswith(".partial") and not any(start):
             raise BankError(f"{name} is a bank that was never finished, and nothing of it is done yet")
         what = "an empty file" if size == 0 else "not an HDF5 file"
         raise BankError(f"{name} is {what}, so no bank")
@@ -273,10 +273,12 @@ def _number(attributes: h5py.AttributeManager, key: str) -> int:
     return int(value)
 
 
-def difference(asked: Content, found: Content) -> str:
+def difference(asked: Content, found: Content, numbering: bool = True) -> str:
     """What differs between two banks, for a message: 'seed 1 instead of 0, n 20 instead of 10'."""
     a = {"kind": asked.recipe.kind, "n": asked.n, "seed": asked.seed, "first": asked.first}
     b = {"kind": found.recipe.kind, "n": found.n, "seed": found.seed, "first": found.first}
+    if not numbering:
+        del a["n"], a["first"]
     if a["kind"] == b["kind"]:
         a |= asked.recipe.to_dict()
         b |= found.recipe.to_dict()

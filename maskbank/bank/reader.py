@@ -1,65 +1,88 @@
 """Bank: a thin reader. Memory-mapped items, no HDF5 handle, safe over forks, threads and pickles."""
 
+import itertools
 import math
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank import cache, layout
+from maskbank.bank.layout import Content
 from maskbank.checks import format_size
 from maskbank.errors import BankError
 from maskbank.recipes import Recipe
 
 Array = npt.NDArray[Any]
+Path = str | os.PathLike[str]
+
+
+class Part:
+    """One file of a bank, memory-mapped.
+
+    bits: the items as unsigned integers, (items, voxels), whatever their type.
+    """
+
+    def __init__(self, path: str, cache_dir: str | None) -> None:
+        self.path = path
+        opened = path if cache_dir is None else cache.copy_of(path, cache_dir)
+        self.layout = layout.read(opened)
+        with open(opened, "rb") as file:
+            if os.fstat(file.fileno()).st_size != self.layout.size:
+                raise BankError(f"{path} was replaced while it was opened; open it again")
+            self._map = mmap.mmap(file.fileno(), self.layout.size, access=mmap.ACCESS_READ)
+        self.noise = self.table("noise")
+        stored = self.noise.reshape(len(self.noise), -1)
+        self.bits = stored.view(f"u{stored.dtype.itemsize}")
+        missing = self.content.n - int(np.count_nonzero(self.table("written") == 1))
+        if missing:
+            remedy = (
+                "run the command that made it again" if ".partial" in path else "maskbank repair makes them"
+            )
+            raise BankError(
+                f"{path} is half-written: {missing:,} of {self.content.n:,} items are missing; {remedy}"
+            )
+
+    @property
+    def content(self) -> Content:
+        """What the file holds."""
+        return self.layout.content
+
+    def table(self, name: str) -> Array:
+        """A read-only view of one of the file's datasets."""
+        shape, dtype = self.content.tables[name]
+        count = math.prod(shape)
+        return np.frombuffer(self._map, dtype, count, self.layout.offsets[name]).reshape(shape)
 
 
 class Bank:
-    """A bank of noise items, opened by path.
+    """A bank of noise items, opened by path; or by the paths of parts that follow on each other.
 
     len(bank) items; bank[i] is item i, a read-only view (T, H, W) or (H, W) into the file's memory map;
-    bank[a:b] is a read-only view (items, ...). Nothing is read before it is looked at, and all processes
-    of a machine share one copy in the page cache.
+    bank[a:b] is a read-only array (items, ...), a view where it does not cross from part to part. Nothing
+    is read before it is looked at, and all processes of a machine share one copy in the page cache.
 
     cache_dir: a folder on a local disk, or /dev/shm: the file is copied there once for all processes of
     the machine, checked, and the copy is read.
 
-    Raises BankError if the file is not a whole bank of a version this maskbank knows.
+    Raises BankError if a file is not a whole bank of a version this maskbank knows, or if parts leave a
+    gap, overlap, or differ in recipe or seed.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, cache_dir: str | os.PathLike[str] | None = None
-    ) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+    def __init__(self, path: Path | Sequence[Path], *, cache_dir: Path | None = None) -> None:
+        given = [path] if isinstance(path, str | os.PathLike) else list(path)
+        paths = [os.path.abspath(os.fspath(one)) for one in given]
         self.cache_dir = None if cache_dir is None else os.path.abspath(os.fspath(cache_dir))
-        self._open(self.path if self.cache_dir is None else cache.copy_of(self.path, self.cache_dir))
-
-    def _open(self, path: str) -> None:
-        self._layout = layout.read(path)
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size != self._layout.size:
-                raise BankError(f"{self.path} was replaced while it was opened; open it again")
-            self._map = mmap.mmap(file.fileno(), self._layout.size, access=mmap.ACCESS_READ)
-        self._noise = self._table("noise")
-        stored = self._noise.reshape(len(self), -1)
-        self.bits = stored.view(f"u{stored.dtype.itemsize}")  # the same as unsigned integers: (items, voxels)
-        missing = len(self) - int(np.count_nonzero(self._table("written") == 1))
-        if missing:
-            raise BankError(
-                f"{self.path} is half-written: {missing:,} of {len(self):,} items are missing; "
-                "make it again with --force"
-            )
-
-    def _table(self, name: str) -> Array:
-        shape, dtype = self._layout.content.tables[name]
-        count = math.prod(shape)
-        return np.frombuffer(self._map, dtype, count, self._layout.offsets[name]).reshape(shape)
+        self.parts = in_order([Part(one, self.cache_dir) for one in paths])
+        self.path = ", ".join(part.path for part in self.parts)
+        self.content = whole_of(self.parts)
+        self._ends = np.cumsum([part.content.n for part in self.parts])
 
     def __len__(self) -> int:
-        return self._layout.content.n
+        return self.content.n
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Array: ...
@@ -67,23 +90,39 @@ class Bank:
     def __getitem__(self, index: slice) -> Array: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Array:
         if isinstance(index, slice):
-            return self._noise[index]
+            return self._slice(index)
         try:
             place = index.__index__()
         except AttributeError:
             raise TypeError(f"bank[{index!r}]: give a whole number or a slice") from None
         if not -len(self) <= place < len(self):
             raise IndexError(f"bank[{place}] is out of range: the bank has {len(self):,} items")
-        item: Array = self._noise[place]
+        place %= len(self)
+        part = int(np.searchsorted(self._ends, place, "right"))
+        item: Array = self.parts[part].noise[place - self._ends[part]]  # counted from the part's end
         return item
 
+    def _slice(self, index: slice) -> Array:
+        if len(self.parts) == 1:
+            return self.parts[0].noise[index]
+        places = range(len(self))[index]
+        if not places:
+            return self.parts[0].noise[:0]
+        items = np.stack([self[place] for place in places])
+        items.flags.writeable = False
+        return items
+
     def __iter__(self) -> Iterator[Array]:
-        return iter(self._noise)
+        return (self[place] for place in range(len(self)))
+
+    def _column(self, name: str) -> Array:
+        columns = [part.table(name) for part in self.parts]
+        return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
     @property
     def recipe(self) -> Recipe:
         """Every parameter that decides what an item looks like, seed apart."""
-        return self._layout.content.recipe
+        return self.content.recipe
 
     @property
     def kind(self) -> str:
@@ -93,54 +132,86 @@ class Bank:
     @property
     def seed(self) -> int:
         """The seed of all items."""
-        return self._layout.content.seed
+        return self.content.seed
 
     @property
     def first(self) -> int:
         """The index of the first item: 0, except in parts."""
-        return self._layout.content.first
+        return self.content.first
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(items, T, H, W) or (items, H, W)."""
-        return self._noise.shape
+        return (len(self), *self.recipe.size)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the items' numbers."""
-        return self._noise.dtype
+        return self.parts[0].noise.dtype
+
+    @property
+    def bits(self) -> Array:
+        """The items as unsigned integers, (items, voxels)."""
+        return (
+            self.parts[0].bits if len(self.parts) == 1 else np.concatenate([part.bits for part in self.parts])
+        )
 
     @property
     def nbytes(self) -> int:
-        """Size of the file in bytes."""
-        return self._layout.size
+        """Size of the file, or of all files, in bytes."""
+        return sum(part.layout.size for part in self.parts)
 
     @property
     def sigma(self) -> npt.NDArray[np.float32] | None:
-        """The sigmas drawn for each item, in voxels: float32 (items, 1 or 2); None for white noise."""
-        return self._table("sigma") if "sigma" in self._layout.offsets else None
+        """The sigmas drawn for each item, in voxels: float32 (items, 1 or 2); None for kinds without."""
+        return self._column("sigma") if self.recipe.ranges else None
 
     @property
     def crc32(self) -> npt.NDArray[np.uint32]:
         """zlib.crc32 of each item's bytes: uint32 (items,)."""
-        return self._table("crc32")
+        return self._column("crc32")
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits that name the bank's content; belongs into a paper or a run's log."""
-        return self._layout.content.fingerprint
+        """12 hex digits that name the bank's content; belongs into a paper or a run's log.
+
+        Parts together have the fingerprint of the bank that `maskbank join` makes of them.
+        """
+        return self.content.fingerprint
 
     def __repr__(self) -> str:
         size = format_size(self.recipe.size)
         return f"<Bank {self.path}: {len(self):,} x {self.kind} {size} {self.dtype} {self.fingerprint}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self.fingerprint, self.cache_dir)
+        return _reopen, ([part.path for part in self.parts], self.fingerprint, self.cache_dir)
 
 
-def _reopen(path: str, fingerprint: str, cache_dir: str | None) -> Bank:
+def in_order(parts: list[Part]) -> list[Part]:
+    """Parts of one bank, by their first items; BankError where they do not belong together."""
+    if not parts:
+        raise BankError("a bank has at least one part; give a path")
+    parts = sorted(parts, key=lambda part: part.content.first)
+    for one, other in itertools.pairwise(parts):
+        if (one.content.recipe, one.content.seed) != (other.content.recipe, other.content.seed):
+            what = layout.difference(one.content, other.content, numbering=False)
+            raise BankError(f"{other.path} is no part of the same bank as {one.path}: it has {what}")
+        end, begin = one.content.first + one.content.n, other.content.first
+        if begin != end:
+            what = f"leave out items {end} to {begin - 1}" if begin > end else "overlap"
+            raise BankError(f"{one.path} and {other.path} {what}; parts have to follow on each other")
+    return parts
+
+
+def whole_of(parts: list[Part]) -> Content:
+    """What parts hold together."""
+    one = parts[0].content
+    return Content(one.recipe, one.seed, sum(part.content.n for part in parts), one.first)
+
+
+def _reopen(paths: list[str], fingerprint: str, cache_dir: str | None) -> Bank:
     """Unpickle: the same bank, or a complaint."""
-    bank = Bank(path, cache_dir=cache_dir)
+    bank = Bank(paths, cache_dir=cache_dir)
     if bank.fingerprint != fingerprint:
-        raise BankError(f"{path} now holds bank {bank.fingerprint}; the pickled one was {fingerprint}")
+        raise BankError(f"{bank.path} now holds bank {bank.fingerprint}; the pickled one was {fingerprint}")
     return bank

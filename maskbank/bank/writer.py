@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import math
 import os
+import stat
 import threading
 from types import TracebackType
 from typing import Any
@@ -12,11 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.bank import check
 from maskbank.bank.layout import SUPERBLOCK, Content, Layout, difference, lay_out, read
 from maskbank.errors import BankError, MaskbankError, OutputError
 from maskbank.recipes import ALIGNMENT
 
 Array = npt.NDArray[Any]
+
+AGAIN = "what was done is kept: run the same command again to go on"
 
 
 def is_there(path: str, content: Content) -> bool:
@@ -39,132 +44,29 @@ def is_there(path: str, content: Content) -> bool:
     )
 
 
-class Writer:
-    """Writes one bank. Use as a context manager; `write` may be called from many threads.
+class BankFile:
+    """A bank's file, open for writing in place. `write` may be called from many threads."""
 
-    The items go to PATH.partial, which is held by a lock, has all its disk space from the start, and
-    becomes PATH in `publish`. Whatever happens before, nothing half-written bears the final name.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], content: Content, *, force: bool = False) -> None:
-        self.path = os.path.abspath(os.fspath(path))
-        self.partial = self.path + ".partial"
-        self.force = force
-        self._check_place(content.n * content.item_bytes)
-        self.layout: Layout
-        self.layout, self._pieces = lay_out(content)
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.done = np.zeros(layout.content.n, bool)  # which items are whole already
         self._pending: list[tuple[int, Array, Array]] = []
         self._lock = threading.Lock()
         self._queue = threading.Lock()
         self._fd = -1
         self._direct_fd = -1
+        self._name = ""
 
     @property
     def content(self) -> Content:
         """What is being written."""
         return self.layout.content
 
-    def __enter__(self) -> "Writer":
-        try:
-            self._create()
-            self._reserve()
-            *body, superblock = self._pieces
-            for offset, piece in body:
-                self._pwrite(piece, offset)
-            os.fdatasync(self._fd)
-            assert superblock[0] < SUPERBLOCK
-            self._pwrite(superblock[1], superblock[0])
-        except BaseException:
-            self._discard()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
-    def _check_place(self, needed: int) -> None:
-        """Refuse what cannot be: no folder to write to, or too few bytes free in it."""
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
-            raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
-        if os.path.isdir(self.path):
-            raise OutputError(f"{self.path} is a folder; give the name of a file")
-        if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise OutputError(f"{self.path} is a device or a pipe, which no bank replaces; choose another -o")
-        disk = os.statvfs(folder)
-        free = disk.f_bavail * disk.f_frsize
-        if needed > free:
-            raise OutputError(_full(self.path, needed, free))
-
-    def _create(self) -> None:
-        """Make PATH.partial, exclusively, and lock it."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            fd = os.open(self.partial, flags, 0o666)
-        except FileExistsError:
-            self._remove_old()
-            fd = self._open_new(flags)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise OutputError(f"{self.partial} is being written by another process") from None
-        except OSError:
-            pass  # a file system without locks: creating the file exclusively is what protects it
-        self._fd = fd
+    def _take(self, fd: int, name: str) -> None:
+        """Write to this file from now on, past the page cache where that can be."""
+        self._fd, self._name = fd, name
         with contextlib.suppress(OSError, AttributeError):  # not every file system or platform has it
-            self._direct_fd = os.open(self.partial, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
-
-    def _open_new(self, flags: int) -> int:
-        try:
-            return os.open(self.partial, flags, 0o666)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
-
-    def _remove_old(self) -> None:
-        """Take an earlier run's .partial out of the way, if that is asked for and nobody holds it."""
-        try:
-            fd = os.open(self.partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            raise OutputError(f"{self.partial} is in the way: {error.strerror}; remove it") from None
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(
-                    f"{self.partial} is being written by another process; wait for it, or choose another -o"
-                ) from None
-            except OSError:
-                pass
-            if not self.force:
-                raise OutputError(
-                    f"{self.partial} is left from a run that did not finish; "
-                    "start anew with --force, or choose another -o"
-                )
-            os.unlink(self.partial)
-        finally:
-            os.close(fd)
-
-    def _reserve(self) -> None:
-        """Take all the disk space the bank needs, before the first item is computed."""
-        size = self.layout.size
-        self._check_place(size)
-        try:
-            os.ftruncate(self._fd, size)
-            _allocate(self._fd, size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                disk = os.statvfs(os.path.dirname(self.path))
-                raise OutputError(_full(self.path, size, disk.f_bavail * disk.f_frsize)) from None
-            if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
-                raise OutputError(
-                    f"{self.path}: the file system takes no file of {size:,} bytes; lower n or the size"
-                ) from None
-            raise self._failed(error) from None
+            self._direct_fd = os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
 
     def write(self, start: int, items: Array, sigmas: npt.NDArray[np.float32], crcs: list[int]) -> None:
         """Put items start, start + 1, ... (counted from the bank's first) in their place.
@@ -188,35 +90,9 @@ class Writer:
                 self._pwrite(sigmas.tobytes(), self._offset("sigma", start))
             self._pwrite(b"\x01" * len(crcs), self._offset("written", start))
 
-    def publish(self) -> None:
-        """Give the bank its name, when all of it is on disk. Replaces nothing unasked."""
-        self.checkpoint()
-        try:
-            os.fsync(self._fd)
-            if self.force:
-                os.replace(self.partial, self.path)
-            else:
-                rename_new(self.partial, self.path)
-            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except FileExistsError:
-            raise OutputError(
-                f"{self.path} appeared while the bank was made; it is left as it is, and the new bank is "
-                f"{self.partial}: rename that, or run again with --force"
-            ) from None
-        except OSError as error:
-            raise self._failed(error) from None
-        self._close()
-
     def _offset(self, table: str, start: int) -> int:
         shape, dtype = self.content.tables[table]
-        row = dtype.itemsize
-        for extent in shape[1:]:
-            row *= extent
-        return self.layout.offsets[table] + start * row
+        return self.layout.offsets[table] + start * math.prod(shape[1:]) * dtype.itemsize
 
     def _write_items(self, data: memoryview, offset: int) -> None:
         """Directly, past the page cache, where that can be: it saves copying and the memory.
@@ -251,19 +127,216 @@ class Writer:
             raise self._failed(error) from None
 
     def _failed(self, error: OSError) -> MaskbankError:
-        return OutputError(f"cannot write {self.partial}: {error.strerror}")
-
-    def _discard(self) -> None:
-        """Leave nothing behind of a bank that could not even begin."""
-        if self._fd >= 0:
-            os.unlink(self.partial)
-        self._close()
+        return OutputError(f"cannot write {self._name}: {error.strerror}; {AGAIN}")
 
     def _close(self) -> None:
         for fd in (self._direct_fd, self._fd):
             if fd >= 0:
                 os.close(fd)
         self._direct_fd = self._fd = -1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if value is not None and not isinstance(value, OutputError) and self._fd >= 0:
+                with contextlib.suppress(OutputError):  # what is done is kept, whatever went wrong elsewhere
+                    self.checkpoint()
+        finally:
+            self._close()
+
+
+class Writer(BankFile):
+    """Writes one bank. Use as a context manager.
+
+    The items go to PATH.partial, which is held by a lock, has all its disk space from the start, and
+    becomes PATH in `publish`. Whatever happens before, nothing half-written bears the final name. Where
+    an earlier run left its .partial of the same content, this one goes on: `done` says with what.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], content: Content, *, force: bool = False) -> None:
+        self.path = os.path.abspath(os.fspath(path))
+        self.partial = self.path + ".partial"
+        self.force = force
+        self._check_place()
+        self._check_free(content.n * content.item_bytes)  # before HDF5 could be asked for the impossible
+        layout, self._pieces = lay_out(content)
+        super().__init__(layout)
+
+    def __enter__(self) -> "Writer":
+        try:
+            self._take(self._hold(), self.partial)
+            if not self._goes_on():
+                os.ftruncate(self._fd, 0)
+            self._reserve()
+            *body, superblock = self._pieces
+            for offset, piece in body:
+                self._pwrite(piece, offset)
+            os.fdatasync(self._fd)
+            assert superblock[0] < SUPERBLOCK
+            self._pwrite(superblock[1], superblock[0])
+        except OSError as error:
+            self._close()
+            raise self._failed(error) from None
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _check_place(self) -> None:
+        """Refuse what cannot be: no folder to write to, or something there that no bank replaces."""
+        folder = os.path.dirname(self.path)
+        if not os.path.isdir(folder):
+            raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
+        if os.path.isdir(self.path):
+            raise OutputError(f"{self.path} is a folder; give the name of a file")
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise OutputError(f"{self.path} is a device or a pipe, which no bank replaces; choose another -o")
+
+    def _hold(self) -> int:
+        """PATH.partial, opened or made, and locked: a file descriptor.
+
+        A file that was renamed, removed or replaced before the lock was had is somebody else's by now.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        while True:
+            self._check_free(self.layout.size)
+            try:
+                fd = os.open(self.partial, flags | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise OutputError(f"{self.partial} is in the way: it is no file; remove it")
+                lock(fd, self.partial)
+                there = os.stat(self.partial)
+                if os.path.samestat(there, os.fstat(fd)):
+                    return fd
+            except FileNotFoundError:
+                pass
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def _check_free(self, needed: int) -> None:
+        """Refuse, before anything is made, what the disk has no room for."""
+        disk = os.statvfs(os.path.dirname(self.path))
+        free = disk.f_bavail * disk.f_frsize
+        with contextlib.suppress(OSError):  # what an earlier run left of it is there already
+            free += os.lstat(self.partial).st_blocks * 512
+        if needed > free:
+            raise OutputError(_full(self.path, needed, free))
+
+    def _goes_on(self) -> bool:
+        """Whether what stands in PATH.partial is the beginning of this bank, and has been looked through."""
+        if self.force or not any(os.pread(self._fd, SUPERBLOCK, 0)):
+            return False  # without the superblock, which is written last, nothing is done yet
+        try:
+            found = read(self.partial)
+        except BankError as error:
+            raise OutputError(f"{error}; start anew with --force, or choose another -o") from None
+        if found.content.fingerprint != self.content.fingerprint:
+            raise OutputError(
+                f"{self.partial} is the beginning of another bank "
+                f"({difference(self.content, found.content)}); start anew with --force, or choose another -o"
+            )
+        self.done = check.whole(self._fd, self.layout)
+        return True
+
+    def _reserve(self) -> None:
+        """Take all the disk space the bank needs, before the first item is computed."""
+        size = self.layout.size
+        try:
+            os.ftruncate(self._fd, size)
+            _allocate(self._fd, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                disk = os.statvfs(os.path.dirname(self.path))
+                if not self.done.any():
+                    self._discard()
+                raise OutputError(_full(self.path, size, disk.f_bavail * disk.f_frsize)) from None
+            if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
+                self._discard()
+                raise OutputError(
+                    f"{self.path}: the file system takes no file of {size:,} bytes; lower n or the size"
+                ) from None
+            raise
+
+    def publish(self) -> None:
+        """Give the bank its name, when all of it is on disk. Replaces nothing unasked."""
+        self.checkpoint()
+        try:
+            os.fsync(self._fd)
+            if self.force:
+                os.replace(self.partial, self.path)
+            else:
+                rename_new(self.partial, self.path)
+            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except FileExistsError:
+            raise OutputError(
+                f"{self.path} appeared while the bank was made; it is left as it is, and the new bank is "
+                f"{self.partial}: rename that, or run again with --force"
+            ) from None
+        except OSError as error:
+            raise self._failed(error) from None
+        self._close()
+
+    def _discard(self) -> None:
+        """Leave nothing behind of a bank that could not even begin."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.partial)
+
+
+class Mender(BankFile):
+    """Writes items of a bank that is there, in place. Use as a context manager; `done` says what is whole."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(read(path))
+        self.path = os.path.abspath(path)
+
+    def __enter__(self) -> "Mender":
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from None
+        self._take(fd, self.path)
+        try:
+            lock(fd, self.path)
+            self.done = check.whole(fd, self.layout)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def mend_header(self) -> int:
+        """Make what is around the tables what it was: the number of bytes that were not."""
+        wrong = check.header_differences(self._fd, self.layout)
+        for offset, piece in wrong:
+            self._pwrite(piece, offset)
+        self._sync()
+        return sum(len(piece) for _, piece in wrong)
+
+    def finish(self) -> None:
+        """Bring everything to the disk."""
+        self.checkpoint()
+        self._sync()
+
+
+def lock(fd: int, name: str) -> None:
+    """Hold a file until it is closed, or OutputError where another process does."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"{name} is being written by another process; wait for it, or choose another -o"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
 
 
 def _full(path: str, needed: int, free: int) -> str:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -17,6 +18,10 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COMMANDS = {
     "generate": ("maskbank.cli.generate", "Make a bank of noise."),
     "inspect": ("maskbank.cli.inspect_bank", "Tell what is in a bank."),
+    "verify": ("maskbank.cli.check_banks:verify", "Check that a bank is whole."),
+    "repair": ("maskbank.cli.check_banks:repair", "Make what is damaged again."),
+    "join": ("maskbank.cli.combine:join", "Put parts of a bank together."),
+    "rebuild": ("maskbank.cli.combine:rebuild", "Make a bank from its recipe's line."),
     "export": ("maskbank.cli.export_masks", "Write masks as a .npy file."),
 }
 
@@ -46,7 +51,8 @@ class _Commands(SuggestingGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,8 +74,9 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """The entry point: exit codes, and one line for whatever goes wrong.
 
-    0 done; 1 failed; 2 wrong usage; 130 after Ctrl-C.
+    0 done; 1 failed; 2 wrong usage; 130 after Ctrl-C, 143 after SIGTERM.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = cli.main(args=args, prog_name="maskbank", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -87,19 +94,27 @@ def main(args: Sequence[str] | None = None) -> None:
         status = 2
     except MaskbankError as error:
         _complain(str(error))
-        status = 1
+        status = getattr(error, "code", 1)  # that of the signal that stopped it
     except MemoryError:
         _complain("not enough memory: use fewer workers (-j 1) or a smaller size")
         status = 1
     except BrokenPipeError:  # the reader of our output has left; say nothing more to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
-    except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; a bank that was begun is left as its .partial, and --force starts it anew")
+    except (click.Abort, KeyboardInterrupt) as error:
+        _complain("interrupted; run the same command again to go on")
         # not sys.exit: where Ctrl-C came in the middle of an import, Python would end by the signal after all
         sys.stdout.flush()
-        os._exit(130)
+        os._exit(143 if isinstance(error, _Terminated) else 130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, while nothing is at work that would rather finish what it has in hand."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise _Terminated
 
 
 def _complain(text: str) -> None:

@@ -1,18 +1,16 @@
 """maskbank generate KIND: parse a recipe, make its bank, say what was made."""
 
-import os
-import time
-import warnings
+import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from maskbank.checks import check_n, check_seed, check_workers, format_size, parse_size
+from maskbank.checks import check_items, check_n, check_seed, check_workers, format_size, parse_size
 from maskbank.cli import SETTINGS, SuggestingGroup
-from maskbank.cli.progress import Bar, human_bytes
+from maskbank.cli.progress import Bar, stopping, told
 from maskbank.errors import RecipeError
-from maskbank.recipes import KINDS, RBN, VARIANTS, Recipe, fingerprint, variant
+from maskbank.recipes import KINDS, RBN, VARIANTS, Recipe, variant
 
 RECIPE = "Recipe"
 
@@ -59,6 +57,18 @@ Option = Callable[[Any], Any]
 
 def _recipe_option(*names: str, **settings: Any) -> Option:
     return click.option(*names, cls=_RecipeOption, **settings)
+
+
+class _Items(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
+    name = "items"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(\d+):(\d+)", value.strip())
+        if not match:
+            self.fail(f"items={value} is not a range; write for example 0:5000", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 def _range_option(name: str, default: tuple[float, float], what: str) -> Option:
@@ -156,7 +166,11 @@ def _options(kind: str) -> list[Option]:
         _recipe_option(
             "--seed", type=int, default=0, show_default=True, metavar="S", help="0 to 2**64 - 1."
         ),
-        click.option("-n", "--n", "n", type=int, required=True, metavar="N", help="How many items."),
+        click.option("-n", "--n", "n", type=int, metavar="N", help="How many items."),
+        click.option(
+            "--items", type=_Items(), metavar="A:B",
+            help="Only items A to B - 1 of them: a part, for maskbank join.",
+        ),
         click.option(
             "-o", "--output", "output", type=click.Path(), metavar="OUT",
             help=f"The file to make.  [default: {kind}.h5]",
@@ -223,29 +237,27 @@ def _recipe(kind: str, options: dict[str, Any]) -> Recipe:
 
 
 def _generate(
-    kind: str, n: int, output: str | None, workers: int | None, force: bool, seed: int, **options: Any
+    kind: str,
+    n: int | None,
+    items: tuple[int, int] | None,
+    output: str | None,
+    workers: int | None,
+    force: bool,
+    seed: int,
+    **options: Any,
 ) -> None:
     recipe = _recipe(kind, options)
-    check_n(n)
     check_seed(seed)
+    if n is None and items is None:
+        raise RecipeError("give -n, how many items, or --items A:B for a part of them")
+    first, end = check_items(items, check_n(items[1] if n is None else n)) if items else (0, check_n(n))
     if workers is not None:
         check_workers(workers)
     path = output or f"{kind}.h5"
-    start = time.perf_counter()
 
-    from maskbank.generation import make
+    from maskbank.bank.layout import Content
+    from maskbank.generation import write
 
-    with warnings.catch_warnings(), Bar(n) as bar:
-        warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"maskbank: {message}", err=True)
-        made = make(path, recipe, n, seed=seed, workers=workers, force=force, progress=bar.show)
-    seconds = time.perf_counter() - start
-    size = f"{n:,} x {kind} {format_size(recipe.size)} {recipe.dtype}"
-    if made:
-        click.echo(
-            f"made {path}: {size}, {human_bytes(os.path.getsize(path))}, in {seconds:.1f} s; "
-            f"next: maskbank inspect {path}",
-            err=True,
-        )
-    else:
-        name = fingerprint(recipe, seed, n)
-        click.echo(f"{path} is there already: {size}, fingerprint {name}; nothing to do", err=True)
+    content = Content(recipe, seed, end - first, first)
+    with told(path, content), stopping() as stop, Bar(content.n) as bar:
+        write(path, content, workers=workers, force=force, progress=bar.show, stop=stop)

@@ -274,30 +274,37 @@ def extend(inside, places, around, ranks):
 
 
 @kernel
-def rbn_noise(seed, number, first, masks, placed, inverted, first_wins, passes, before, around, stored):
-    """Masks first, first + 1, ... of set `number`: stored, uint16 or uint32 (count, L), high values visible.
+def make_set(seed, number, masks, placed, first_wins, passes, before, around, order, owners):
+    """Set `number`: its random order, int64 (L,), and who owns which position, int32 (L,).
 
-    masks: K. placed: how many positions a mask takes; with `inverted` they are the masked ones.
+    masks: K. placed: how many positions a mask takes. before: see `assign`. passes: of swaps.
     """
-    count, length = stored.shape
-    if count == 0:
-        return
-    drawn = np.empty(length, np.uint32)
-    order = np.empty(length, np.int64)
-    owners = np.empty(length, np.int32)
+    drawn = np.empty(order.size, np.uint32)
     draw_words(seed, POSITIONS, number, drawn)
     shuffle(drawn, order)
     draw_words(seed, TIES, number, drawn)
     assign(order, drawn, first_wins, masks, placed, before, around, owners)
     swap(seed, number, passes, order, around, owners)
+
+
+@kernel
+def rank_masks(seed, item, first, inverted, first_wins, around, order, owners, stored):
+    """Masks first, first + 1, ... of a set: stored, uint16 or uint32 (count, L), high values visible.
+
+    item: the number of the first of them among all items. inverted: a set placed the masked positions.
+    Equal positions are told apart by the set's order with `first_wins`, else by one of the item's own.
+    """
+    length = order.size
+    drawn = np.empty(length, np.uint32)
+    own = order.copy()
     places = np.empty(length, np.int64)
     ranks = np.empty(length, np.int64)
-    for i in range(count):
+    for i in range(stored.shape[0]):
         if not first_wins:
-            draw_words(seed, PRIORITIES, number * u64(masks) + u64(first + i), drawn)
-            shuffle(drawn, order)
+            draw_words(seed, PRIORITIES, item + u64(i), drawn)
+            shuffle(drawn, own)
         for t in range(length):
-            places[order[t]] = t
+            places[own[t]] = t
         extend(owners == first + i, places, around, ranks)
         for p in range(length):
             stored[i, p] = ranks[p] if inverted else length - 1 - ranks[p]

@@ -118,11 +118,14 @@ def restore_all(visible, count, restore):
 
 
 @kernel
-def crop_masks(noise, size, grid, periodic, flips, halves, bits, per_frame, count, ids, keys, half, visible):
+def crop_masks(
+    noise, begin, items, size, grid, periodic, flips, halves, bits, per_frame, count, ids, keys, half, visible
+):
     """Masks of samples: bool (B, L), or (B, L of one frame) of which the caller makes more.
 
-    noise: unsigned (N, T * H * W), the items' bits. size: (T, H, W). grid: (t, h, w). flips: which of
-    height (1), width (2), time (4) may be flipped and whether height and width may change places (8).
+    noise: unsigned (n, T * H * W), the bits of items begin, begin + 1, ... of all `items`; samples that
+    take others are left alone. size: (T, H, W). grid: (t, h, w). flips: which of height (1), width (2),
+    time (4) may be flipped, and whether height and width may change places (8).
     halves: whether the bits are those of floats, whose order is another. bits: below 2**bits. per_frame:
     `count` is that of each frame. ids: uint64 (B,). keys: uint32 (4,), for windows and for items.
     """
@@ -137,7 +140,9 @@ def crop_masks(noise, size, grid, periodic, flips, halves, bits, per_frame, coun
     segment = h * w if per_frame else length
     for b in range(ids.size):
         number = ids[b]
-        item = item_of(number, u64(noise.shape[0]), half, keys[2], keys[3])
+        item = i64(item_of(number, u64(items), half, keys[2], keys[3])) - begin
+        if not 0 <= item < noise.shape[0]:
+            continue
         words = block(u32(0), u32(WINDOWS), u32(number & _LOW), u32(number >> _32), keys[0], keys[1])
         drawn = words[3] & flips
         turned = drawn & 8 != 0

@@ -1,0 +1,156 @@
+"""Masks made where the model runs, by torch operations alone."""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from maskbank.adapters.pytorch import check_sampler, process_rank
+from maskbank.bank.reader import Bank
+from maskbank.checks import integer
+from maskbank.errors import RecipeError
+from maskbank.recipes import RBN
+from maskbank.sampler import MaskSampler
+from maskbank.selection import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE
+
+MOST_BYTES = 2**28  # of the bank on the device, unless `items` says otherwise
+BITS = 31  # of a random word
+
+
+class TorchMasks(NamedTuple):
+    """Masks of B samples over L tokens, tensors on the device.
+
+    visible, masked: bool (B, L). ids_keep: int64 (B, num_visible), ascending. ids_restore: int64 (B, L),
+    the permutation that undoes [visible tokens, masked tokens].
+    """
+
+    visible: Any
+    masked: Any
+    ids_keep: Any
+    ids_restore: Any
+
+
+class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types where it is not installed
+    """Makes masks in a model's forward: DeviceMasks(sampler, "cuda")(batch_size) gives TorchMasks.
+
+    Replaces the lines of `random_masking` that draw noise and sort it. Grid, count, per_frame, flips and
+    windows are the sampler's. Items and windows are drawn from torch's generator of the device: torch's
+    seed decides, and the sampler's seed, ids and epochs play no part. Ranks with equal seeds draw
+    differently.
+
+    items: how many items of the bank are kept on the device, its first ones; by default as many as 256 MiB
+    hold, `nbytes` says how many bytes those are. Floats are kept as 256 equally likely levels, so masks
+    are the sampler's but for ties; uint8 as it is; ranks of rbn whole, as int16 (int32 beyond 32,768
+    positions). rank: that of torch.distributed, where its group is initialised; else $RANK; else 0.
+
+    Nothing waits for the device and all shapes are static: it works in torch.compile(fullgraph=True)
+    and under autocast. It moves with the model and is no part of its state, nor a buffer, which
+    DistributedDataParallel would send around in each step. Raises RecipeError for baselines,
+    fit="resize" and normalize="frame".
+    """
+
+    def __init__(
+        self, sampler: MaskSampler, device: Any, *, items: int | None = None, rank: int | None = None
+    ) -> None:
+        super().__init__()
+        check_sampler(sampler)
+        bank = sampler.bank
+        if bank is None:
+            raise RecipeError(
+                f"the baseline {sampler.baseline} has no items to keep on a device; give a bank"
+            )
+        if sampler.fit != "crop" or sampler.normalize == "frame":
+            given = "fit='resize'" if sampler.fit != "crop" else "normalize='frame'"
+            raise RecipeError(f"{given} is not made on devices; use fit='crop' without it, or the sampler")
+        self.sampler = sampler
+        self._shift = process_rank(rank) * 0x9E3779B1 % 2**BITS
+        count = min(len(bank), MOST_BYTES // (bank.bits.shape[1] * _type(bank).itemsize))
+        self.items = count if items is None else integer("items", items, 1, len(bank))
+        self._noise = torch.from_numpy(_compact(bank, self.items)).to(device)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the bank on the device."""
+        return int(self._noise.nbytes)
+
+    def forward(self, batch_size: int) -> TorchMasks:
+        """Masks of so many samples."""
+        s, device = self.sampler, self._noise.device
+        words = torch.randint(2**BITS, (5, batch_size), device=device)
+        item, *starts, last = ((words + self._shift) % 2**BITS).unbind()
+        n, count = math.prod(s._window) // s._segments, s._segment_count
+        frames = s.num_visible // count
+        values = self._windows(item * self.items >> BITS, starts, last).reshape(batch_size, s._segments, n)
+        # all keys of a segment differ: equal values are ordered cyclically, from a random place on
+        place = torch.arange(n, device=device)
+        begin = (last >> 4) * n >> (BITS - 4)
+        keys = values * n + (place + begin[:, None, None]) % n
+        largest = keys.topk(count, sorted=False)
+        visible = keys >= largest.values.amin(-1, keepdim=True)
+        kept = largest.indices.sort(-1).values
+        ids_keep = kept + torch.arange(frames, device=device)[:, None] * n
+        visible = visible.expand(-1, frames, -1).flatten(1)
+        masked = ~visible
+        restore = torch.where(visible, visible.cumsum(-1), s.num_visible + masked.cumsum(-1)) - 1
+        return TorchMasks(visible, masked, ids_keep.flatten(1), restore)
+
+    def _windows(self, item: Any, starts: list[Any], last: Any) -> Any:
+        """Windows of items, int64 (B, t, h, w); what is drawn: int64 (B,), below 2**31."""
+        s, (_, height, width) = self.sampler, self.sampler._size
+        on = last & s._flips
+        flipped = [(on & bit) != 0 for bit in (FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH)]
+
+        def places(axis: int, n: int) -> Any:
+            extent = s._size[axis]
+            first = starts[axis] * (extent if s._periodic else max(extent - n + 1, 1)) >> BITS
+            place = torch.arange(n, device=item.device)
+            place = torch.where(flipped[axis][:, None], n - 1 - place, place)
+            return (first[:, None] + place) % extent * (height * width, width, 1)[axis]
+
+        t, h, w = s._window
+        ts, ys, xs = places(0, t), places(1, h), places(2, w)
+        if s.transpose:  # rows of the window then go along the width of the item
+            turned = ((on & TRANSPOSE) != 0)[:, None]
+            ys, xs = torch.where(turned, places(2, h), ys), torch.where(turned, places(1, w), xs)
+        start = (item * math.prod(s._size))[:, None]
+        where = (start + ts)[:, :, None, None] + ys[:, None, :, None] + xs[:, None, None, :]
+        return self._noise.view(-1)[where].long()
+
+    def _apply(self, fn: Callable[[Any], Any], recurse: bool = True) -> "DeviceMasks":
+        """Go where the model goes; keep the numbers, whatever fn does to those of others."""
+        super()._apply(fn, recurse)
+        device = fn(self._noise.new_empty(0)).device
+        if device.type != "meta":
+            self._noise = self._noise.to(device)
+        return self
+
+    def extra_repr(self) -> str:
+        """What `repr` says of it."""
+        held = f"{self.items:,} items, {self.nbytes:,} bytes on {self._noise.device}"
+        return f"{held} of {self.sampler!r}"
+
+
+def _type(bank: Bank) -> np.dtype[Any]:
+    """What items are kept as."""
+    if isinstance(bank.recipe, RBN):
+        return np.dtype(np.int16 if math.prod(bank.recipe.size) <= 2**15 else np.int32)
+    return np.dtype(np.uint8)
+
+
+def _compact(bank: Bank, items: int) -> npt.NDArray[Any]:
+    """The first items, as they are kept: (items, voxels)."""
+    kept = np.empty((items, bank.bits.shape[1]), _type(bank))
+    if bank.dtype.kind == "u":
+        kept[:] = bank.bits[:items]
+        return kept
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    borders = [NormalDist().inv_cdf(part / 256) for part in range(1, 256)]
+    with np.errstate(invalid="ignore"):  # some of these halves are no numbers; banks hold none
+        level = np.searchsorted(borders, halves, side="right").astype(np.uint8)
+    for target, item in zip(kept, bank, strict=False):
+        target[:] = level[item.astype(np.float16, copy=False).view(np.uint16).reshape(-1)]
+    return kept

@@ -1,0 +1,31 @@
+"""Hugging Face transformers: Masks as the arguments that its pretraining models take."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskbank.masks import Masks
+
+Tensor = Any  # torch's, which type checkers need not have
+
+
+def bool_masked_pos(masks: Masks, device: Any = None) -> Tensor:
+    """For VideoMAEForPreTraining(pixel_values, bool_masked_pos=...): bool (B, L), True = masked.
+
+    masks: of a batch, for the grid (num_frames // tubelet_size, H // patch_size, W // patch_size), time
+    slowest; every sample has as many masked tokens, which the model needs. device: a torch device; None for
+    the CPU, where the tensor shares the memory of masks.masked.
+    """
+    return torch.from_numpy(masks.masked).to(device)
+
+
+def noise(masks: Masks, device: Any = None) -> Tensor:
+    """For ViTMAEForPreTraining(pixel_values, noise=...), which keeps the smallest: float32 (B, L).
+
+    It holds ids_restore, which float32 has exactly (a grid has at most 2**24 tokens), so there are no ties:
+    the model's mask and ids_restore are those of `masks`. The model keeps int(L * (1 - config.mask_ratio))
+    tokens: config.mask_ratio must be the sampler's. masks: of a batch, for the grid (H // patch_size,
+    W // patch_size). device: a torch device; None for the CPU. Keep it float32: half types have ties.
+    """
+    return torch.from_numpy(masks.ids_restore.astype(np.float32)).to(device)

@@ -1,0 +1,101 @@
+"""PyTorch: a dataset whose samples come with their masks."""
+
+import os
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from maskbank.checks import choice, integer
+from maskbank.errors import RecipeError
+from maskbank.sampler import MaskSampler
+
+OUTPUTS = ("masked", "visible", "ids_keep", "ids_restore")
+
+
+class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where it is not installed
+    """A map-style dataset, each sample with its mask.
+
+    Replaces `DataLoader(dataset, ...)` by `DataLoader(MaskedDataset(dataset, sampler), ...)`.
+
+    Item i is (dataset[i], mask): the mask of sample id i, a tensor that shares memory with NumPy's array.
+    output: "masked" or "visible", bool (L,); "ids_keep", int64 (num_visible,); "ids_restore", int64 (L,);
+    or a tuple of these names, for (dataset[i], one, another, ...). The default collate makes them (B, ...).
+    view: 0 to 2**32 - 1; tells several masks of one sample apart.
+
+    The ids are indices of `dataset`, whatever the batches, workers and ranks: a run that goes on with
+    other numbers of these has the same masks. Raises RecipeError for a dataset that does not index.
+    """
+
+    def __init__(
+        self, dataset: Any, sampler: MaskSampler, output: str | tuple[str, ...] = "masked", view: int = 0
+    ) -> None:
+        if isinstance(dataset, IterableDataset) or not all(
+            hasattr(dataset, name) for name in ("__getitem__", "__len__")
+        ):
+            raise RecipeError(
+                f"{type(dataset).__name__} has no indices to be the samples' ids (map-style datasets do: "
+                "dataset[i], len(dataset)); where samples come as a stream, take masks from sampler.stream()"
+            )
+        check_sampler(sampler)
+        self.dataset, self.sampler = dataset, sampler
+        self.outputs = (output,) if isinstance(output, str) else tuple(output)
+        for name in self.outputs:
+            choice("output", name, OUTPUTS)
+        self.view = integer("view", view, 0, 2**32 - 1)
+        self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the masks of this epoch from now on, in all workers, persistent ones too.
+
+        epoch: 0 to 2**32 - 1. Call it before a loader is iterated, as DistributedSampler's.
+        """
+        self._epoch.fill_(integer("epoch", epoch, 0, 2**32 - 1))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        number = self._id(index)
+        return (self.dataset[index], *self._masks(number))
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[Any, ...]]:
+        """The same for many indices: what torch's loader calls, so a batch takes one call of the sampler."""
+        numbers = [self._id(index) for index in indices]
+        several = getattr(self.dataset, "__getitems__", None)
+        samples = several(indices) if several else [self.dataset[index] for index in indices]
+        return list(zip(samples, *self._masks(numbers), strict=True))
+
+    def _id(self, index: Any) -> int:
+        number, count = integer("index", index, -(2**63), 2**63 - 1), len(self)
+        if not -count <= number < count:
+            raise IndexError(f"index {number} is out of range: the dataset has {count:,} samples")
+        return number % count
+
+    def _masks(self, ids: int | list[int]) -> list[Any]:
+        masks = self.sampler(ids, epoch=int(self._epoch), view=self.view)
+        return [torch.from_numpy(getattr(masks, name)) for name in self.outputs]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch.share_memory_()  # a deep copy is not shared; what a worker gets already is
+
+
+def check_sampler(sampler: Any) -> None:
+    """RecipeError for what is no MaskSampler."""
+    if not isinstance(sampler, MaskSampler):
+        raise RecipeError(
+            f"{type(sampler).__name__} is no MaskSampler; give one, as maskbank.MaskSampler(bank, grid, 0.9)"
+        )
+
+
+def process_rank(rank: int | None = None) -> int:
+    """The given rank; else torch.distributed's, where a group is initialised; else $RANK; else 0."""
+    if rank is None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return int(torch.distributed.get_rank())
+        text = os.environ.get("RANK", "0")
+        if not text.isdecimal():
+            raise RecipeError(f"the environment's RANK={text!r} is not a whole number; give rank=")
+        rank = int(text)
+    return integer("rank", rank, 0, 2**24)

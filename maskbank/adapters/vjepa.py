@@ -1,0 +1,115 @@
+"""V-JEPA and V-JEPA 2: collators in place of theirs.
+
+Replace `mask_collator = MaskCollator(cfgs_mask=..., ...)` in app/vjepa/train.py. Give as many samplers as
+there are entries in cfgs_mask, which is how many mask tokens the predictor has. The grid is (frames //
+tubelet_size, height // patch_size, width // patch_size).
+"""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+from maskbank.adapters.pytorch import check_sampler, process_rank
+from maskbank.checks import format_size
+from maskbank.errors import RecipeError
+from maskbank.sampler import MaskSampler
+
+Samplers = MaskSampler | Sequence[MaskSampler]
+Collated = tuple[Any, list[Any], list[Any]]
+
+
+class _Steps:
+    """Counts calls, in all worker processes together, from 0."""
+
+    def __init__(self, rank: int | None, samplers: int) -> None:
+        self.rank = process_rank(rank)
+        self._first_view = self.rank * samplers
+        # made for spawn, it goes to workers of every start method
+        self._counter = multiprocessing.get_context("spawn").Value("q", -1)
+
+    def step(self) -> int:
+        """Skip the masks of one call: for a run that goes on. The number of the call that is skipped."""
+        with self._counter.get_lock():
+            self._counter.value += 1
+            return int(self._counter.value)
+
+    def _collate(
+        self, batch: list[Any], samplers: tuple[MaskSampler, ...], place: int, step: int
+    ) -> Collated:
+        """A batch, and its masks from the samplers, of which the first has this place among all."""
+        ids = np.arange(len(batch))
+        visible, masked = [], []
+        for view, sampler in enumerate(samplers, self._first_view + place):
+            masks = sampler(ids, epoch=step, view=view)
+            hidden = masks.masked.nonzero()[1].reshape(len(batch), -1)
+            visible.append(torch.from_numpy(masks.ids_keep))
+            masked.append(torch.from_numpy(hidden))
+        return default_collate(batch), visible, masked
+
+
+class MaskCollator(_Steps):
+    """V-JEPA's MaskCollator: MaskCollator([sampler, another]), or with one sampler alone.
+
+    Called with a list of B samples, it gives (what default_collate makes of them, masks_enc, masks_pred):
+    lists with a tensor for each sampler, int64 (B, num_visible) of the tokens that the encoder sees and
+    int64 (B, L - num_visible) of those to predict, both ascending, together all tokens.
+
+    Masks are a function of the samplers, the rank and the number of the call, which all workers count
+    together. With several workers, which batch gets which number is up to them, as in V-JEPA. rank: that
+    of torch.distributed, so make the collator when its group is initialised; else $RANK; else 0.
+    """
+
+    def __init__(self, samplers: Samplers, *, rank: int | None = None) -> None:
+        self.samplers = _checked(samplers)
+        super().__init__(rank, len(self.samplers))
+
+    def __call__(self, batch: list[Any]) -> Collated:
+        """(batch, masks_enc, masks_pred) of a list of samples."""
+        return self._collate(batch, self.samplers, 0, self.step())
+
+
+class MultiMaskCollator(_Steps):
+    """V-JEPA 2's MaskCollator: MultiMaskCollator({16: samplers, 64: others}), by frames per clip.
+
+    Called with a list of samples (buffer, label, clip_indices), clips of as many frames as clip_indices'
+    last has numbers, it gives a list of (batch, masks_enc, masks_pred), each as from `MaskCollator`, one
+    for each number of frames that is there, in the order of the mapping.
+    """
+
+    def __init__(self, samplers: Mapping[int, Samplers], *, rank: int | None = None) -> None:
+        if not isinstance(samplers, Mapping) or not samplers:
+            raise RecipeError("samplers: give them by frames per clip, as {16: [sampler], 64: [another]}")
+        self.samplers = {frames: _checked(several) for frames, several in samplers.items()}
+        super().__init__(rank, sum(map(len, self.samplers.values())))
+
+    def __call__(self, batch: list[Any]) -> list[Collated]:
+        """A (batch, masks_enc, masks_pred) for each number of frames that the samples have."""
+        step, place, collated = self.step(), 0, []
+        groups: dict[int, list[Any]] = {frames: [] for frames in self.samplers}
+        for sample in batch:
+            frames = len(sample[-1][-1])
+            if frames not in groups:
+                known = ", ".join(map(str, groups))
+                raise RecipeError(f"a clip has {frames} frames; there are samplers for {known}: add some")
+            groups[frames].append(sample)
+        for frames, samplers in self.samplers.items():
+            if groups[frames]:
+                collated.append(self._collate(groups[frames], samplers, place, step))
+            place += len(samplers)
+        return collated
+
+
+def _checked(samplers: Any) -> tuple[MaskSampler, ...]:
+    several = (samplers,) if isinstance(samplers, MaskSampler) else tuple(samplers)
+    if not several:
+        raise RecipeError("samplers are none; give one for each entry of cfgs_mask")
+    for sampler in several:
+        check_sampler(sampler)
+        if sampler.grid != several[0].grid:
+            grids = f"{format_size(several[0].grid)} and {format_size(sampler.grid)}"
+            raise RecipeError(f"samplers of one collator have the grids {grids}; a clip has one: give that")
+    return several
