@@ -360,16 +360,17 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
         widths = tuple(value)
     except TypeError:
         widths = (value,)
-    if not all(hasattr(width, "__index__") for width in widths):
-        raise RecipeError(f"window={value!r} is not a width or a list of widths, as (3, 5)")
+    for width in widths:
+        if not hasattr(width, "__index__"):
+            raise RecipeError(f"window={width!r} is not a whole number; give one width or several, as (3, 5)")
+    most = max(size)
     widths = tuple(sorted(integer("window", width, -(2**63)) for width in widths))
     for width in widths:
-        if width > max(size):
-            raise RecipeError(f"window={width} is beyond size={format_size(size)}; give at most {max(size)}")
+        if width > most:
+            raise RecipeError(f"window={width} is beyond size={format_size(size)}; give at most {most}")
         if width < 1 or width % 2 == 0:
-            raise RecipeError(
-                f"window={width} has no patch in its middle; give an odd width from 1 to {max(size)}"
-            )
+            what = "even, so no patch is in its middle" if width > 0 else "out of range"
+            raise RecipeError(f"window={width} is {what}; give an odd width from 1 to {most}")
     if not widths or len(set(widths)) < len(widths):
         raise RecipeError(f"window={widths} asks for {'no window' if not widths else 'one window twice'}")
     return widths
@@ -387,9 +388,7 @@ def _weights(value: Any) -> tuple[float, ...]:
         )
     for weight in weights:
         if not 0.0 <= weight <= 1e6:  # false for NaN, too
-            raise RecipeError(
-                f"weights={weight:g} is out of range; a weight is 0 or more, to 1,000,000, as 0.4"
-            )
+            raise RecipeError(f"weights={weight:g} is out of range; it is 0 or more, to 1,000,000")
     if not any(weights):
         raise RecipeError("weights are all zero, so no mask would be better than another; give one above 0")
     return weights
