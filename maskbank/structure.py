@@ -1,17 +1,29 @@
-"""Numbers about the structure of masks."""
+"""Numbers about the structure of noise and masks: what a model will be given, looked at without data.
+
+Spectra are in units of white noise of unit variance, whose power is 1 at every frequency. Frequencies are
+in cycles per voxel, or per token.
+"""
+
+import math
 
 import numpy as np
 import numpy.typing as npt
 
+Bools = npt.NDArray[np.bool_]
+Float64s = npt.NDArray[np.float64]
+Grid = tuple[int, ...]
+
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # horizontal, vertical and both diagonals: d1 to d4
+SPACE, TIME = 2.0, 4.0  # correlation lengths, in tokens, of the signal that `difficulty` reconstructs
+NUGGET = 1e-3  # its noise, added to the diagonal
 
 
 def clustering(
-    masks: npt.NDArray[np.bool_],
+    masks: Bools,
     window: tuple[int, ...] = (3, 5),
     weights: tuple[float, ...] = (0.4, 0.4, 0.1, 0.1),
     wrap: bool = False,
-) -> npt.NDArray[np.float64]:
+) -> Float64s:
     """The score S of equation 5, summed over the windows, averaged over the visible patches of each mask.
 
     masks: (..., H, W), True where visible. Returns (...). 0: no visible patch has another one in a window,
@@ -28,7 +40,7 @@ def clustering(
     return np.asarray((total * visible).sum((-2, -1)) / np.maximum(counts, 1))
 
 
-def adjacency(masks: npt.NDArray[np.bool_], wrap: bool = False) -> npt.NDArray[np.float64]:
+def adjacency(masks: Bools, wrap: bool = False) -> Float64s:
     """The share of the visible patches of each mask with a visible one beside, above or below: (...).
 
     masks: (..., H, W), True where visible.
@@ -40,7 +52,7 @@ def adjacency(masks: npt.NDArray[np.bool_], wrap: bool = False) -> npt.NDArray[n
     return np.asarray((beside & visible).sum((-2, -1)) / np.maximum(visible.sum((-2, -1)), 1))
 
 
-def _moved(visible: npt.NDArray[np.bool_], dy: int, dx: int, wrap: bool) -> npt.NDArray[np.bool_]:
+def _moved(visible: Bools, dy: int, dx: int, wrap: bool) -> Bools:
     """What lies dy rows below and dx columns to the right; beyond the edge nothing is visible."""
     moved = np.roll(visible, (-dy, -dx), (-2, -1))
     height, width = visible.shape[-2:]
@@ -50,3 +62,53 @@ def _moved(visible: npt.NDArray[np.bool_], dy: int, dx: int, wrap: bool) -> npt.
         moved[..., max(height - dy, 0) if dy >= 0 else 0 : height if dy >= 0 else min(-dy, height), :] = False
         moved[..., max(width - dx, 0) if dx >= 0 else 0 : width if dx >= 0 else min(-dx, width)] = False
     return moved
+
+
+def continuity(masks: Bools, axis: int) -> Float64s:
+    """How likely the next token along an axis is visible, where one is: for each mask, (B,).
+
+    masks: (B, T, H, W) or (B, H, W), True where visible. axis: 0 for the first one after B; along one of a
+    single place, NaN.
+    """
+    visible = np.moveaxis(np.asarray(masks, bool), axis + 1, 1)
+    visible = visible.reshape(*visible.shape[:2], -1)
+    here = visible[:, :-1].sum((1, 2)).astype(np.float64)
+    both = (visible[:, :-1] & visible[:, 1:]).sum((1, 2))
+    return np.asarray(np.divide(both, here, out=np.full(len(visible), np.nan), where=here > 0))
+
+
+def difficulty(masks: Bools) -> Float64s:
+    """The error of the best linear reconstruction of the masked tokens from the visible ones: (B,).
+
+    For a signal of unit variance with covariance exp(-d), d being the distance in correlation lengths, 2
+    tokens in space and 4 in time: one minus the mean of c' A^-1 c over the masked tokens, A being the
+    covariance of the visible ones (1e-3 added to its diagonal) and c theirs with a masked one. 0: all is
+    known; 1: nothing. masks: (B, T, H, W) or (B, H, W), True where visible.
+    """
+    visible = np.asarray(masks, bool)
+    grid = visible.shape[1:]
+    covariance = signal_covariance(grid)
+    out = np.empty(len(visible))
+    for b, mask in enumerate(visible.reshape(len(visible), -1)):
+        known = np.flatnonzero(mask)
+        cross = covariance[np.ix_(known, ~mask)]
+        factor = np.linalg.cholesky(covariance[np.ix_(known, known)] + NUGGET * np.eye(len(known)))
+        explained = np.linalg.solve(factor, cross)
+        out[b] = 1.0 - np.mean(np.einsum("ij,ij->j", explained, explained))
+    return out
+
+
+def signal_covariance(grid: Grid) -> Float64s:
+    """exp(-distance in correlation lengths) of all pairs of tokens of a grid: (L, L)."""
+    lengths = (TIME,) * (len(grid) - 2) + (SPACE, SPACE)
+    square = np.zeros((math.prod(grid),) * 2)
+    for axis, (extent, length) in enumerate(zip(grid, lengths, strict=True)):
+        shape = [extent if a == axis else 1 for a in range(len(grid))]
+        place = np.broadcast_to(np.arange(extent).reshape(shape), grid).reshape(-1) / length
+        square += (place[:, None] - place[None, :]) ** 2
+    return np.asarray(np.exp(-np.sqrt(square)))
+
+
+def visible_per_frame(masks: Bools) -> npt.NDArray[np.int64]:
+    """Visible tokens of each frame: (B, T) from (B, T, H, W)."""
+    return np.asarray(np.asarray(masks, bool).sum((2, 3)))

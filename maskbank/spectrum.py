@@ -1,0 +1,148 @@
+"""Radial power spectra, measured and analytic (section A.15).
+
+Power is in units of white noise of unit variance: 1 at every frequency. Frequencies are in cycles per
+voxel, or per token; a radial bin is 1/32 wide, and the first one leaves out frequency zero.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.recipes import Recipe
+
+Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+Grid = tuple[int, ...]
+
+BINS = 32  # of one cycle
+
+# delta, a, b of delta w + a G(sigma1) w + b G(sigma2) w: equations 1 to 3, and their complement
+_WEIGHTS = {
+    "white": (1.0, 0.0, 0.0),
+    "red": (0.0, 1.0, 0.0),
+    "blue": (1.0, -1.0, 0.0),
+    "green": (0.0, 1.0, -1.0),
+    "purple": (1.0, -1.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A radial power spectrum: of each bin its middle frequency, mean power, and number of coefficients."""
+
+    frequency: Float64s
+    power: Float64s
+    count: Int64s
+
+    @property
+    def cumulative(self) -> Float64s:
+        """The share of the energy up to and including each bin."""
+        energy = np.cumsum(self.power * self.count)
+        return np.asarray(energy / energy[-1])
+
+
+def radial(power: Float64s, periodic: bool = True) -> Spectrum:
+    """The mean of power (extents of a grid), as FFTs (or, not periodic, DCTs) order it, in radial bins."""
+    square = np.zeros(power.shape)
+    for axis, n in enumerate(power.shape):
+        frequency = np.fft.fftfreq(n) if periodic else np.arange(n) / (2 * n)
+        square = square + frequency.reshape([-1 if a == axis else 1 for a in range(power.ndim)]) ** 2
+    bins = np.floor(np.sqrt(square) * BINS).astype(np.int64).reshape(-1)[1:]
+    count = np.bincount(bins)
+    total = np.bincount(bins, power.reshape(-1)[1:])
+    there = count > 0
+    middle = (np.arange(len(count)) + 0.5) / BINS
+    return Spectrum(middle[there], total[there] / count[there], count[there])
+
+
+def measured(fields: npt.NDArray[Any], periodic: bool = True) -> Float64s:
+    """The mean power of fields, (B, extents), as `radial` takes it: of FFTs, or of DCTs if not periodic."""
+    from scipy import fft
+
+    total = np.zeros(fields.shape[1:])
+    for field in np.asarray(fields, np.float64):
+        if periodic:
+            total += np.abs(np.fft.fftn(field)) ** 2 / field.size
+        else:
+            total += fft.dctn(field, norm="ortho") ** 2
+    return total / len(fields)
+
+
+def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
+    """The expected power of items of a coloured kind with these sigmas, (B, 0 to 2): their mean, (extents).
+
+    On a torus (boundary wrap) of FFT coefficients, else of DCT ones.
+    """
+    delta, *weights = _WEIGHTS[recipe.colour]
+    total = np.zeros(recipe.size)
+    for drawn in sigmas.astype(np.float64):
+        total += _response(recipe, drawn, delta, weights) ** 2 / _gain(recipe, drawn, delta, weights) ** 2
+    return total / len(sigmas)
+
+
+def _response(recipe: Recipe, drawn: Float64s, delta: float, weights: list[float]) -> Float64s:
+    """What the filter multiplies each coefficient by."""
+    turn = 2.0 if recipe.boundary == "wrap" else 1.0
+    total = np.full(recipe.size, delta)
+    for weight, sigma in zip(weights, drawn, strict=False):
+        taps = _taps(sigma)
+        product = np.ones(())
+        for n in recipe.size:
+            angles = turn * np.pi * np.arange(n) / n
+            line = taps[0] + 2.0 * np.cos(np.outer(angles, np.arange(1, len(taps)))) @ taps[1:]
+            product = np.multiply.outer(product, line)
+        total += weight * product
+    return total
+
+
+def _gain(recipe: Recipe, drawn: Float64s, delta: float, weights: list[float]) -> float:
+    """The 2-norm of the impulse response: on the torus for wrap, unbounded otherwise.
+
+    A Gaussian's response is a product of lines, so inner products are powers of those of lines.
+    """
+    parts = [(delta, np.ones(1))] + [(w, _taps(s)) for w, s in zip(weights, drawn, strict=False)]
+    total = 0.0
+    for one, a in parts:
+        for other, b in parts:
+            product = one * other
+            for n in recipe.size:
+                product *= _inner(a, b, n if recipe.boundary == "wrap" else 0)
+            total += product
+    return math.sqrt(total)
+
+
+def _inner(a: Float64s, b: Float64s, period: int) -> float:
+    """The inner product of two symmetric filters, given by their halves; wrapped around where periodic."""
+    reach = max(len(a), len(b)) - 1
+    padded = [np.pad(half, (0, reach + 1 - len(half))) for half in (a, b)]
+    whole = [np.concatenate([half[:0:-1], half]) for half in padded]
+    if period:
+        places = np.arange(-reach, reach + 1) % period
+        whole = [np.bincount(places, line, period) for line in whole]
+    return float(whole[0] @ whole[1])
+
+
+def _taps(sigma: float) -> Float64s:
+    """Half of scipy.ndimage's Gaussian with truncate=4: its middle and one side."""
+    taps = np.exp(-0.5 * (np.arange(int(4.0 * sigma + 0.5) + 1) / sigma) ** 2)
+    return np.asarray(taps / (2.0 * taps.sum() - taps[0]))
+
+
+def of_windows(power: Float64s, grid: Grid) -> Float64s:
+    """The expected power of windows as large as a grid, cut out of items with this one (of FFTs).
+
+    A window's edges blur its spectrum: the autocovariance is weighted by the share of pairs in it.
+    """
+    covariance = np.real(np.fft.ifftn(power))
+    places = [np.arange(-n + 1, n) for n in grid]
+    cut = covariance[np.ix_(*[place % extent for place, extent in zip(places, power.shape, strict=True)])]
+    for axis, (place, n) in enumerate(zip(places, grid, strict=True)):
+        shape = [-1 if a == axis else 1 for a in range(len(grid))]
+        cut = cut * (1.0 - np.abs(place) / n).reshape(shape)
+    folded = np.zeros(grid)
+    where = np.ix_(*[place % n for place, n in zip(places, grid, strict=True)])
+    np.add.at(folded, where, cut)
+    return np.real(np.fft.fftn(folded))
