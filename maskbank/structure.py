@@ -4,18 +4,17 @@ Spectra are in units of white noise of unit variance, whose power is 1 at every 
 in cycles per voxel, or per token.
 """
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
-Grid = tuple[int, ...]
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # horizontal, vertical and both diagonals: d1 to d4
 SPACE, TIME = 2.0, 4.0  # correlation lengths, in tokens, of the signal that `difficulty` reconstructs
 NUGGET = 1e-3  # its noise, added to the diagonal
+
+_AT_ONCE = 2048  # masked tokens whose covariances are held
 
 
 def clustering(
@@ -87,26 +86,30 @@ def difficulty(masks: Bools) -> Float64s:
     """
     visible = np.asarray(masks, bool)
     grid = visible.shape[1:]
-    covariance = signal_covariance(grid)
+    lengths = (TIME,) * (len(grid) - 2) + (SPACE, SPACE)
+    # by the distance of two tokens along each axis
+    steps = [np.arange(n) / length for n, length in zip(grid, lengths, strict=True)]
+    square = np.zeros(())
+    for step in steps:
+        square = np.add.outer(square, step**2)
+    covariance = np.exp(-np.sqrt(square))
     out = np.empty(len(visible))
-    for b, mask in enumerate(visible.reshape(len(visible), -1)):
-        known = np.flatnonzero(mask)
-        cross = covariance[np.ix_(known, ~mask)]
-        factor = np.linalg.cholesky(covariance[np.ix_(known, known)] + NUGGET * np.eye(len(known)))
-        explained = np.linalg.solve(factor, cross)
-        out[b] = 1.0 - np.mean(np.einsum("ij,ij->j", explained, explained))
+    for b, mask in enumerate(visible):
+        known, hidden = np.argwhere(mask), np.argwhere(~mask)
+        between = _between(known, known, covariance) + NUGGET * np.eye(len(known))
+        factor = np.linalg.cholesky(between)
+        explained = 0.0
+        for start in range(0, len(hidden), _AT_ONCE):
+            cross = _between(known, hidden[start : start + _AT_ONCE], covariance)
+            explained += float((np.linalg.solve(factor, cross) ** 2).sum())
+        out[b] = 1.0 - explained / len(hidden)
     return out
 
 
-def signal_covariance(grid: Grid) -> Float64s:
-    """exp(-distance in correlation lengths) of all pairs of tokens of a grid: (L, L)."""
-    lengths = (TIME,) * (len(grid) - 2) + (SPACE, SPACE)
-    square = np.zeros((math.prod(grid),) * 2)
-    for axis, (extent, length) in enumerate(zip(grid, lengths, strict=True)):
-        shape = [extent if a == axis else 1 for a in range(len(grid))]
-        place = np.broadcast_to(np.arange(extent).reshape(shape), grid).reshape(-1) / length
-        square += (place[:, None] - place[None, :]) ** 2
-    return np.asarray(np.exp(-np.sqrt(square)))
+def _between(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64], covariance: Float64s) -> Float64s:
+    """The covariances of two lists of tokens, (n, axes) and (m, axes): (n, m)."""
+    apart = np.abs(one[:, None] - other[None])
+    return np.asarray(covariance[tuple(np.moveaxis(apart, -1, 0))])
 
 
 def visible_per_frame(masks: Bools) -> npt.NDArray[np.int64]:

@@ -22,7 +22,8 @@ HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "torch", "tqdm", "p
 ROOMS = [
     "errors", "checks", "recipes", "selection", "kernels", "noise", "bank.layout", "bank.check",
     "bank.writer", "bank.cache", "bank.reader", "generation", "joining", "baselines", "windows", "masks",
-    "sampler", "export", "adapters", "structure", "spectrum", "cli",
+    "sampler", "export", "adapters", "structure", "spectrum", "report", "audit",
+    "figures", "cli",
 ]  # fmt: skip
 
 
