@@ -68,7 +68,7 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
             raise RecipeError(f"{given} is not made on devices; use fit='crop' without it, or the sampler")
         self.sampler = sampler
         self._shift = process_rank(rank) * 0x9E3779B1 % 2**BITS
-        count = min(len(bank), MOST_BYTES // (bank.bits.shape[1] * _type(bank).itemsize))
+        count = min(len(bank), MOST_BYTES // (math.prod(bank.recipe.size) * _type(bank).itemsize))
         self.items = count if items is None else integer("items", items, 1, len(bank))
         self._noise = torch.from_numpy(_compact(bank, self.items)).to(device)
 
@@ -143,9 +143,10 @@ def _type(bank: Bank) -> np.dtype[Any]:
 
 def _compact(bank: Bank, items: int) -> npt.NDArray[Any]:
     """The first items, as they are kept: (items, voxels)."""
-    kept = np.empty((items, bank.bits.shape[1]), _type(bank))
+    kept = np.empty((items, math.prod(bank.recipe.size)), _type(bank))
     if bank.dtype.kind == "u":
-        kept[:] = bank.bits[:items]
+        for target, item in zip(kept, bank, strict=False):
+            target[:] = item.reshape(-1)
         return kept
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     borders = [NormalDist().inv_cdf(part / 256) for part in range(1, 256)]
