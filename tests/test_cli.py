@@ -13,6 +13,7 @@ import termios
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import maskbank
@@ -373,3 +374,88 @@ def test_inspect_recipe_is_all_that_is_needed_to_make_it_again(banks: Path, tmp_
     bank = maskbank.generate(tmp_path / "again.h5", recipe, made["n"], seed=made["seed"])
     assert bank.fingerprint == made["fingerprint"]
     assert (tmp_path / "again.h5").read_bytes() == (banks / "green.h5").read_bytes()
+
+
+def test_inspect_structure_says_whether_it_reaches_the_model(tmp_path: Path) -> None:
+    maskbank.generate(tmp_path / "green.h5", maskbank.Green(size=(32, 32, 32)), 20)
+    maskbank.generate(tmp_path / "white.h5", maskbank.White(size=(16, 16, 16)), 20)
+    result = run("inspect", "green.h5", "white.h5", "--structure", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "8x14x14, 156 of 1,568 visible" in result.stdout
+    assert "green.h5: structure reaches the model" in result.stdout
+    assert re.search(
+        r"white.h5: ALARM: .* cannot be told from random ones; .*use another kind", result.stdout
+    )
+    facts = json.loads(
+        run(
+            "inspect",
+            "green.h5",
+            "--structure",
+            "--json",
+            "--grid",
+            "4x8x8",
+            "--mask-ratio",
+            0.75,
+            cwd=tmp_path,
+        ).stdout
+    )["structure"]
+    assert facts["grid"] == [4, 8, 8]
+    assert facts["num_visible"] == 64
+    assert facts["reaches"] is True
+    assert facts["measures"]["time"]["value"] > 1.4 * facts["measures"]["time"]["random"]
+    assert len(facts["spectrum"]["items"]["power"]) == len(facts["spectrum"]["items"]["analytic"])
+    assert "--structure" in one_line(run("inspect", "green.h5", "--grid", "4x8x8", cwd=tmp_path), 2)
+
+
+def test_inspect_structure_of_rbn_takes_its_own_grid(tmp_path: Path) -> None:
+    maskbank.generate(tmp_path / "rbn.h5", maskbank.RBN(), 20)
+    result = run("inspect", "rbn.h5", "--structure", cwd=tmp_path)
+    assert "64x8, 102 of 512 visible" in result.stdout
+    assert "structure reaches the model" in result.stdout
+
+
+def test_export_writes_what_the_sampler_gives(tmp_path: Path) -> None:
+    bank = maskbank.generate(tmp_path / "b.h5", maskbank.Green(size=(8, 16, 16)), 5)
+    result = run(
+        "export", "b.h5", "--grid", "4x7x7", "--mask-ratio", 0.75, "-n", 11, "--epoch", 2, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert "True = masked" in result.stderr
+    expected = maskbank.MaskSampler(bank, (4, 7, 7), 0.75)(np.arange(11), epoch=2)
+    exported = np.load(tmp_path / "masks.npy", mmap_mode="r")
+    assert exported.dtype == np.bool_
+    assert np.array_equal(exported, expected.masked)
+    assert "--force" in one_line(
+        run("export", "b.h5", "--grid", "4x7x7", "--mask-ratio", 0.75, "-n", 11, cwd=tmp_path), 1
+    )
+    packed = run(
+        "export", "b.h5", "--grid", "4x7x7", "--num-visible", 40, "--per-frame", "-n", 9000, "--packed",
+        "--mark", "visible", "--seed", 4, "--force", cwd=tmp_path,
+    )  # fmt: skip
+    assert packed.returncode == 0, packed.stderr
+    bits = np.load(tmp_path / "masks.npy")
+    assert bits.shape == (9000, 25)
+    sampler = maskbank.MaskSampler(bank, (4, 7, 7), num_visible=40, per_frame=True, seed=4)
+    assert np.array_equal(np.unpackbits(bits, axis=1)[:, :196], sampler(np.arange(9000)).visible)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.h5", "masks.npy"]
+
+
+def test_parts_verify_repair_join_and_rebuild_from_the_command_line(tmp_path: Path) -> None:
+    common = ("generate", "green2d", "--size", "8x8", "-n", 10)
+    assert run(*common, "-o", "whole.h5", cwd=tmp_path).returncode == 0
+    for part, items in (("a.h5", "0:3"), ("b.h5", "3:10")):
+        assert run(*common, "--items", items, "-o", part, cwd=tmp_path).returncode == 0
+    assert run("join", "joined.h5", "b.h5", "a.h5", cwd=tmp_path).returncode == 0
+    whole = (tmp_path / "whole.h5").read_bytes()
+    assert (tmp_path / "joined.h5").read_bytes() == whole
+    (tmp_path / "line.json").write_text(run("inspect", "whole.h5", "--recipe", cwd=tmp_path).stdout)
+    assert run("rebuild", "line.json", "-o", "again.h5", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "again.h5").read_bytes() == whole
+    broken = bytearray(whole)
+    broken[-1] ^= 1
+    (tmp_path / "again.h5").write_bytes(broken)
+    line = one_line(run("verify", "again.h5", cwd=tmp_path), 1)
+    assert "1 of 10 items (9)" in line
+    assert run("repair", "again.h5", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "again.h5").read_bytes() == whole
+    assert "whole" in run("verify", "again.h5", "--sample", "50%", cwd=tmp_path).stdout

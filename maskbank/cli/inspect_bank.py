@@ -18,20 +18,48 @@ from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 @click.option(
     "--recipe", "as_recipe", is_flag=True, help="One line of JSON: all that is needed to make it again."
 )
-def command(banks: tuple[str, ...], as_json: bool, as_recipe: bool) -> None:
+@click.option("--structure", "as_structure", is_flag=True, help="What masks from it look like, in numbers.")
+@click.option(
+    "--grid", metavar="TxHxW", help="With --structure: the model's tokens.  [default: 8x14x14, 14x14]"
+)
+@click.option("--mask-ratio", type=float, metavar="R", help="With --structure.  [default: 0.9, 0.75]")
+@click.option("--fit", type=click.Choice(["crop", "resize"]), default="crop", help="With --structure.")
+def command(
+    banks: tuple[str, ...],
+    as_json: bool,
+    as_recipe: bool,
+    as_structure: bool,
+    grid: str | None,
+    mask_ratio: float | None,
+    fit: str,
+) -> None:
     """Tell what is in a bank. Several banks stand side by side.
 
-    Reads the header and the sigmas only, so it takes the same time for any size.
+    Reads the header and the sigmas only, so it takes the same time for any size. With --structure it looks
+    at some hundred masks, beside random and tube masks, and says whether structure reaches the model.
     """
+    if (grid or mask_ratio is not None or fit != "crop") and not as_structure:
+        raise click.UsageError("--grid, --mask-ratio and --fit go with --structure")
     opened = [Bank(path) for path in banks]
     if as_recipe:
         for bank in opened:
             click.echo(canonical_json(rebuild_line(bank)))
-    elif as_json:
+        return
+    found = []
+    if as_structure:
+        from maskbank.cli import structure_table
+
+        samplers = [structure_table.sampler_for(bank, grid, mask_ratio, fit) for bank in opened]
+        found = [structure_table.structure(sampler) for sampler in samplers]
+    if as_json:
         facts = [describe(bank) for bank in opened]
+        for fact, one in zip(facts, found, strict=False):
+            fact["structure"] = one
         click.echo(json.dumps(facts[0] if len(facts) == 1 else facts, indent=2))
-    else:
-        click.echo(table([rows(bank) for bank in opened], list(banks)))
+        return
+    click.echo(table([rows(bank) for bank in opened], list(banks)))
+    if as_structure:
+        click.echo("\n" + structure_table.table(list(banks), found))
 
 
 def rebuild_line(bank: Bank) -> dict[str, Any]:

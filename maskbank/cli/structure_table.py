@@ -1,0 +1,87 @@
+"""What `maskbank inspect --structure` says of banks: numbers with small bars, and a sentence for each."""
+
+import math
+from typing import Any
+
+from maskbank.bank.reader import Bank
+from maskbank.recipes import RBN
+from maskbank.report import MEASURES, report
+from maskbank.sampler import MaskSampler
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_PARTS = " ▏▎▍▌▋▊▉"
+_SHARES = ("time", "space", "adjacency", "difficulty")  # those that lie between 0 and 1
+
+
+def sampler_for(bank: Bank, grid: str | None, mask_ratio: float | None, fit: str) -> MaskSampler:
+    """A sampler as a model would have it: VideoMAE's 8x14x14 at 0.9, an rbn bank's own grid and ratio, or
+    14x14 at 0.75 for other banks in 2D."""
+    recipe = bank.recipe
+    if isinstance(recipe, RBN):
+        usual, ratio = "x".join(map(str, recipe.size)), recipe.mask_ratio
+    else:
+        usual, ratio = ("8x14x14", 0.9) if len(recipe.size) == 3 else ("14x14", 0.75)
+    return MaskSampler(bank, grid or usual, ratio if mask_ratio is None else mask_ratio, fit=fit)
+
+
+def structure(sampler: MaskSampler) -> dict[str, Any]:
+    """The report, with the sampler's parameters, for programs."""
+    return {"sampler": sampler.config} | report(sampler)
+
+
+def table(names: list[str], found: list[dict[str, Any]]) -> str:
+    """Reports of several banks side by side."""
+    lines: list[list[str]] = [["structure", *names, "random", "tube"]]
+    lines.append(["at", *(_where(one) for one in found), "", ""])
+    for name, words in MEASURES.items():
+        if not any(name in one["measures"] for one in found):
+            continue
+        cells = [words]
+        for one in found:
+            measure = one["measures"].get(name)
+            cells.append(
+                f"{_bar(name, measure['value'])}{measure['value']:.3f} ± {measure['error']:.3f}"
+                if measure
+                else ""
+            )
+        first = next(one["measures"][name] for one in found if name in one["measures"])
+        cells += [
+            f"{_bar(name, first[other])}{first[other]:.3f}" if other in first else ""
+            for other in ("random", "tube")
+        ]
+        lines.append(cells)
+    for words, key in (("spectrum of items, 0 to highest", "power"), ("the recipe's", "analytic")):
+        cells = [_spark(one["spectrum"].get("items", {}).get(key)) for one in found]
+        if any(cells):
+            lines.append([words, *cells, "", ""])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+    looked = ", ".join(sorted({f"{one['masks']:,}" for one in found}))
+    text.append(f"{looked} masks looked at; ± is one standard error; random and tube as for the first bank")
+    text += [f"{name}: {one['verdict']}" for name, one in zip(names, found, strict=True)]
+    return "\n".join(text)
+
+
+def _where(one: dict[str, Any]) -> str:
+    tokens = math.prod(one["grid"])
+    return f"{'x'.join(map(str, one['grid']))}, {one['num_visible']:,} of {tokens:,} visible"
+
+
+def _bar(name: str, share: float) -> str:
+    """A share of one as five blocks; nothing for what is no share."""
+    if name not in _SHARES or math.isnan(share):
+        return ""
+    eighths = round(min(max(share, 0.0), 1.0) * 40)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_PARTS[rest] if rest else "")).ljust(5) + " "
+
+
+def _spark(power: list[float] | None) -> str:
+    """A spectrum as a line of blocks, its highest bin full."""
+    if not power:
+        return ""
+    top = max(power)
+    return "".join(_BARS[round(8 * value / top)] if top else " " for value in power[:32])
