@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 import maskbank
+import maskbank.recipes
 from maskbank.checks import count_visible
-from maskbank.structure import adjacency, clustering
+from maskbank.structure import adjacency, clustering, difficulty
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (64, 8)
@@ -189,7 +190,78 @@ def places(banks: Banks) -> None:
     print(f"Mean S of the first and the last mask of a set of 5: {', '.join(found)}.")
 
 
-TABLES: dict[str, Callable[[Banks], None]] = {"rbn": rbn}
+VIDEO, AUDIO = (8, 14, 14), (64, 8)
+HARD = 48  # masks a row, at most: difficulty takes some hundredths of a second each
+
+
+def paper(banks: Banks) -> None:
+    """The paper's ablations, from masks alone: difficulty, beside its reconstruction losses."""
+    count = min(banks.items, HARD)
+    print(
+        f"Difficulty (see maskbank.structure), {count} masks a row, ± one standard error, beside the paper's"
+    )
+    print("reconstruction loss or accuracy. No data was used, and nothing was trained.")
+    print()
+
+    def bank(recipe: maskbank.Recipe) -> maskbank.Bank:
+        path = banks.folder / f"paper-{recipe.kind}-{abs(hash(recipe))}.h5"
+        return maskbank.generate(path, recipe, count)
+
+    def hard(source: Any, grid: tuple[int, ...], ratio: float) -> tuple[float, float]:
+        masks = maskbank.MaskSampler(source, grid, ratio)(np.arange(count)).visible.reshape(count, *grid)
+        found = difficulty(masks)
+        return float(found.mean()), float(found.std(ddof=1) / np.sqrt(count))
+
+    def rows(title: str, what: str, made: Sequence[tuple[str, Any, tuple[int, ...], float, str]]) -> None:
+        found = [(name, *hard(source, grid, ratio), said) for name, source, grid, ratio, said in made]
+        shown = [(name, f"{mean:.3f} ± {error:.3f}", said) for name, mean, error, said in found]
+        table((title, "difficulty", what), shown)
+        known = [(mean, float(said)) for _, mean, _, said in found if said]
+        if what.startswith("loss"):
+            print(f"Rank correlation of the {len(known)} rows that have both: {rank_correlation(known):.2f}.")
+            print()
+
+    size = (64, 64, 64)
+    green = bank(maskbank.Green(size=size))
+    video = [
+        ("blue3d", bank(maskbank.Blue(size=size)), "0.41"),
+        ("green3d", green, "0.60"),
+        ("random", "random", ""),
+        ("tube (the paper's random)", "tube", "0.67"),
+        ("green2d, the same in all frames", bank(maskbank.Green(size=(64, 64))), "0.73"),
+        ("red3d", bank(maskbank.Red(size=size)), "0.85"),
+        ("grid", "grid", ""),
+        ("block", "block", ""),
+    ]
+    rows("video, 8x14x14 at 90 %", "loss (Tables 6, 7)", [(n, s, VIDEO, 0.9, x) for n, s, x in video])
+    audio = [
+        ("blue2d", bank(maskbank.Blue(size=(64, 64))), "0.45"),
+        ("rbn", bank(maskbank.RBN()), "0.49"),
+        ("random", "random", "0.52"),
+        ("green2d", bank(maskbank.Green(size=(64, 64))), "0.57"),
+        ("red2d", bank(maskbank.Red(size=(64, 64))), "0.61"),
+    ]
+    rows("audio, 64x8 at 80 %", "loss (Tables 6, 7)", [(n, s, AUDIO, 0.8, x) for n, s, x in audio])
+    accuracy = {"1": "54.3", "2": "53.3", "3": "54.4", "4": "54.3", "5": "54.5"}
+    variants = []
+    for name, said in accuracy.items():
+        sigmas: dict[str, Any] = dict(maskbank.recipes.variant("green", name))
+        variants.append((f"variant {name}", bank(maskbank.Green(size=size, **sigmas)), VIDEO, 0.9, said))
+    rows("green3d, sigmas of Table A.1", "mini-SSv2, %", variants)
+    losses = {0.8: "0.48", 0.85: "0.53", 0.9: "0.60"}
+    rows("green3d, Table A.3", "loss", [(percent(r), green, VIDEO, r, x) for r, x in losses.items()])
+    losses = {0.75: "0.47", 0.8: "0.49", 0.85: "0.53"}
+    rbns = [(percent(r), bank(maskbank.RBN(mask_ratio=r)), AUDIO, r, x) for r, x in losses.items()]
+    rows("rbn, Table A.4", "loss", rbns)
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    """Spearman's, of pairs without ties."""
+    one, other = (np.argsort(np.argsort(column)) for column in zip(*pairs, strict=True))
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+TABLES: dict[str, Callable[[Banks], None]] = {"rbn": rbn, "paper": paper}
 
 
 def main() -> None:
