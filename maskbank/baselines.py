@@ -74,14 +74,22 @@ def rectangles(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
 
 
 def timefreq(numbers: UInt64s, key: UInt32s, grid: Grid, ratios: tuple[float, float]) -> Bools:
-    """AudioMAE's separable masking: visible where both the row and the column are, bool (B, h * w)."""
+    """AudioMAE's separable masking: visible where both the row and the column are, bool (B, h * w).
+
+    ratios: of rows and of columns; 0 masks none of them.
+    """
     h, w = grid
     values = random(numbers, key, (1, 1, h + w)).reshape(len(numbers), 1, h + w)
     none = np.zeros(len(numbers), np.int64)
     rows, columns = np.empty((len(numbers), 1, h), bool), np.empty((len(numbers), 1, w), bool)
-    select_all(values[..., :h], 32, count_visible(h, ratios[0]), none, rows)
-    select_all(values[..., h:], 32, count_visible(w, ratios[1]), none, columns)
+    select_all(values[..., :h], 32, kept(h, ratios[0]), none, rows)
+    select_all(values[..., h:], 32, kept(w, ratios[1]), none, columns)
     return (rows[:, 0, :, None] & columns).reshape(len(numbers), h * w)
+
+
+def kept(tokens: int, ratio: float) -> int:
+    """How many rows, or columns, stay visible."""
+    return tokens if ratio == 0 else count_visible(tokens, ratio)
 
 
 VALUES = {"random": random, "tube": random, "grid": lattice, "block": rectangles}

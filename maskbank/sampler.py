@@ -96,8 +96,12 @@ class MaskSampler:
         if (mask_ratio is None) == (num_visible is None):
             raise RecipeError("give either mask_ratio, the share that is hidden, or num_visible")
         if self.baseline == "timefreq":
+            if num_visible is not None:
+                raise RecipeError(
+                    f"num_visible={num_visible!r}: timefreq takes mask_ratio, two ratios, instead"
+                )
             ratios = self._two_ratios(mask_ratio)
-            return ratios, math.prod(map(count_visible, self.grid, ratios))
+            return ratios, math.prod(map(baselines.kept, self.grid, ratios))
         if num_visible is not None:
             count = integer("num_visible", num_visible, 1, tokens - 1)
             if count % frames:
@@ -125,7 +129,9 @@ class MaskSampler:
             raise RecipeError(
                 f"mask_ratio={mask_ratio!r}: timefreq takes two, of rows (time) and columns, as (0.3, 0.3)"
             ) from None
-        return check_ratio(rows), check_ratio(columns)
+        if rows == columns == 0:
+            raise RecipeError("mask_ratio=(0, 0) masks nothing; give one of them above 0")
+        return tuple(0.0 if ratio == 0 else check_ratio(ratio) for ratio in (rows, columns))  # type: ignore[return-value]
 
     def _prepare(self, bank: Bank) -> None:
         """Find out how items of the bank meet the grid."""
@@ -186,11 +192,12 @@ class MaskSampler:
 
     def _select(self, windows: npt.NDArray[Any], drawn: UInt64s) -> Bools:
         """The largest values of windows (B, t, h, w): bool (B, t * h * w)."""
-        keys = selection.ordered(windows).reshape(len(windows), self._segments, -1)
+        length = math.prod(windows.shape[1:])
+        keys = selection.ordered(windows).reshape(len(windows), self._segments, length // self._segments)
         visible = np.empty(keys.shape, bool)
         begin = selection.starts(drawn, keys.shape[-1])
         core().select_all(keys, 8 * keys.dtype.itemsize, self._segment_count, begin, visible)
-        return visible.reshape(len(windows), -1)
+        return visible.reshape(len(windows), length)
 
     def _cut(self, bank: Bank, items: Int64s, drawn: UInt64s) -> npt.NDArray[Any]:
         """Windows of items, (B, t, h, w): of the bank's type, float32 where resized or scaled."""

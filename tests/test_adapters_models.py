@@ -397,10 +397,10 @@ def test_colormae_takes_any_windows_samplers_and_schedules(banks: dict[str, Path
     square = MaskSampler(
         maskbank.generate(tmp_path / "5.h5", recipe, 1), grid=(5, 5), mask_ratio=0.75, flip=False
     )
-    mask, _, _ = colormae.ColorMasking(5, 0.75, square).color_noise_mask(
-        colormae.ColorMasking(5, 0.75, square).extract_windows(1)
-    )
-    np.testing.assert_array_equal(mask[0].numpy() == 1, square(0).masked)
+    generator.change_color_pattern(square)
+    for twin in (generator, colormae.ColorMasking(5, 0.75, square)):
+        mask, _, _ = twin.color_noise_mask(twin.extract_windows(1))
+        np.testing.assert_array_equal(mask[0].numpy() == 1, square(0).masked)
     for path, colour in ((banks["rbn"], "rbn"), (str(banks["green3d"]), "green"), ("block", "block")):
         generator.change_color_pattern(path)
         assert generator.loaded_color == colour
