@@ -80,6 +80,8 @@ def check_ratio(mask_ratio: Any) -> float:
     """A mask ratio, between 0 and 1, as Python float, or RecipeError."""
     try:
         ratio = float(mask_ratio)
+    except OverflowError:
+        ratio = math.inf
     except (TypeError, ValueError):
         raise RecipeError(f"mask_ratio={mask_ratio!r} is not a number; give a share, as 0.9") from None
     if not 0.0 < ratio < 1.0:  # true for NaN, too

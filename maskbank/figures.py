@@ -33,7 +33,9 @@ SUFFIXES = (".png", ".gif")
 MOST_BANKS = 24  # in one picture
 MOST_FRAMES = 64  # of a .gif
 COLUMNS = 8  # panels beside each other
-STACKED = 6  # masks one below the other, where a grid is long
+STACKED = 6  # masks of one set one below the other, where a grid is long
+SINGLE = 3  # masks of single samples so
+TYPICAL = 64  # samples among which a typical one is looked for
 LONG = 3  # times as high as wide, or more, is long
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
@@ -121,7 +123,7 @@ def usual(
     three = moving or (len(size) == 3 if grid is None else len(_axes(grid)) == 3)
     if isinstance(recipe, RBN) and not three:
         return recipe.size, recipe.mask_ratio
-    wanted = (8, 14, 14) if three else (14, 14)
+    wanted: tuple[int, ...] = (8, 14, 14) if three else (14, 14)
     if recipe.boundary != "wrap":
         most = size if len(size) == 3 else (wanted[0], *size)
         wanted = tuple(map(min, wanted, most[-len(wanted) :]))
@@ -161,19 +163,22 @@ def _block(sampler: MaskSampler, clumps: bool) -> Block:
     caption += _measures(found["measures"])
     if not found["reaches"]:
         caption += f" {found['verdict'].removeprefix('ALARM: ').capitalize()}."
+    highest = "The mask is the highest values of a window that is cut out of the item."
     title = f"{bank.kind}  ·  bank {bank.fingerprint}"
     turned, stacked = _long(grid)
     count = _shown(sampler)
     if len(grid) == 3:
-        item = _item(bank, sampler, 0)
+        sample = _typical(sampler)
+        item = _item(bank, sampler, sample)
         whole = bank[item].astype(np.float64)
         noise = [whole if still else whole[t % len(whole)] for t in range(count)]
-        rows = [Row(f"item {item + bank.first}\n{_size(whole.shape[-2:])}", noise)]
-        rows.append(Row(f"window\n{_size(grid[1:])}", list(sampler.windows(0)[:count])))
-        rows.append(Row("mask", list(_mask(sampler, 0)[:count])))
+        rows = [Row(_named(bank, item), noise)]
+        rows.append(Row(f"window\n{_size(grid)}", list(sampler.windows(sample)[:count])))
+        rows.append(Row(f"mask\nsample {sample}\n{_part(sampler)}", list(_mask(sampler, sample)[:count])))
         heads = [f"frame {t}" for t in range(count)]
-        if still:
-            caption += " One item is repeated over time."
+        if bank.sigma is not None and len(bank) > 1:
+            caption += f" Sample {sample}, of an item near the median σ."
+        caption += f" {highest}" + (" It is repeated over time." if still else "")
         return Block(title, caption, rows, heads, found["spectrum"])
     first, masks = _together(sampler, count)
     items = [_item(bank, sampler, i) if first is None else first + i for i in range(len(masks))]
@@ -181,11 +186,15 @@ def _block(sampler: MaskSampler, clumps: bool) -> Block:
     name = "mask" if first is not None else "sample"
     marked = clumps and grid == sampler.grid
     if isinstance(recipe, RBN):
-        caption += (
-            f" The {len(masks)} masks of one set, made together."
-            if first is not None
-            else " At this grid and ratio its masks are not disjoint; single ones are shown."
-        )
+        each = recipe.masks_per_set
+        if first is None:
+            caption += " Single masks: at this grid or ratio those of a set would not be disjoint."
+        elif each > len(masks):
+            caption += f" Shown are {len(masks)} of the {each} masks of one set."
+        else:
+            caption += f" Shown are the {each} masks of one set."
+    else:
+        caption += f" {highest}"
     heads = [f"{name} {i}" for i in range(len(masks))]
     if not stacked:
         rows = [Row(f"items\n{_size(recipe.size[-2:])}", noise)]
@@ -193,7 +202,7 @@ def _block(sampler: MaskSampler, clumps: bool) -> Block:
             rows.append(Row(f"windows\n{_size(grid)}", list(sampler.windows(np.arange(len(masks))))))
         rows.append(Row(f"masks{_clumped(masks, marked)}", list(masks), marked))
         return Block(title, caption, rows, heads, found["spectrum"])
-    rows = [Row(f"item {items[0] + bank.first}\n{_size(recipe.size[-2:])}", noise[:1])]
+    rows = [Row(_named(bank, items[0]), noise[:1])]
     rows += [
         Row(f"{head}{_clumped(mask[None], marked)}", [mask], marked)
         for head, mask in zip(heads, masks, strict=True)
@@ -205,14 +214,10 @@ def _comparison(sampler: MaskSampler, clumps: bool) -> Block:
     """Masks from no bank, at the grid and ratio of a sampler."""
     grid, count = sampler.grid, _shown(sampler)
     title = f"for comparison  ·  grid {_size(grid)}, {_count(sampler)}"
-    tokens = math.prod(grid)
     random = MaskSampler("random", grid, num_visible=sampler.num_visible, seed=sampler.seed)
     if len(grid) == 3:
         tube = MaskSampler("tube", grid, _ratio(sampler), seed=sampler.seed)
-        rows = [
-            Row(f"{one.baseline}\n{one.num_visible:,} of {tokens:,}", list(_mask(one, 0)[:count]))
-            for one in (tube, random)
-        ]
+        rows = [Row(f"{one.baseline}\n{_part(one)}", list(_mask(one, 0)[:count])) for one in (tube, random)]
         return Block(title, "", rows, [f"frame {t}" for t in range(count)])
     turned, stacked = _long(grid)
     masks = np.stack([_mask(random, i) for i in range(1 if stacked else count)])
@@ -224,9 +229,10 @@ def _shown(sampler: MaskSampler) -> int:
     """How many panels: frames, masks of one set, or samples."""
     if len(sampler.grid) == 3:
         return min(COLUMNS, sampler.grid[0])
-    most = STACKED if _long(sampler.grid)[1] else COLUMNS
     assert sampler.bank is not None
-    return min(most, len(sampler.bank))
+    if not _long(sampler.grid)[1]:
+        return min(COLUMNS, len(sampler.bank))
+    return min(STACKED if isinstance(sampler.bank.recipe, RBN) else SINGLE, len(sampler.bank))
 
 
 def _long(grid: tuple[int, ...]) -> tuple[bool, bool]:
@@ -258,6 +264,17 @@ def _item(bank: Bank, sampler: MaskSampler, index: int, items: int | None = None
     return int(selection.item_of(np.array([index], np.uint64), items or len(bank), key)[0])
 
 
+def _typical(sampler: MaskSampler) -> int:
+    """The sample, of the first ones, whose item has sigmas nearest to the bank's median."""
+    bank = sampler.bank
+    sigma = None if bank is None else bank.sigma
+    if bank is None or sigma is None:
+        return 0
+    middle = np.median(sigma[:: max(1, len(sigma) // 2**16)], axis=0)
+    items = [_item(bank, sampler, index) for index in range(TYPICAL)]
+    return int(np.abs(sigma[items] - middle).sum(1).argmin())
+
+
 def _mask(sampler: MaskSampler, index: int) -> Bools:
     return sampler(index).visible.reshape(sampler.grid)
 
@@ -281,14 +298,24 @@ def _size(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size))
 
 
+def _named(bank: Bank, place: int) -> str:
+    """The label of an item: its number, size and sigmas."""
+    sigma = bank.sigma
+    drawn = "" if sigma is None else "\nσ " + ", ".join(f"{value:.2f}" for value in sigma[place])
+    return f"item {bank.first + place}\n{_size(bank.recipe.size)}{drawn}"
+
+
+def _part(sampler: MaskSampler) -> str:
+    return f"{sampler.num_visible:,} of {math.prod(sampler.grid):,}"
+
+
 def _ratio(sampler: MaskSampler) -> float:
     ratio = sampler.mask_ratio
     return ratio if isinstance(ratio, float) else 1 - sampler.num_visible / math.prod(sampler.grid)
 
 
 def _count(sampler: MaskSampler) -> str:
-    tokens = math.prod(sampler.grid)
-    return f"mask ratio {_ratio(sampler):g}, {sampler.num_visible:,} of {tokens:,} tokens visible"
+    return f"mask ratio {_ratio(sampler):g}, {_part(sampler)} tokens visible"
 
 
 def _recipe(bank: Bank) -> str:
@@ -305,13 +332,13 @@ def _measures(measures: dict[str, dict[str, float]]) -> str:
     """What the eye should see, in numbers: probabilities that neighbours of a visible token are visible."""
     parts = []
     for name, words in {"time": "in the next frame", "space": "beside it"}.items():
-        if name in measures:
+        if name in measures and not math.isnan(measures[name]["value"]):
             found = measures[name]
             others = ", ".join(
                 f"{other} {found[other]:.2f}" for other in ("random", "tube") if other in found
             )
             parts.append(f"{words} {found['value']:.2f} ({others})")
-    return f"Where a token is visible, so is the one {' and the one '.join(parts)}."
+    return f"The chance that a visible token's neighbour is visible: {'; '.join(parts)}."
 
 
 # Drawing
@@ -347,10 +374,10 @@ def _place(figure: Any, x: float, y: float, width: float, height: float) -> Any:
     return figure.add_axes((x / wide, 1 - (y + height) / high, width / wide, height / high))
 
 
-def _write(figure: Any, x: float, y: float, text: str, **how: Any) -> None:
+def _write(figure: Any, x: float, y: float, text: str, **how: Any) -> Any:
     """Text at inches from the top left."""
     wide, high = figure.get_size_inches()
-    figure.text(x / wide, 1 - y / high, text, **({"va": "top", "ha": "left"} | how))
+    return figure.text(x / wide, 1 - y / high, text, **({"va": "top", "ha": "left"} | how))
 
 
 def page(parts: Sequence[Block]) -> npt.NDArray[np.uint8]:
@@ -358,7 +385,7 @@ def page(parts: Sequence[Block]) -> npt.NDArray[np.uint8]:
     needed()
     width = LEFT + PANELS + MARGIN + SPECTRUM * any(part.spectrum for part in parts)
     laid = [_lay_out(part, width) for part in parts]
-    foot = 0.32
+    foot = 0.2
     height = round((sum(one.height for one in laid) + foot + MARGIN) * DPI) / DPI
     with _plain():
         figure = _figure(round(width * DPI) / DPI, height, DPI)
@@ -366,8 +393,7 @@ def page(parts: Sequence[Block]) -> npt.NDArray[np.uint8]:
         for part, one in zip(parts, laid, strict=True):
             _draw_block(figure, part, one, y)
             y += one.height
-        rows = [row for part in parts for row in part.rows]
-        _legend(figure, height - foot / 2, any(row.clumps for row in rows))
+        _legend(figure, height - foot / 2, [row for part in parts for row in part.rows])
         return _pixels(figure)
 
 
@@ -438,10 +464,12 @@ def _show(axes: Any, panel: Array, clumps: bool) -> Any:
 
 def _painted(mask: Bools, clumps: bool) -> npt.NDArray[np.uint8]:
     """A mask in colours: (H, W, 3)."""
-    colours = np.array(
-        [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (MASKED, VISIBLE, CLUMP)], np.uint8
-    )
-    return np.asarray(colours[mask + (beside(mask) if clumps else np.zeros_like(mask)).astype(np.int64)])
+    return _colours()[mask.astype(np.int64) + (beside(mask) if clumps else False)]
+
+
+def _colours() -> npt.NDArray[np.uint8]:
+    """Of masked, visible and clumped tokens: (3, 3)."""
+    return np.array([list(bytes.fromhex(colour[1:])) for colour in (MASKED, VISIBLE, CLUMP)], np.uint8)
 
 
 def _show_spectrum(figure: Any, spectrum: dict[str, Any], top: float) -> None:
@@ -469,28 +497,29 @@ def _show_spectrum(figure: Any, spectrum: dict[str, Any], top: float) -> None:
     )  # fmt: skip
 
 
-def _legend(figure: Any, y: float, clumps: bool) -> None:
+def _legend(figure: Any, y: float, rows: Sequence[Row]) -> None:
     """What the colours say, at the foot of a page."""
     x, side = LEFT, 0.11
-    entries = [(VISIBLE, "visible"), (MASKED, "masked")]
-    if clumps:
-        entries.append((CLUMP, "visible, with a visible 4-neighbour (a clump)"))
+    entries: list[tuple[Any, str]] = [(VISIBLE, "visible"), (MASKED, "masked")]
+    if any(row.clumps for row in rows):
+        entries.append((CLUMP, "visible, beside a visible one (a clump)"))
+    if any(row.panels[0].dtype != bool for row in rows):
+        entries.append((None, "noise, low to high"))
     for colour, text in entries:
-        axes = _place(figure, x, y - side / 2, side, side)
-        axes.set(xticks=[], yticks=[], facecolor=colour)
-        _write(figure, x + side + 0.05, y, text, va="center_baseline")
-        x += side + 0.05 + 0.066 * len(text) + 0.16
-    if not clumps:
-        _write(figure, x + 0.1, y, "noise: low", va="center_baseline")
-        axes = _place(figure, x + 0.77, y - side / 2, 0.6, side)
-        _show(axes, np.arange(64.0)[None], False)
-        _write(figure, x + 1.42, y, "high", va="center_baseline")
+        wide = side if colour else 5 * side
+        axes = _place(figure, x, y - side / 2, wide, side)
+        if colour:
+            axes.set(xticks=[], yticks=[], facecolor=colour)
+        else:
+            _show(axes, np.arange(64.0)[None], False)
+        written = _write(figure, x + wide + 0.05, y, text, va="center_baseline")
+        x += wide + 0.25 + written.get_window_extent(figure.canvas.get_renderer()).width / DPI
 
 
 # Over time
 
 FILM_DPI = 128
-FILM_PANEL, FILM_PITCH, FILM_ROW, FILM_TOP, FILM_LEFT = 1.75, 2.0, 2.62, 0.62, 0.3
+FILM_PANEL, FILM_PITCH, FILM_ROW, FILM_TOP, FILM_LEFT = 1.75, 2.0, 2.75, 0.62, 0.3
 FILM_COLUMNS = 4
 FILM_MS = 250  # a frame
 
@@ -501,15 +530,21 @@ def film(samplers: Sequence[MaskSampler]) -> list[npt.NDArray[np.uint8]]:
     grid = samplers[0].grid
     if len(grid) != 3:
         raise RecipeError(f"grid={_size(grid)}: a .gif shows masks over time; give three axes, as 8x14x14")
+    if any(sampler.grid != grid for sampler in samplers):
+        raise RecipeError(
+            "these banks are usually shown at different grids; give one for all, as --grid 8x8x8"
+        )
     first = samplers[0]
     tube = MaskSampler("tube", grid, _ratio(first), seed=first.seed)
     random = MaskSampler("random", grid, num_visible=first.num_visible, seed=first.seed)
     shown = [*samplers, tube, random]
-    masks = [_mask(one, 0) for one in shown]
+    samples = [_typical(one) for one in shown]
+    masks = [_mask(one, sample) for one, sample in zip(shown, samples, strict=True)]
     frames = min(MOST_FRAMES, max(map(len, masks)))
-    columns = min(FILM_COLUMNS, len(shown))
+    deep = -(-len(shown) // FILM_COLUMNS)
+    columns = -(-len(shown) // deep)
     width = FILM_LEFT + columns * FILM_PITCH
-    height = FILM_TOP + -(-len(shown) // columns) * FILM_ROW
+    height = FILM_TOP + deep * FILM_ROW
     with _plain(**{"font.size": 10.0}):
         figure = _figure(width, height, FILM_DPI)
         caption = f"grid {_size(grid)}, mask ratio {_ratio(first):g}, seed {first.seed}"
@@ -527,16 +562,16 @@ def film(samplers: Sequence[MaskSampler]) -> list[npt.NDArray[np.uint8]]:
             images.append(_show(axes, mask[0], False))
             if i % columns == 0:
                 axes.set_ylabel("height" if size[1] > 0.6 else "H", size=9)
-            text = f"{one.num_visible:,} of {mask.size:,} visible"
-            _write(figure, x, y + size[1] + 0.06, "width", size=9)
-            _write(figure, x, y + size[1] + 0.21, text, size=9)
+            lines = ["width", f"{_part(one)} visible", f"sample {samples[i]}"]
             if one.bank:
-                _write(figure, x, y + size[1] + 0.36, f"bank {one.bank.fingerprint}", size=9)
+                lines.append(f"bank {one.bank.fingerprint}")
+            for line, words in enumerate(lines):
+                _write(figure, x, y + size[1] + 0.06 + 0.15 * line, words, size=9)
         pictures = []
         for t in range(frames):
             for image, mask in zip(images, masks, strict=True):
                 image.set_data(_painted(mask[t % len(mask)], False))
-            counter.set_text(f"frame {t} of 0 to {grid[0] - 1}; blue: visible")
+            counter.set_text(f"frame {t} (0 to {grid[0] - 1})   blue: visible")
             pictures.append(_pixels(figure))
         return pictures
 
@@ -544,13 +579,8 @@ def film(samplers: Sequence[MaskSampler]) -> list[npt.NDArray[np.uint8]]:
 # Files
 
 
-def save(
-    pictures: Sequence[npt.NDArray[np.uint8]], output: Path, *, force: bool = False, colours: int = 0
-) -> None:
-    """Write pixels (H, W, 3) as .png, or as .gif where they are several frames; the name comes last.
-
-    colours: of a small .png; 0 for all.
-    """
+def save(pictures: Sequence[npt.NDArray[np.uint8]], output: Path, *, force: bool = False) -> None:
+    """Write pixels (H, W, 3) as .png, or frames of them as .gif; the name appears when all is written."""
     from PIL import Image
 
     name = os.path.abspath(os.fspath(output))
@@ -559,14 +589,14 @@ def save(
     images = [Image.fromarray(picture) for picture in pictures]
     held = io.BytesIO()
     if name.lower().endswith(".gif"):
-        palette = images[0].quantize(64)
+        palette = Image.new("P", (1, 1))
+        palette.putpalette([*np.repeat(range(0, 256, 15), 3), *_colours().reshape(-1)])  # text is grey
         frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         frames[0].save(
             held, "GIF", save_all=True, append_images=frames[1:], duration=FILM_MS, loop=0, optimize=False
         )
     else:
-        image = images[0].quantize(colours, dither=Image.Dither.NONE) if colours else images[0]
-        image.save(held, "PNG", optimize=True, dpi=(DPI, DPI))
+        images[0].save(held, "PNG", optimize=True, dpi=(DPI, DPI))
     partial = f"{name}.{os.getpid()}.partial"
     try:
         with open(partial, "wb") as file:

@@ -65,15 +65,25 @@ def _places(there: Bools, count: int) -> Int64s:
 
 def check_ids(ids: Any) -> tuple[UInt64s, bool]:
     """Sample ids as uint64 (B,), and whether only one was given; RecipeError where they are none."""
-    given = np.asarray(ids)
+    try:
+        given = np.asarray(ids)
+        kind = given.dtype
+        if given.dtype.kind in "fO" and not isinstance(ids, np.ndarray):
+            given = np.asarray(ids, object)  # Python's own integers, which NumPy would round or not take
+    except ValueError:
+        raise RecipeError(f"ids={ids!r}: give a flat list, one for each sample") from None
     if given.size == 0 and given.ndim == 1:
-        return given.astype(np.uint64), False
-    if given.dtype.kind not in "iu" or given.ndim > 1:
-        what = f"{given.ndim} axes of {given.dtype}" if given.ndim else f"{ids!r}"
+        return np.empty(0, np.uint64), False
+    whole = given.dtype.kind in "iu" or (
+        given.dtype.kind == "O"
+        and all(isinstance(one, int) and not isinstance(one, bool) for one in given.flat)
+    )
+    if not whole or given.ndim > 1:
+        what = f"{given.ndim} axes of {kind}" if given.ndim else f"{ids!r}"
         raise RecipeError(f"ids={what}: give whole numbers from 0 to 2**63 - 1, one for each sample")
-    if int(given.min()) < 0 or int(given.max()) >= 2**63:
-        wrong = int(given.min()) if int(given.min()) < 0 else int(given.max())
-        raise RecipeError(f"ids: {wrong} is out of range; an id is 0 to 2**63 - 1")
+    for one in (int(given.min()), int(given.max())):
+        if not 0 <= one < 2**63:
+            raise RecipeError(f"ids: {one} is out of range; an id is 0 to 2**63 - 1")
     return given.reshape(-1).astype(np.uint64), given.ndim == 0
 
 

@@ -70,7 +70,8 @@ class MaskSampler:
         else:
             self.bank = bank if isinstance(bank, Bank) else Bank(bank)
         self._repeated = self._repeats()
-        self.per_frame = bool(per_frame) or self._repeated
+        self._asked_per_frame = bool(per_frame)
+        self.per_frame = self._asked_per_frame or self._repeated
         self.mask_ratio, self.num_visible = self._count(mask_ratio, num_visible)
         frames = self._frames()
         self._segments = 1 if self._repeated else frames  # within each, as many are visible
@@ -259,6 +260,10 @@ class MaskSampler:
             raise RecipeError(f"the bank holds no whole set of {masks} masks; make at least {masks} items")
         inverted = recipe.placed < recipe.num_visible
         more, less = self.num_visible > recipe.num_visible, self.num_visible < recipe.num_visible
+        if self.transpose and recipe.size[0] != recipe.size[1]:
+            raise RecipeError(
+                "transpose=True: turned masks of a set overlap; complementary takes transpose=False"
+            )
         if self.grid != recipe.size or (less if inverted else more) or self.fit != "crop":
             raise RecipeError(
                 f"{self.num_visible} visible tokens of {format_size(self.grid)}, fit={self.fit}: masks of a "
@@ -290,7 +295,7 @@ class MaskSampler:
             "mask_ratio": self.mask_ratio,
             "num_visible": self.num_visible if self.mask_ratio is None else None,
             "seed": self.seed,
-            "per_frame": self.per_frame and not self._repeated,
+            "per_frame": self._asked_per_frame,
             "fit": self.fit,
             "normalize": self.normalize,
             "flip": self.flip,
@@ -350,6 +355,7 @@ class MaskStream:
 
     def take(self, count: int) -> Masks:
         """The next `count` masks, as a batch."""
+        count = integer("count", count, 0, 2**32)
         with self._lock:
             if self._process != os.getpid():
                 self._process = os.getpid()

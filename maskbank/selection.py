@@ -9,7 +9,7 @@ With these, sample `number` reads one block for its window, and the round keys o
 numbers for its item:
 
     block(0, WINDOWS, number; key of windows)          -> starts along T, H, W; a word of bits
-    block(0, ITEMS, number // items; key of items)     -> four Feistel rounds
+    blocks(0 and 1, ITEMS, number // items; key of items) -> eight Feistel rounds
 
 Bits 0 to 3 of the word: height flipped, width flipped, time flipped, height and width changed places.
 Its upper 24 bits choose among equal values. What is drawn does not depend on the bank's kind.
@@ -71,7 +71,7 @@ def item_of(numbers: UInt64s, items: int, key: Array) -> Int64s:
     """Which of `items` items each number takes: each once in every aligned block of as many numbers."""
     half = np.uint64(half_bits(items))
     mask = np.uint64((1 << int(half)) - 1)
-    rounds = words(numbers // np.uint64(items), ITEMS, key)
+    rounds = words(numbers // np.uint64(items), ITEMS, key, 2)
     place = numbers % np.uint64(items)
     walking = np.ones(len(numbers), bool)
     while walking.any():
@@ -186,7 +186,7 @@ def crop_masks(
     if halves:
         cut = ordered(cut.view(f"f{cut.dtype.itemsize}"))
     segments = grid[0] if per_frame else 1
-    keys_of_segments = cut.reshape(len(cut), segments, -1)
+    keys_of_segments = cut.reshape(len(cut), segments, visible.shape[1] // segments)
     chosen = np.empty(keys_of_segments.shape, bool)
     select_all(keys_of_segments, bits, count, starts(drawn, chosen.shape[-1]), chosen)
-    visible[here] = chosen.reshape(len(cut), -1)
+    visible[here] = chosen.reshape(len(cut), visible.shape[1])

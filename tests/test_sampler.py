@@ -1022,38 +1022,33 @@ def test_streams_give_masks_without_end(samplers: dict[str, MaskSampler]) -> Non
         for mask in masks:
             assert mask.visible.shape == (math.prod(sampler.grid),)
             assert mask.ids_keep.shape == (sampler.num_visible,)
-        assert len({mask.visible.tobytes() for mask in masks}) > 5, name
-    stream = samplers["crop"].stream()
+        if name != "grid":  # which has four masks in all
+            assert len({mask.visible.tobytes() for mask in masks}) > 2, name
+
+
+def test_masks_of_a_stream_are_all_different(green: Bank) -> None:
+    """From streams of one sampler, copies, threads: two of a thousand are the same by chance, at most."""
+    sampler = MaskSampler(green, VIDEO, 0.9, flip_time=True)
+    stream, other = sampler.stream(), sampler.stream()
     batch = stream.take(7)
-    assert batch.visible.shape == (7, 1568)
     check_masks(batch, 156)
-    every = [row.tobytes() for row in (*batch.visible, *stream.take(300).visible, next(stream).visible)]
-    assert len(set(every)) == 308
     assert stream.take(0).visible.shape == (0, 1568)
-    copies = [pickle.loads(pickle.dumps(stream)) for _ in range(2)]
-    assert len({s.take(3).visible.tobytes() for s in (*copies, stream)}) == 3
-
-
-def test_a_stream_takes_each_item_in_turn(tmp_path: Path) -> None:
-    """Consecutive ids, so N masks of a stream use items at most twice."""
-    bank = forge(tmp_path / "bank.h5", White(size=(3, 4), dtype="float32"), places((3, 4), 30))
-    stream = MaskSampler(bank, (3, 4), 0.5, flip=False).stream()
-    first = stream.take(1)
-    assert first.visible.sum() == 6
-    ids = stream._next  # where it goes on
+    batches = [batch, stream.take(300), other.take(200)]
+    batches += [pickle.loads(pickle.dumps(stream)).take(50) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: stream.take(5), range(60)))
-    assert stream._next == ids + 300
+        batches += pool.map(lambda _: stream.take(5), range(60))
+    every = {row.tobytes() for masks in batches for row in masks.visible}
+    assert len(every) >= 907 - 1
 
 
 @pytest.mark.parametrize("count", [-1, 2.5, "3", None, True])
-def test_a_stream_survives_a_wrong_count(samplers: dict[str, MaskSampler], count: Any) -> None:
-    stream = samplers["tube"].stream()
-    stream.take(1)
-    before = stream._next
+def test_a_stream_survives_a_wrong_count(green: Bank, count: Any) -> None:
+    """And does not go back."""
+    stream = MaskSampler(green, VIDEO, 0.9).stream()
+    before = [next(stream).visible.tobytes() for _ in range(3)]
     one_line(lambda: stream.take(count), repr(count))
-    assert stream._next == before
-    assert next(stream).visible.shape == (168,)
+    assert next(stream).visible.tobytes() not in before
+    assert stream.take(2).visible.shape == (2, 1568)
 
 
 STREAMS = """
@@ -1083,12 +1078,12 @@ if __name__ == "__main__":
 """
 
 
-def test_processes_never_share_masks_of_a_stream(banks: dict[str, Bank]) -> None:
+def test_processes_never_share_masks_of_a_stream(green: Bank) -> None:
     """Nor do runs: two processes started alike; nor workers forked from one stream."""
-    runs = [child(STREAMS, banks["green3d"].path) for _ in range(2)]
+    runs = [child(STREAMS, green.path) for _ in range(2)]
     every = [mask for run in runs for digests in run for mask in digests]
     assert len(every) == 2 * 6 * 4
-    assert len(set(every)) == len(every)
+    assert len(set(every)) >= len(every) - 1  # two may be the same, once in 100,000 times
 
 
 # cost

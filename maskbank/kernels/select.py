@@ -35,16 +35,19 @@ def mixed(word):
 def item_of(number, items, half, key0, key1):
     """Which of `items` items sample `number` takes: each once in every aligned block of as many numbers.
 
-    Four Feistel rounds over 2 * half bits, walked until the result is below `items`.
+    Eight Feistel rounds over 2 * half bits, walked until the result is below `items`.
     """
     turn = number // items
-    k = block(u32(0), u32(ITEMS), u32(turn & _LOW), u32(turn >> _32), key0, key1)
+    first = block(u32(0), u32(ITEMS), u32(turn & _LOW), u32(turn >> _32), key0, key1)
+    second = block(u32(1), u32(ITEMS), u32(turn & _LOW), u32(turn >> _32), key0, key1)
     mask = u32((1 << half) - 1)
     place = number % items
     while True:
         left = u32(place >> u64(half))
         right = u32(place & u64(mask))
-        for word in k:
+        for word in first:
+            left, right = right, u32(left ^ (mixed(u32((u64(right) + u64(word)) & _LOW)) & mask))
+        for word in second:
             left, right = right, u32(left ^ (mixed(u32((u64(right) + u64(word)) & _LOW)) & mask))
         place = (u64(left) << u64(half)) | u64(right)
         if place < items:
