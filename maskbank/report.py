@@ -17,7 +17,7 @@ MASKS = 256  # looked at
 HARD = 12  # of them, by `difficulty`, which takes long
 MOST_TOKENS = 2**20  # looked at in all: fewer masks of a large grid
 MOST_VOXELS = 2**22  # whose spectrum is measured
-TOLD_APART = 1.5  # a factor between two probabilities below which eyes and models see no difference
+TOLD_APART = 1.25  # a factor between two probabilities below which hardly anything differs
 
 # name -> what it says, in the words of the table
 MEASURES = {
@@ -82,19 +82,24 @@ def _measure(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
     """Mean and standard error of each measure over masks (B, T, H, W) or (B, H, W)."""
     axes = visible.ndim - 1
     frames = visible if axes == 3 else visible[:, None]
-    space = np.nanmean([structure.continuity(visible, axis) for axis in (axes - 2, axes - 1)], 0)
+    beside = [
+        structure.continuity(visible, axis) for axis in (axes - 2, axes - 1) if visible.shape[axis + 1] > 1
+    ]
+    space = np.mean(beside, 0) if beside else np.full(len(visible), np.nan)
     values = {
         "space": space,
         "clustering": structure.clustering(frames).mean(-1),
         "adjacency": structure.adjacency(frames).mean(-1),
         "difficulty": structure.difficulty(visible[:hard]),
     }
-    if axes == 3:
+    if axes == 3 and visible.shape[1] > 1:
         values = {"time": structure.continuity(visible, 0)} | values
         values["per_frame"] = structure.visible_per_frame(visible).std(-1)
+    values = {name: each[~np.isnan(each)] for name, each in values.items()}
     return {
-        name: (float(np.nanmean(each)), float(np.nanstd(each, ddof=1) / math.sqrt(len(each))))
+        name: (float(each.mean()), float(each.std(ddof=1) / math.sqrt(len(each))))
         for name, each in values.items()
+        if len(each) > 1
     }
 
 
@@ -121,7 +126,7 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
     elif isinstance(sampler.bank.recipe, RBN):
         remedy = "use masks_per_set above 1, and a mask ratio nearer to the bank's"
     else:
-        remedy = "at this grid, use a bank with other sigmas, nearer to 1 token"
+        remedy = "use a bank with other sigmas, nearer to 1 token"
     return f"ALARM: at this grid these masks cannot be told from random ones; {remedy}"
 
 

@@ -41,7 +41,7 @@ class Spectrum:
     def cumulative(self) -> Float64s:
         """The share of the energy up to and including each bin."""
         energy = np.cumsum(self.power * self.count)
-        return np.asarray(energy / energy[-1])
+        return np.asarray(energy / energy[-1:])  # none of a single voxel
 
 
 def radial(power: Float64s, periodic: bool = True) -> Spectrum:

@@ -123,7 +123,7 @@ def test_the_readmes_commands_and_code_run(tmp_path: Path) -> None:
         for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
             program, rest = line.split(maxsplit=1) if " " in line else (line, "")
             if program not in ("maskbank", "bin/maskbank"):
-                assert program in ("bin/test", "bin/bench", "bin/tables", "pip"), line
+                assert program in ("bin/test", "bin/bench", "bin/tables", "bin/pictures", "pip"), line
                 continue
             rest = re.sub(r"(--n|-n) \d+", r"\1 3", rest)
             rest = re.sub(r"--items (\d+):(\d+)", lambda m: f"--items {third(m[1])}:{third(m[2])}", rest)
@@ -137,6 +137,6 @@ def test_the_readmes_commands_and_code_run(tmp_path: Path) -> None:
 
 
 def test_the_commands_of_the_readme_are_executable() -> None:
-    for script in ("bin/maskbank", "bin/test", "bin/bench", "bin/tables", ".ci/run"):
+    for script in ("bin/maskbank", "bin/test", "bin/bench", "bin/tables", "bin/pictures", ".ci/run"):
         assert os.access(ROOT / script, os.X_OK), script
         subprocess.run(["bash", "-n", str(ROOT / script)], check=True)

@@ -22,6 +22,7 @@ COMMANDS = {
     "repair": ("maskbank.cli.check_banks:repair", "Make what is damaged again."),
     "join": ("maskbank.cli.combine:join", "Put parts of a bank together."),
     "rebuild": ("maskbank.cli.combine:rebuild", "Make a bank from its recipe's line."),
+    "preview": ("maskbank.cli.preview", "Draw what is in a bank."),
     "export": ("maskbank.cli.export_masks", "Write masks as a .npy file."),
 }
 
