@@ -56,8 +56,8 @@ def verify(bank: str, sample: float | None) -> None:
     bad = items[~good]
     what = f"{len(items):,} of {n:,} items" if sample is not None else f"{n:,} items"
     if header or len(bad):
-        faults = [f"{header} bytes of its header"] * bool(header)
-        faults += [f"{len(bad):,} of {what} ({_ranges(bad)})"] * bool(len(bad))
+        faults = [f"{header} bytes of its header"] if header else []
+        faults += [f"{len(bad):,} of {what} ({_ranges(bad)})"] if len(bad) else []
         raise BankError(f"{bank} is damaged: {' and '.join(faults)}; maskbank repair makes it whole")
     seconds = time.perf_counter() - start
     size = len(items) * found.content.item_bytes

@@ -1,0 +1,148 @@
+"""Numbers about structure: against plain loops, against SciPy's filters, and against what is known."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import maskbank
+from maskbank import noise, spectrum, structure
+from maskbank.recipes import COLOURS, Recipe
+from maskbank.report import report
+from tests import reference
+
+Bools = npt.NDArray[np.bool_]
+VIDEO = (8, 14, 14)
+
+
+def slow_difficulty(mask: Bools) -> float:
+    """DESIGN's definition, token by token."""
+    lengths = (4.0,) * (mask.ndim - 2) + (2.0, 2.0)
+    scaled = [
+        tuple(x / length for x, length in zip(place, lengths, strict=True))
+        for place in np.ndindex(mask.shape)
+    ]
+
+    def covariance(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+        return math.exp(-math.dist(a, b))
+
+    known = [place for place, shown in zip(scaled, mask.reshape(-1), strict=True) if shown]
+    hidden = [place for place, shown in zip(scaled, mask.reshape(-1), strict=True) if not shown]
+    a = np.array([[covariance(p, q) + 1e-3 * (p == q) for q in known] for p in known])
+    inverse = np.linalg.inv(a)
+    explained = []
+    for place in hidden:
+        c = np.array([covariance(place, q) for q in known])
+        explained.append(c @ inverse @ c)
+    return 1.0 - float(np.mean(explained))
+
+
+def slow_continuity(mask: Bools, axis: int) -> float:
+    """Of the visible tokens with a next one along the axis, the share whose next one is visible."""
+    both = here = 0
+    for place in np.ndindex(mask.shape):
+        following = tuple(x + (a == axis) for a, x in enumerate(place))
+        if following[axis] < mask.shape[axis] and mask[place]:
+            here += 1
+            both += bool(mask[following])
+    return both / here if here else math.nan
+
+
+@pytest.mark.parametrize("grid, seed", [((3, 4, 5), 0), ((2, 6, 3), 1), ((7, 5), 2), ((1, 4, 4), 3)])
+def test_continuity_and_difficulty_equal_their_twins(grid: tuple[int, ...], seed: int) -> None:
+    masks = np.random.default_rng(seed).random((6, *grid)) < 0.4
+    for axis in range(len(grid)):
+        expected = [slow_continuity(mask, axis) for mask in masks]
+        np.testing.assert_allclose(structure.continuity(masks, axis), expected, atol=1e-12)
+    np.testing.assert_allclose(structure.difficulty(masks), [slow_difficulty(m) for m in masks], atol=1e-9)
+
+
+def test_visible_tokens_of_each_frame() -> None:
+    masks = np.random.default_rng(0).random((5, 3, 4, 4)) < 0.5
+    expected = [[int(frame.sum()) for frame in mask] for mask in masks]
+    assert structure.visible_per_frame(masks).tolist() == expected
+
+
+def made(kind: str, boundary: str) -> tuple[Recipe, noise.Block]:
+    cls, default = COLOURS[kind]
+    size = (12, 10, 16) if len(default) == 3 else (24, 20)
+    recipe = cls(size=size, dtype="float32", boundary=boundary)
+    block = noise.Block(recipe, 300)
+    noise.Maker(recipe, 5).make(0, block)
+    return recipe, block
+
+
+@pytest.mark.parametrize("boundary", ["wrap", "reflect"])
+@pytest.mark.parametrize("kind", COLOURS)
+def test_the_analytic_spectrum_is_the_twins_and_the_measured_one(kind: str, boundary: str) -> None:
+    recipe, block = made(kind, boundary)
+    expected = spectrum.analytic(recipe, block.sigmas)
+    if recipe.ranges:
+        twins = [reference.spectrum(recipe, drawn)[0] for drawn in block.sigmas[:10]]
+        np.testing.assert_allclose(spectrum.analytic(recipe, block.sigmas[:10]), np.mean(twins, 0), atol=1e-9)
+    periodic = boundary == "wrap"
+    analytic = spectrum.radial(expected, periodic)
+    each = np.array(
+        [spectrum.radial(spectrum.measured(item[None], periodic), periodic).power for item in block.items]
+    )
+    own = np.array(
+        [spectrum.radial(spectrum.analytic(recipe, drawn[None]), periodic).power for drawn in block.sigmas]
+    )
+    error = (each - own).std(0, ddof=1) / math.sqrt(len(each))
+    assert (np.abs(each.mean(0) - analytic.power) < 5 * error + 1e-5).all()
+    assert analytic.cumulative[-1] == pytest.approx(1)
+
+
+def test_the_spectrum_of_windows_is_that_of_what_they_are_cut_from(tmp_path: Path) -> None:
+    recipe = maskbank.Green(size=(16, 16, 16), dtype="float32", sigma1=(0.7, 0.7), sigma2=(1.5, 1.5))
+    bank = maskbank.generate(tmp_path / "b.h5", recipe, 50)
+    windows = maskbank.MaskSampler(bank, (5, 7, 6), 0.9).windows(np.arange(3000))
+    each = np.array([spectrum.radial(spectrum.measured(w[None])).power for w in windows])
+    assert bank.sigma is not None
+    expected = spectrum.radial(
+        spectrum.of_windows(spectrum.analytic(recipe, bank.sigma[:1]), (5, 7, 6))
+    ).power
+    error = each.std(0, ddof=1) / math.sqrt(50)  # windows of one item are not independent
+    assert (np.abs(each.mean(0) - expected) < 4 * error).all()
+
+
+@pytest.mark.parametrize(
+    "source, expected",
+    [("random", 0.50), ("tube", 0.69), (maskbank.Blue(), 0.49), (maskbank.Green(), 0.60)],
+    ids=["random", "tube", "blue3d", "green3d"],
+)
+def test_difficulty_ranks_masks_as_training_does(
+    source: str | Recipe, expected: float, tmp_path: Path
+) -> None:
+    bank = source if isinstance(source, str) else maskbank.generate(tmp_path / "b.h5", source, 12)
+    masks = maskbank.MaskSampler(bank, VIDEO, 0.9)(np.arange(12)).visible.reshape(12, *VIDEO)
+    found = structure.difficulty(masks)
+    assert abs(found.mean() - expected) < 0.01 + 4 * found.std(ddof=1) / math.sqrt(12)
+
+
+def test_an_alarm_where_structure_is_lost_and_none_where_it_is_there(tmp_path: Path) -> None:
+    green = maskbank.generate(tmp_path / "g.h5", maskbank.Green(), 30)
+    blue = maskbank.generate(tmp_path / "b.h5", maskbank.Blue(), 30)
+    white = maskbank.generate(tmp_path / "w.h5", maskbank.White(size=(16, 16, 16)), 30)
+    for bank, fit, reaches in (
+        (green, "crop", True),
+        (green, "resize", False),
+        (blue, "crop", True),
+        (white, "crop", False),
+    ):
+        found = report(maskbank.MaskSampler(bank, VIDEO, 0.9, fit=fit), 128)
+        assert found["reaches"] is reaches, (bank.kind, fit, found["measures"])
+        assert ("ALARM" in found["verdict"]) is not reaches
+    assert "crop" in report(maskbank.MaskSampler(green, VIDEO, 0.9, fit="resize"), 64)["verdict"]
+
+
+@pytest.mark.parametrize("grid", [(1, 6, 6), (6, 6), (2, 1, 5), (4, 4, 4)])
+def test_any_grid_has_a_report(grid: tuple[int, ...], tmp_path: Path) -> None:
+    for name, recipe in (("g", maskbank.Green(size=(4, 8, 8))), ("r", maskbank.RBN(size=(6, 6)))):
+        bank = maskbank.generate(tmp_path / f"{name}.h5", recipe, 10)
+        if len(recipe.size) == 2 and grid == (2, 1, 5):
+            continue
+        found = report(maskbank.MaskSampler(bank, grid, 0.6), 32)
+        assert all(math.isfinite(x) for one in found["measures"].values() for x in one.values())
