@@ -92,9 +92,8 @@ def repair(bank: str, workers: int | None) -> None:
     with stopping() as stop, Bar(n, "item") as bar:
         items, header = mend(bank, workers=workers, progress=bar.show, stop=stop)
     if items or header:
-        faults = [f"{items:,} of {n:,} items"] * bool(items) + [f"{header} bytes of its header"] * bool(
-            header
-        )
+        faults = [f"{items:,} of {n:,} items"] if items else []
+        faults += [f"{header} bytes of its header"] if header else []
         click.echo(f"{bank} is whole again: {' and '.join(faults)} were made anew", err=True)
     else:
         click.echo(f"{bank} is whole; nothing to do", err=True)
