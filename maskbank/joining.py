@@ -52,6 +52,8 @@ class _Copier:
 
     def make(self, first: int, block: "Block") -> None:
         """Fill `block` with items first, first + 1, ... and their sigmas."""
+        from maskbank.noise import sigmas
+
         for part in self.parts:
             begin = part.content.first
             low, high = max(first, begin), min(first + len(block), begin + part.content.n)
@@ -59,8 +61,12 @@ class _Copier:
                 continue
             there, here = slice(low - begin, high - begin), slice(low - first, high - first)
             block.items[here] = part.noise[there]
-            if part.content.recipe.ranges:
+            recipe = part.content.recipe
+            if recipe.ranges:
                 block.sigmas[here] = part.table("sigma")[there]
+                drawn = sigmas(recipe, part.content.seed, low, high - low)
+                if drawn.tobytes() != block.sigmas[here].tobytes():
+                    raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")
             for item, checksum in zip(block.items[here], part.table("crc32")[there], strict=True):
                 if check.crc32()(item.reshape(-1).view("u1")) != checksum:
                     raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")

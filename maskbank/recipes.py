@@ -318,8 +318,8 @@ def _sigma_range(recipe: Recipe, name: str) -> Range:
     value = getattr(recipe, name)
     try:
         low, high = (float(x) for x in ((value, value) if isinstance(value, int | float) else value))
-    except (TypeError, ValueError):
-        raise RecipeError(f"{name}={value!r} is not a range; give two numbers, LO and HI") from None
+    except (TypeError, ValueError, OverflowError):
+        raise RecipeError(f"{name}={str(value)[:60]} is not a range; give two numbers, LO and HI") from None
     least = recipe.least_sigma.get(name, LEAST_SIGMA)
     for sigma in (low, high):
         if not least <= sigma <= MOST_SIGMA:  # false for NaN, too
@@ -380,7 +380,7 @@ def _weights(value: Any) -> tuple[float, ...]:
     """Four weights, none negative, not all zero."""
     try:
         weights = tuple(float(weight) for weight in (() if isinstance(value, str) else value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RecipeError(f"weights={value!r} are not numbers; give four, as in 0.4 0.4 0.1 0.1") from None
     if len(weights) != 4:
         raise RecipeError(

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5o, h5p, h5s, h5t
 
-from maskbank.checks import MOST_ITEMS
+from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
 from maskbank.errors import BankError, MaskbankError, RecipeError
 from maskbank.recipes import (
     ALIGNMENT,
@@ -219,7 +219,13 @@ def _read(name: str, file: h5py.File, size: int) -> Layout:
     n = datasets["crc32"].shape[0] if len(datasets["crc32"].shape) == 1 else 0
     if not 1 <= n <= MOST_ITEMS:
         raise BankError(f"{name} says that it holds {n} items")
-    content = Content(recipe, _number(attributes, "seed"), n, _number(attributes, "first"))
+    seed, first = _number(attributes, "seed"), _number(attributes, "first")
+    try:
+        check_seed(seed)
+        check_n(check_first(first) + n)
+    except RecipeError as error:
+        raise BankError(f"{name} has a header that is not valid: {error}") from None
+    content = Content(recipe, seed, n, first)
     if "sigma" in content.tables:
         datasets["sigma"] = _dataset(name, file, "sigma")
     end = 0

@@ -5,7 +5,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, SupportsIndex, overload
+from typing import Any, BinaryIO, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,16 @@ Array = npt.NDArray[Any]
 Path = str | os.PathLike[str]
 
 
+def _open(path: str) -> BinaryIO:
+    """The file, if it is one; what it should be says `layout.read` in better words."""
+    if not os.path.isfile(path):
+        layout.read(path)
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise BankError(f"cannot open {path}: {error.strerror}") from None
+
+
 class Part:
     """One file of a bank, memory-mapped.
 
@@ -29,9 +39,10 @@ class Part:
     def __init__(self, path: str, cache_dir: str | None) -> None:
         self.path = path
         opened = path if cache_dir is None else cache.copy_of(path, cache_dir)
-        self.layout = layout.read(opened)
-        with open(opened, "rb") as file:
-            if os.fstat(file.fileno()).st_size != self.layout.size:
+        with _open(opened) as file:
+            self.layout = layout.read(opened)
+            found = os.fstat(file.fileno())
+            if not os.path.samestat(found, os.stat(opened)) or found.st_size != self.layout.size:
                 raise BankError(f"{path} was replaced while it was opened; open it again")
             self._map = mmap.mmap(file.fileno(), self.layout.size, access=mmap.ACCESS_READ)
         self.noise = self.table("noise")

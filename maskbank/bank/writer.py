@@ -37,11 +37,27 @@ def is_there(path: str, content: Content) -> bool:
             f"{error}; it is left as it is: choose another -o, or replace it with --force"
         ) from None
     if found.content.fingerprint == content.fingerprint:
+        _check_written(path, found)
+        with contextlib.suppress(OSError):  # killed between link and unlink, it has two names
+            if os.path.samefile(path, path + ".partial"):
+                os.unlink(path + ".partial")
         return True
     raise OutputError(
         f"{path} is another bank ({difference(content, found.content)}); choose another -o, "
         "or replace it with --force"
     )
+
+
+def _check_written(path: str, layout: Layout) -> None:
+    """OutputError where items are missing from a bank that has its final name."""
+    with open(path, "rb") as file:
+        file.seek(layout.offsets["written"])
+        missing = layout.content.n - file.read(layout.content.n).count(1)
+    if missing:
+        raise OutputError(
+            f"{path} is half-written, {missing:,} of {layout.content.n:,} items are missing; maskbank repair "
+            "makes it whole"
+        )
 
 
 class BankFile:
@@ -209,15 +225,20 @@ class Writer(BankFile):
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise OutputError(f"{self.partial} is in the way: it is no file; remove it")
                 lock(fd, self.partial)
-                there = os.stat(self.partial)
-                if os.path.samestat(there, os.fstat(fd)):
-                    return fd
+                if self._is_ours(fd):
+                    if os.fstat(fd).st_nlink == 1:
+                        return fd
+                    os.unlink(self.partial)  # a second name of something that is not to be written to
             except FileNotFoundError:
                 pass
             except BaseException:
                 os.close(fd)
                 raise
             os.close(fd)
+
+    def _is_ours(self, fd: int) -> bool:
+        """Whether PATH.partial still is the file that we hold."""
+        return os.path.samestat(os.stat(self.partial), os.fstat(fd))
 
     def _check_free(self, needed: int) -> None:
         """Refuse, before anything is made, what the disk has no room for."""
@@ -268,6 +289,10 @@ class Writer(BankFile):
         self.checkpoint()
         try:
             os.fsync(self._fd)
+            if not self._is_ours(self._fd):
+                raise OutputError(
+                    f"{self.partial} was replaced while it was written; run the same command again"
+                )
             if self.force:
                 os.replace(self.partial, self.path)
             else:

@@ -96,11 +96,14 @@ def main(args: Sequence[str] | None = None) -> None:
     except MaskbankError as error:
         _complain(str(error))
         status = getattr(error, "code", 1)  # that of the signal that stopped it
-    except MemoryError:
-        _complain("not enough memory: use fewer workers (-j 1) or a smaller size")
-        status = 1
     except BrokenPipeError:  # the reader of our output has left; say nothing more to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except OSError as error:  # a disk that fails where nothing else could be said of it
+        _complain(f"{error.filename or 'the disk'}: {error.strerror or error}")
+        status = 1
+    except MemoryError:
+        _complain("not enough memory: use fewer workers (-j 1) or a smaller size")
         status = 1
     except (click.Abort, KeyboardInterrupt) as error:
         _complain("interrupted; run the same command again to go on")

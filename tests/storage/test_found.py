@@ -1,4 +1,4 @@
-"""What the campaigns found, one test each. A mark falls when its bug does: the tests are strict."""
+"""What the campaigns found, and what was mended then: one test each."""
 
 import errno
 import os
@@ -19,7 +19,6 @@ from tests.storage.test_hostile import forge
 
 RECIPE = Green(size=(8, 8, 8))
 N = 20
-open_bug = pytest.mark.xfail(strict=True, reason="found by tests/storage, not yet mended")
 
 
 @pytest.fixture
@@ -28,7 +27,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "bank.h5"
 
 
-@open_bug
 def test_force_leaves_the_bank_alone_where_a_kill_left_both_its_names(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,14 +46,12 @@ def test_force_leaves_the_bank_alone_where_a_kill_left_both_its_names(
     assert len(maskbank.Bank(path)) == N
 
 
-@open_bug
 def test_a_second_name_that_a_kill_left_is_taken_away(path: Path) -> None:
     os.link(path, f"{path}.partial")
     assert not generation.make(path, RECIPE, N)
     assert os.listdir(path.parent) == ["bank.h5"]
 
 
-@open_bug
 def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "bank.h5"
     ours, theirs = Content(RECIPE, 0, N), Content(RECIPE, 1, N)
@@ -74,7 +70,6 @@ def test_verify_names_damage_of_the_header_alone(path: Path) -> None:
     assert "is damaged: 1 bytes of its header; maskbank repair" in command_line("verify", str(path))
 
 
-@open_bug
 def test_repair_never_makes_an_unusual_header_unreadable(tmp_path: Path) -> None:
     """Offsets that the contract allows and the writer does not choose."""
     forged = forge(tmp_path / "forged.h5", alignment=8192)
@@ -83,7 +78,6 @@ def test_repair_never_makes_an_unusual_header_unreadable(tmp_path: Path) -> None
     assert len(maskbank.Bank(forged)) == N
 
 
-@open_bug
 @pytest.mark.parametrize(("seed", "first"), [(-1, 0), (0, -1), (0, 2**64 - 1), (0, 2**64 - 10), (0, 2**63)])
 def test_seeds_and_first_items_out_of_range_are_refused(seed: int, first: int, tmp_path: Path) -> None:
     attributes = {
@@ -96,7 +90,6 @@ def test_seeds_and_first_items_out_of_range_are_refused(seed: int, first: int, t
         layout.read(forged)
 
 
-@open_bug
 @pytest.mark.parametrize("sigma1", ["[1{0},2]", "1{0}"])
 def test_a_sigma_that_no_float_holds_is_refused(sigma1: str, tmp_path: Path) -> None:
     recipe = '{"boundary":"wrap","dtype":"float16","sigma1":S,"sigma2":[1,3],"size":[8,8,8]}'
@@ -109,7 +102,6 @@ def test_a_sigma_that_no_float_holds_is_refused(sigma1: str, tmp_path: Path) -> 
         joining.content_of(line + recipe + "}")
 
 
-@open_bug
 def test_join_refuses_a_part_whose_sigmas_are_damaged(tmp_path: Path) -> None:
     parts = [tmp_path / "0.h5", tmp_path / "1.h5"]
     generation.make(parts[0], RECIPE, N, items=(0, 10))
@@ -121,7 +113,6 @@ def test_join_refuses_a_part_whose_sigmas_are_damaged(tmp_path: Path) -> None:
         joining.join(tmp_path / "joined.h5", parts)
 
 
-@open_bug
 def test_a_half_written_bank_under_the_final_name_is_not_called_done(path: Path) -> None:
     with open(path, "r+b") as file:
         file.seek(layout.read(path).offsets["written"] + 3)
@@ -130,7 +121,6 @@ def test_a_half_written_bank_under_the_final_name_is_not_called_done(path: Path)
     assert "repair" in command_line(*args)
 
 
-@open_bug
 @pytest.mark.parametrize(
     ("name", "command"),
     [("statvfs", "generate"), ("pread", "verify"), ("pread", "repair"), ("fstat", "inspect")],
@@ -148,7 +138,6 @@ def test_a_disk_that_fails_where_it_is_asked_gets_one_line(name: str, command: s
         assert "Input/output error" in command_line(*args)
 
 
-@open_bug
 def test_a_file_that_is_replaced_while_it_is_opened_is_not_mixed_up(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
