@@ -10,15 +10,18 @@ little-endian, each at a multiple of 4096 bytes; `noise` ends the file, and has 
     noise    (N, ...)              the items
 """
 
+import contextlib
 import io
 import math
 import os
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5o, h5p, h5s, h5t
+from h5py import h5d, h5o, h5p, h5pl, h5s, h5t
 
 from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
 from maskbank.errors import BankError, MaskbankError, RecipeError
@@ -185,13 +188,30 @@ def read(path: str | os.PathLike[str]) -> Layout:
         what = "an empty file" if size == 0 else "not an HDF5 file"
         raise BankError(f"{name} is {what}, so no bank")
     try:
-        with h5py.File(name, "r", locking=False) as file:
+        with _without_plugins(), h5py.File(name, "r", locking=False) as file:
             return _read(name, file, size)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
         reason = " ".join(str(error).split())
         if "truncated" in reason:
             raise BankError(f"{name} is truncated: {size:,} bytes are less than its header says") from None
         raise BankError(f"{name} is no readable bank: {reason}") from None
+
+
+@contextlib.contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Keep HDF5 from loading every library of its plugin folders where it cannot open a file itself."""
+    with _PLUGINS:
+        folders = [h5pl.get(place) for place in range(h5pl.size())]
+        try:
+            while h5pl.size():
+                h5pl.remove(0)
+            yield
+        finally:
+            for folder in folders:
+                h5pl.append(folder)
+
+
+_PLUGINS = threading.Lock()
 
 
 def _read(name: str, file: h5py.File, size: int) -> Layout:

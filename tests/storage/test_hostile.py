@@ -548,7 +548,6 @@ def test_truncated_at_every_length_near_the_structure(
     ][:3]
 
 
-@pytest.mark.xfail(strict=True, reason="found here, not yet mended")
 def test_no_plugin_is_loaded(warm: Warm, original: Path, tmp_path: Path) -> None:
     """Where HDF5 cannot open a file, it asks all libraries in its folder of plugins whether they can."""
     trap = warm.plugins / "libevil.so"  # a pipe: whoever loads it hangs
