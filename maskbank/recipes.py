@@ -319,7 +319,7 @@ def _sigma_range(recipe: Recipe, name: str) -> Range:
     try:
         low, high = (float(x) for x in ((value, value) if isinstance(value, int | float) else value))
     except (TypeError, ValueError, OverflowError):
-        raise RecipeError(f"{name}={str(value)[:60]} is not a range; give two numbers, LO and HI") from None
+        raise RecipeError(f"{name}={value!r:.60} is not a range; give two numbers, LO and HI") from None
     least = recipe.least_sigma.get(name, LEAST_SIGMA)
     for sigma in (low, high):
         if not least <= sigma <= MOST_SIGMA:  # false for NaN, too
