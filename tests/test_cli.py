@@ -265,6 +265,19 @@ def test_ctrl_c_ends_with_130_and_no_half_written_bank(tmp_path: Path) -> None:
     partial.unlink()
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_what_has_nothing_to_finish(tmp_path: Path, number: int, code: int) -> None:
+    call = (
+        "import os, signal; from maskbank.bank import layout; from maskbank.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"layout.read = lambda _: os.kill(os.getpid(), {int(number)})\n"
+        "main(['verify', 'b.h5'])"
+    )
+    result = subprocess.run([sys.executable, "-c", call], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == code, result.stderr
+    assert "interrupted; run the same command again" in result.stderr
+
+
 def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "maskbank", "generate", "white3d", "-n", "400", "--force", "-o", "b.h5"]
     ours, theirs = pty.openpty()

@@ -109,7 +109,8 @@ def main(args: Sequence[str] | None = None) -> None:
         _complain("interrupted; run the same command again to go on")
         # not sys.exit: where Ctrl-C came in the middle of an import, Python would end by the signal after all
         sys.stdout.flush()
-        os._exit(143 if isinstance(error, _Terminated) else 130)
+        # click makes an Abort of it, and keeps what it was as the cause
+        os._exit(143 if isinstance(error.__cause__ or error, _Terminated) else 130)
     sys.exit(status if isinstance(status, int) else 0)
 
 
