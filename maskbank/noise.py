@@ -12,15 +12,6 @@ from maskbank.recipes import ALIGNMENT, RBN, Blue, Recipe, White, float32
 
 Array = npt.NDArray[Any]
 
-# delta, a, b of delta w + a G(sigma1) w + b G(sigma2) w: equations 1 to 3, and their complement
-WEIGHTS = {
-    "white": (1.0, 0.0, 0.0),
-    "red": (0.0, 1.0, 0.0),
-    "blue": (1.0, -1.0, 0.0),
-    "green": (0.0, 1.0, -1.0),
-    "purple": (1.0, -1.0, 1.0),
-}
-
 
 def item(recipe: Recipe, seed: int, index: int) -> Array:
     """Item `index` of the bank of (recipe, seed): an array of recipe.size and recipe.dtype."""
@@ -134,7 +125,7 @@ class _Colours:
         self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
         if recipe.dtype == "uint8":
             convert.level_tables(convert.THRESHOLDS, *self._levels)
-        self._colour = np.array(WEIGHTS[recipe.colour]), _ranges(recipe)
+        self._colour = np.array(recipe.mixture), _ranges(recipe)
         if recipe.ranges:
             self._filter, self._filter_before, self._filter_after = self._prepare()
 
@@ -168,7 +159,7 @@ class _Colours:
             )
         stride = _apart(h * w)
         planes = t + 2 * radius if volume else 1
-        volumes = len(self.recipe.ranges) + int(WEIGHTS[self.recipe.colour][0])
+        volumes = len(self.recipe.ranges) + int(self.recipe.mixture[0])
         return (
             direct.direct_noise,
             (shape, volume, self.recipe.boundary == "wrap"),

@@ -19,15 +19,6 @@ Grid = tuple[int, ...]
 
 BINS = 32  # of one cycle
 
-# delta, a, b of delta w + a G(sigma1) w + b G(sigma2) w: equations 1 to 3, and their complement
-_WEIGHTS = {
-    "white": (1.0, 0.0, 0.0),
-    "red": (0.0, 1.0, 0.0),
-    "blue": (1.0, -1.0, 0.0),
-    "green": (0.0, 1.0, -1.0),
-    "purple": (1.0, -1.0, 1.0),
-}
-
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -76,7 +67,7 @@ def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
 
     On a torus (boundary wrap) of FFT coefficients, else of DCT ones.
     """
-    delta, *weights = _WEIGHTS[recipe.colour]
+    delta, *weights = recipe.mixture
     total = np.zeros(recipe.size)
     for drawn in sigmas.astype(np.float64):
         total += _response(recipe, drawn, delta, weights) ** 2 / _gain(recipe, drawn, delta, weights) ** 2

@@ -1,0 +1,62 @@
+"""Recipes: every parameter that decides what an item looks like, seed apart. Checked when made."""
+
+import hashlib
+import json
+from typing import Any
+
+from maskbank.errors import RecipeError
+from maskbank.recipes.base import Range, Recipe, float32
+from maskbank.recipes.colours import LEAST_GAP, VARIANTS, Blue, Green, Purple, Red, White, variant
+from maskbank.recipes.rbn import RBN
+
+__all__ = [
+    "ALIGNMENT", "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Green",
+    "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "fingerprint", "float32", "from_json",
+    "variant",
+]  # fmt: skip
+
+NUMBERS_VERSION = 1  # raised whenever any byte of any item would change
+
+ALIGNMENT = 4096  # bytes: what stands in a bank starts at multiples of this
+
+# The one table of kinds: name -> (recipe class, default size)
+COLOURS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {
+    f"{cls.colour}{len(size)}d": (cls, size)
+    for size in ((64, 64), (64, 64, 64))
+    for cls in (White, Red, Blue, Green, Purple)
+}
+KINDS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {**COLOURS, "rbn": (RBN, (64, 8))}
+
+
+def from_json(kind: str, text: str) -> Recipe:
+    """The recipe of a bank, from its `kind` and `recipe` attributes."""
+    if kind not in KINDS:
+        raise RecipeError(f"unknown kind {kind!r}; this version knows {', '.join(KINDS)}")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"recipe is not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise RecipeError("recipe is not a JSON object")
+    recipe = KINDS[kind][0].from_dict(values)
+    if recipe.kind != kind:
+        raise RecipeError(f"recipe is of kind {recipe.kind}, not {kind}")
+    return recipe
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def fingerprint(recipe: Recipe, seed: int, n: int, first: int = 0) -> str:
+    """What a bank holds, named without reading it: 12 hex digits of a SHA-256."""
+    content = {
+        "first": first,
+        "kind": recipe.kind,
+        "n": n,
+        "numbers_version": NUMBERS_VERSION,
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+    }
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]

@@ -1,0 +1,105 @@
+"""What all recipes share."""
+
+import dataclasses
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+from maskbank.checks import check_size, choice
+from maskbank.errors import RecipeError
+
+LEAST_SIGMA = 0.1  # below, a Gaussian is the identity
+MOST_SIGMA = 64.0
+
+Range = tuple[float, float]
+
+
+def float32(x: float) -> float:
+    """The float32 nearest to x, as a Python float."""
+    return float(struct.unpack("<f", struct.pack("<f", x))[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What all kinds share.
+
+    size: (T, H, W) or (H, W), in voxels. dtype: float16, float32 or uint8 (256 equally likely levels).
+    boundary: what lies beyond an edge: "wrap" (an item tiles, so a window can start anywhere) or
+    "reflect" (scipy.ndimage's default).
+    """
+
+    size: tuple[int, ...] = (64, 64, 64)
+    dtype: str = "float16"
+    boundary: str = "wrap"
+
+    colour: ClassVar[str]
+    # delta, a, b of delta w + a G(sigma1) w + b G(sigma2) w: equations 1 to 3, and their complement
+    mixture: ClassVar[tuple[float, float, float]] = (1.0, 0.0, 0.0)
+    dtypes: ClassVar[tuple[str, ...]] = ("float16", "float32", "uint8")
+    boundaries: ClassVar[tuple[str, ...]] = ("wrap", "reflect")
+    sigma_names: ClassVar[tuple[str, ...]] = ()
+    least_sigma: ClassVar[Mapping[str, float]] = MappingProxyType({})  # where it is not LEAST_SIGMA
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", check_size(self.size))
+        choice("dtype", self.dtype, self.dtypes)
+        choice("boundary", self.boundary, self.boundaries)
+        for name in self.sigma_names:
+            object.__setattr__(self, name, _sigma_range(self, name))
+        self._check()
+
+    def _check(self) -> None:
+        """What only one kind asks for."""
+
+    @property
+    def kind(self) -> str:
+        """The kind's name: the colour and the number of axes."""
+        return f"{self.colour}{len(self.size)}d"
+
+    @property
+    def caution(self) -> str:
+        """What a user should know before making such a bank, or nothing."""
+        return ""
+
+    @property
+    def ranges(self) -> tuple[Range, ...]:
+        """The sigma ranges, in the order in which a bank's `sigma` holds the draws."""
+        return tuple(getattr(self, name) for name in self.sigma_names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON knows it."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`; refuses names it does not know."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        strange = sorted(set(values) - names)
+        if strange or names - set(values):
+            what = f"unknown {strange[0]!r}" if strange else f"no {min(names - set(values))!r}"
+            raise RecipeError(f"recipe has {what}; a {cls.colour} recipe has {', '.join(sorted(names))}")
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**given)
+
+
+def _sigma_range(recipe: Recipe, name: str) -> Range:
+    value = getattr(recipe, name)
+    try:
+        low, high = (float(x) for x in ((value, value) if isinstance(value, int | float) else value))
+    except (TypeError, ValueError, OverflowError):
+        raise RecipeError(f"{name}={value!r:.60} is not a range; give two numbers, LO and HI") from None
+    least = recipe.least_sigma.get(name, LEAST_SIGMA)
+    for sigma in (low, high):
+        if not least <= sigma <= MOST_SIGMA:  # false for NaN, too
+            raise RecipeError(
+                f"{name}={sigma:g} is out of range; for {recipe.colour} noise it is "
+                f"{least:g} to {MOST_SIGMA:g} voxels"
+            )
+    if low > high:
+        raise RecipeError(f"{name}: LO={low:g} is above HI={high:g}; give the smaller one first")
+    return (low, high)

@@ -1,0 +1,118 @@
+"""White and coloured noise: equations 1 to 4."""
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from maskbank.checks import choice, format_size
+from maskbank.errors import RecipeError
+from maskbank.recipes.base import LEAST_SIGMA, Range, Recipe, float32
+
+LEAST_GAP = 0.05  # sigmas of one item are at least this far apart
+LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of the difference to something sharper
+
+# Sigma ranges of the paper: Table A.1's five variants, and section 3.2's ("main", ordered by redrawing)
+VARIANTS: dict[str, dict[str, Range]] = {
+    "1": {"sigma1": (0.5, 0.5), "sigma2": (2.0, 2.0)},
+    "2": {"sigma1": (1.5, 1.5), "sigma2": (3.0, 3.0)},
+    "3": {"sigma1": (0.5, 1.5), "sigma2": (2.0, 3.0)},
+    "4": {"sigma1": (0.2, 1.7), "sigma2": (0.8, 2.3)},
+    "5": {"sigma1": (0.4, 1.5), "sigma2": (1.4, 3.0)},
+    "main": {"sigma1": (0.5, 2.0), "sigma2": (0.5, 2.0)},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class White(Recipe):
+    """White noise w ~ N(0, 1): exactly what the coloured kinds of the same size and seed are filtered from.
+
+    Its boundary changes no number; it says whether windows may wrap around.
+    """
+
+    colour = "white"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Red(Recipe):
+    """Low-pass noise G(sigma) w (equation 1). The paper gives no sigma; the default is U(0.4, 3)."""
+
+    sigma: Range = (0.4, 3.0)
+    colour = "red"
+    mixture = (0.0, 1.0, 0.0)
+    sigma_names = ("sigma",)
+
+
+class _Difference(Recipe):
+    """A kind that takes a Gaussian from something: on one single voxel nothing would be left."""
+
+    def _check(self) -> None:
+        if math.prod(self.size) == 1:
+            raise RecipeError(f"size={format_size(self.size)}: a single voxel holds no {self.colour} noise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blue(_Difference):
+    """High-pass noise w - G(sigma) w (equation 2). The paper gives no sigma; the default is U(0.4, 1.5)."""
+
+    sigma: Range = (0.4, 1.5)
+    colour = "blue"
+    mixture = (1.0, -1.0, 0.0)
+    sigma_names = ("sigma",)
+    least_sigma = MappingProxyType({"sigma": LEAST_DIFFERENCE_SIGMA})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Green(_Difference):
+    """Band-pass noise G(sigma1) w - G(sigma2) w (equation 3). The default is Table A.1's variant 5."""
+
+    sigma1: Range = VARIANTS["5"]["sigma1"]
+    sigma2: Range = VARIANTS["5"]["sigma2"]
+    colour = "green"
+    mixture = (0.0, 1.0, -1.0)
+    sigma_names = ("sigma1", "sigma2")
+    least_sigma = MappingProxyType({"sigma2": LEAST_DIFFERENCE_SIGMA})
+
+    def _check(self) -> None:
+        super()._check()
+        _check_order(self.sigma1, self.sigma2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purple(Green):
+    """Band-stop noise w - green: ColorMAE's fourth colour. Sigmas as for green."""
+
+    colour = "purple"
+    mixture = (1.0, -1.0, 1.0)
+    least_sigma = MappingProxyType({"sigma1": LEAST_DIFFERENCE_SIGMA, "sigma2": LEAST_DIFFERENCE_SIGMA})
+
+
+def variant(colour: str, name: str) -> dict[str, Range]:
+    """The sigma ranges of a row of Table A.1 ("1" to "5") or of section 3.2 ("main"), for green or purple.
+
+    Purple asks for sigmas of 0.3 and more, so there the range of variant 4 begins at 0.3, not 0.2.
+    """
+    choice("variant", name, tuple(VARIANTS))
+    least = LEAST_DIFFERENCE_SIGMA if colour == "purple" else LEAST_SIGMA
+    return {key: (max(low, least), high) for key, (low, high) in VARIANTS[name].items()}
+
+
+def _check_order(sigma1: Range, sigma2: Range) -> None:
+    """Refuse ranges in which hardly any pair has sigma1 + 0.05 <= sigma2: drawing would go on and on."""
+    (low1, high1), (low2, high2) = sigma1, sigma2
+    if low1 == high1 and low2 == high2:
+        share = float(float32(low2) - float32(low1) >= LEAST_GAP)
+    else:
+        # the share of pairs that are far enough apart, by a sum over the first one's range
+        steps = 1000
+        share = 0.0
+        for step in range(steps):
+            least = low1 + (high1 - low1) * (step + 0.5) / steps + LEAST_GAP
+            if high2 > low2:
+                share += min(max((high2 - least) / (high2 - low2), 0.0), 1.0) / steps
+            else:
+                share += float(low2 >= least) / steps
+    if share < 0.001:
+        raise RecipeError(
+            f"sigma1={low1:g} to {high1:g} hardly ever lies {LEAST_GAP} below sigma2={low2:g} to {high2:g}; "
+            "sigma1 is the smaller of the two, so lower sigma1 or raise sigma2"
+        )

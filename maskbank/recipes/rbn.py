@@ -1,0 +1,148 @@
+"""Regularised blue noise: section 3.3, Algorithm 1."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from maskbank.checks import check_ratio, check_size, choice, count_visible, format_size, integer
+from maskbank.errors import RecipeError
+from maskbank.recipes.base import Recipe
+
+MOST_PATCHES = 2**20
+MOST_WEIGHT = 2**20  # of all neighbours of a patch, in whole numbers: kernels.rbn tells shares of it apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class RBN(Recipe):
+    """Regularised blue noise: full orders of a grid's positions, from Algorithm 1 and its rank extension.
+
+    size: (H, W), in patches. mask_ratio: the native one, for which Algorithm 1 makes the masks; each has
+    `count_visible(H * W, mask_ratio)` visible patches. masks_per_set: K, disjoint masks made together; None
+    for as many as fit. window: odd widths of the windows of equation 5, summed over. weights: of its
+    horizontal, vertical and two diagonal counts. init: "zeros", or "white" or "blue" for masks that are
+    thresholded from such noise first (section 3.3). ties: which of equal masks gets a position, a
+    "random" one or the "first" (Algorithm 1 to the letter). boundary: beyond an edge are the patches of
+    the other side ("wrap") or none ("open"). refine: passes of swaps after the greedy one, not in the
+    paper. dtype: uint16, or uint32 beyond 65,536 patches, found by itself.
+    """
+
+    size: tuple[int, ...] = (64, 8)
+    dtype: str = ""
+    mask_ratio: float = 0.8
+    masks_per_set: int = None  # type: ignore[assignment]  # a number from __post_init__ on
+    window: tuple[int, ...] = (3, 5)
+    weights: tuple[float, ...] = (0.4, 0.4, 0.1, 0.1)
+    init: str = "zeros"
+    ties: str = "random"
+    refine: int = 0
+
+    colour = "rbn"
+    dtypes = ("uint16", "uint32")
+    boundaries = ("wrap", "open")
+
+    def __post_init__(self) -> None:
+        if not self.dtype:
+            patches = math.prod(check_size(self.size))
+            object.__setattr__(self, "dtype", "uint16" if patches <= 2**16 else "uint32")
+        super().__post_init__()
+
+    @property
+    def kind(self) -> str:
+        """The kind's name."""
+        return self.colour
+
+    @property
+    def num_visible(self) -> int:
+        """V: the visible patches of a mask at the native ratio."""
+        return count_visible(math.prod(self.size), self.mask_ratio)
+
+    @property
+    def placed(self) -> int:
+        """What Algorithm 1 places of a mask: its visible patches, or the masked ones where they are fewer."""
+        return min(self.num_visible, math.prod(self.size) - self.num_visible)
+
+    @property
+    def whole_weights(self) -> tuple[int, ...]:
+        """The weights as the smallest whole numbers of the same proportions: scores and ties are exact."""
+        exact = [Fraction(repr(weight)) for weight in self.weights]
+        scaled = [int(weight * math.lcm(*(w.denominator for w in exact))) for weight in exact]
+        return tuple(weight // math.gcd(*scaled) for weight in scaled)
+
+    def _check(self) -> None:
+        if len(self.size) != 2 or math.prod(self.size) > MOST_PATCHES:
+            raise RecipeError(
+                f"size={format_size(self.size)}: rbn takes H x W, as 64x8: {MOST_PATCHES:,} patches at most"
+            )
+        if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
+            raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
+        object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
+        most = math.prod(self.size) // self.placed
+        given: int | None = self.masks_per_set
+        masks = integer("masks_per_set", most if given is None else given, -(2**63))
+        if masks < 1:
+            raise RecipeError(f"masks_per_set={masks} is out of range; allowed is 1 to {most}")
+        if masks > most:
+            what = "visible" if self.placed == self.num_visible else "masked"
+            raise RecipeError(
+                f"masks_per_set={masks} is too large: {most} is the largest that fits, as masks share "
+                f"no {what} patch: each has {self.placed} of {math.prod(self.size)}"
+            )
+        object.__setattr__(self, "masks_per_set", masks)
+        object.__setattr__(self, "window", _windows(self.window, self.size))
+        object.__setattr__(self, "weights", _weights(self.weights))
+        if 2 * sum(self.whole_weights) * sum(width // 2 for width in self.window) > MOST_WEIGHT:
+            raise RecipeError(f"weights={self.weights} have too many digits; round them, as 0.4 0.4 0.1 0.1")
+        choice("init", self.init, ("zeros", "white", "blue"))
+        choice("ties", self.ties, ("random", "first"))
+        object.__setattr__(self, "refine", integer("refine", self.refine, 0, 1000))
+
+    @property
+    def caution(self) -> str:
+        """What a user should know before making such a bank, or nothing."""
+        if self.masks_per_set > 1:
+            return ""
+        return (
+            "masks_per_set=1 is random masking: with one mask there is no choice between masks; "
+            f"up to {math.prod(self.size) // self.placed} fit"
+        )
+
+
+def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Odd, different widths, in ascending order."""
+    try:
+        widths = tuple(value)
+    except TypeError:
+        widths = (value,)
+    for width in widths:
+        if not hasattr(width, "__index__"):
+            raise RecipeError(f"window={width!r} is not a whole number; give one width or several, as (3, 5)")
+    most = max(size)
+    widths = tuple(sorted(integer("window", width, -(2**63)) for width in widths))
+    for width in widths:
+        if width > most:
+            raise RecipeError(f"window={width} is beyond size={format_size(size)}; give at most {most}")
+        if width < 1 or width % 2 == 0:
+            what = "even, so no patch is in its middle" if width > 0 else "out of range"
+            raise RecipeError(f"window={width} is {what}; give an odd width from 1 to {most}")
+    if not widths or len(set(widths)) < len(widths):
+        raise RecipeError(f"window={widths} asks for {'no window' if not widths else 'one window twice'}")
+    return widths
+
+
+def _weights(value: Any) -> tuple[float, ...]:
+    """Four weights, none negative, not all zero."""
+    try:
+        weights = tuple(float(weight) for weight in (() if isinstance(value, str) else value))
+    except (TypeError, ValueError, OverflowError):
+        raise RecipeError(f"weights={value!r} are not numbers; give four, as in 0.4 0.4 0.1 0.1") from None
+    if len(weights) != 4:
+        raise RecipeError(
+            f"weights={weights}: give four, for horizontal, vertical and both diagonals, as 0.4 0.4 0.1 0.1"
+        )
+    for weight in weights:
+        if not 0.0 <= weight <= 1e6:  # false for NaN, too
+            raise RecipeError(f"weights={weight:g} is out of range; it is 0 or more, to 1,000,000")
+    if not any(weights):
+        raise RecipeError("weights are all zero, so no mask would be better than another; give one above 0")
+    return weights
