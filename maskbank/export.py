@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskbank.bank.writer import rename_new
 from maskbank.checks import integer
 from maskbank.errors import OutputError
+from maskbank.files import appearing
 from maskbank.sampler import MaskSampler
 
 _AT_ONCE = 4096  # masks
@@ -34,34 +34,17 @@ def export(
     """
     name = os.path.abspath(os.fspath(path))
     integer("n", n, 1, 2**48)
-    if os.path.lexists(name) and not (force and os.path.isfile(name)):
-        raise OutputError(f"{name} is there already; choose another -o, or replace it with --force")
     length = sampler(0).visible.size
     width = -(-length // 8) if packed else length
-    partial = f"{name}.{os.getpid()}.partial"
-    try:
-        with open(partial, "wb") as file:
-            header = {"descr": "|u1" if packed else "|b1", "fortran_order": False, "shape": (n, width)}
-            np.lib.format.write_array_header_1_0(file, header)
-            disk = os.statvfs(partial)
-            if n * width > disk.f_bavail * disk.f_frsize:
-                raise OutputError(
-                    f"the disk of {name} is too full: the masks need {n * width:,} bytes; lower n"
-                )
-            for start in range(0, n, _AT_ONCE):
-                masks = sampler(np.arange(start, min(start + _AT_ONCE, n)), epoch)
-                marked = masks.masked if mark == "masked" else masks.visible
-                file.write((np.packbits(marked, axis=1) if packed else marked).data)
-                if progress:
-                    progress(min(start + _AT_ONCE, n))
-            file.flush()
-            os.fsync(file.fileno())
-        if force:
-            os.replace(partial, name)
-        else:
-            rename_new(partial, name)
-    except OSError as error:
-        raise OutputError(f"cannot write {name}: {error.strerror}") from None
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
+    with appearing(name, force) as file:
+        header = {"descr": "|u1" if packed else "|b1", "fortran_order": False, "shape": (n, width)}
+        np.lib.format.write_array_header_1_0(file, header)
+        disk = os.statvfs(os.path.dirname(name))
+        if n * width > disk.f_bavail * disk.f_frsize:
+            raise OutputError(f"the disk of {name} is too full: the masks need {n * width:,} bytes; lower n")
+        for start in range(0, n, _AT_ONCE):
+            masks = sampler(np.arange(start, min(start + _AT_ONCE, n)), epoch)
+            marked = masks.masked if mark == "masked" else masks.visible
+            file.write((np.packbits(marked, axis=1) if packed else marked).data)
+            if progress:
+                progress(min(start + _AT_ONCE, n))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from maskbank.bank import check
+from maskbank.bank.inplace import Mender
 from maskbank.bank.layout import Content
 from maskbank.bank.reader import Part, in_order, whole_of
-from maskbank.bank.writer import Mender
 from maskbank.checks import check_first, check_n, check_seed
 from maskbank.errors import BankError
 from maskbank.generation import default_workers, fill, maker_of, write

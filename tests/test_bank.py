@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import maskbank
-from maskbank import generation, noise
+from maskbank import files, generation, noise
 from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
 from maskbank.recipes import Blue, Green, Recipe, Red, White
@@ -470,7 +470,7 @@ def test_where_there_are_no_hard_links_renaming_still_replaces_nothing(
     old.write_text("old")
     new.write_text("new")
     with pytest.raises(FileExistsError):
-        writer.rename_new(str(old), str(new))
+        files.rename_new(str(old), str(new))
     assert new.read_text() == "new"
 
 
@@ -478,7 +478,7 @@ def test_without_direct_writes_and_fallocate_the_file_is_the_same(
     bank_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(os, "O_DIRECT")
-    monkeypatch.setattr(writer, "_allocate", lambda fd, size: None)
+    monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
     path = tmp_path / "b.h5"
     maskbank.generate(path, SMALL, 20, seed=7)
     assert path.read_bytes() == bank_path.read_bytes()
@@ -526,7 +526,7 @@ def test_a_disk_that_fills_up_while_space_is_reserved_leaves_nothing(
     def full(fd: int, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writer, "_allocate", full)
+    monkeypatch.setattr(writer, "allocate", full)
     with pytest.raises(maskbank.OutputError, match="too full"):
         maskbank.generate(tmp_path / "b.h5", SMALL, 50)
     assert not os.listdir(tmp_path)

@@ -27,9 +27,10 @@ def copy_of(path: str, folder: str) -> str:
         return copy
     try:
         os.makedirs(folder, exist_ok=True)
-        with _locked(copy + ".lock"):
+        with _locked(copy + ".lock") as alone:
             if not _is_whole(copy, wanted):
-                _make(path, wanted, copy)
+                # alone, it may take over what a killed process left
+                _make(path, wanted, copy, f"{copy}.partial" if alone else f"{copy}.{os.getpid()}.partial")
     except OSError as error:
         raise BankError(
             f"cannot keep a copy of {path} in cache_dir={folder}: {error.strerror or error}; choose another "
@@ -47,24 +48,27 @@ def _is_whole(copy: str, wanted: layout.Layout) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
+def _locked(path: str) -> Iterator[bool]:
+    """Hold a file, once whoever does has let go: whether the file system has locks at all."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: the copy is renamed in any case
+        try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(fd)
 
 
-def _make(path: str, wanted: layout.Layout, copy: str) -> None:
+def _make(path: str, wanted: layout.Layout, copy: str, temporary: str) -> None:
     free = shutil.disk_usage(os.path.dirname(copy)).free
     if wanted.size > free:
         raise BankError(
             f"cache_dir={os.path.dirname(copy)} has {free:,} bytes free, and {path} needs {wanted.size:,}; "
             "choose another folder, or leave it out"
         )
-    temporary = f"{copy}.{os.getpid()}.partial"
     try:
         with open(path, "rb") as source, open(temporary, "wb") as target:
             while piece := source.read(_AT_ONCE):

@@ -25,7 +25,7 @@ PLACES: dict[str, Any] = {
         os,
     ),
     "flock": fcntl,
-    "_allocate": writer,
+    "allocate": writer,
 }  # fmt: skip
 
 
@@ -117,5 +117,5 @@ FAULTS: dict[str, tuple[int, ...]] = {
     "unlink": (errno.EIO,),
     "replace": (errno.EIO, errno.ENOSPC),
     "flock": (errno.EIO, errno.ENOLCK, errno.EWOULDBLOCK),
-    "_allocate": (errno.EIO, errno.ENOSPC, errno.EDQUOT),
+    "allocate": (errno.EIO, errno.ENOSPC, errno.EDQUOT),
 }

@@ -84,7 +84,7 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where space cannot be reserved: the run ends with one line, and goes on when there is room."""
-    monkeypatch.setattr(writer, "_allocate", lambda fd, size: None)
+    monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
     monkeypatch.setattr(generation, "_BLOCK_BYTES", 2**16)
     monkeypatch.setattr(generation, "_CHECKPOINT_SECONDS", 0.001)
     with disk(tmp_path / "disk", "size=4m") as small:

@@ -123,7 +123,7 @@ def acts(names: list[str]) -> list[tuple[int, str, Act]]:
         found += [(k, f"{name} {errno.errorcode[code]}", failing(k, code)) for code in FAULTS[name]]
         if name == "pwrite":
             found += [(k, "short", short(k)), (k, "short, then full", short(k, errno.ENOSPC))]
-        if name in ("pwrite", "fdatasync", "fsync", "_allocate"):
+        if name in ("pwrite", "fdatasync", "fsync", "allocate"):
             found.append((k, "full from here on", failing(k, errno.ENOSPC, on=True)))
             found.append((k, "broken from here on", failing(k, errno.EIO, on=True)))
     return found
@@ -216,7 +216,7 @@ def _refuse(code: int) -> Callable[..., Any]:
 
 LACKING: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "no direct writes": lambda patch: patch.delattr(os, "O_DIRECT"),
-    "no fallocate": lambda patch: patch.setattr(writer, "_allocate", lambda fd, size: None),
+    "no fallocate": lambda patch: patch.setattr(writer, "allocate", lambda fd, size: None),
     "no hard links": lambda patch: patch.setattr(os, "link", _refuse(errno.EPERM)),
     "no locks": lambda patch: patch.setattr(fcntl, "flock", _refuse(errno.ENOTSUP)),
 }
@@ -262,7 +262,7 @@ def test_a_disk_that_fills_up_behind_a_sparse_partial(
     quick_path: Path, original: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without fallocate, the disk may be full in the middle: what was done is kept, and named."""
-    monkeypatch.setattr(writer, "_allocate", lambda fd, size: None)
+    monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
     path = quick_path / "bank.h5"
     with Calls(plain) as calls:
         generation.make(path, RECIPE, N)

@@ -1,0 +1,87 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from maskbank.errors import OutputError
+
+
+def check_free(path: str, force: bool) -> None:
+    """OutputError where something is at `path` that is not to be replaced."""
+    if os.path.lexists(path) and not (force and os.path.isfile(path)):
+        raise OutputError(f"{path} is there already; choose another -o, or replace it with --force")
+
+
+@contextlib.contextmanager
+def appearing(path: str, force: bool) -> Iterator[BinaryIO]:
+    """A file to write to, which gets its name when all is written and synced, and is gone otherwise.
+
+    force: replace what is at `path`. Raises OutputError where something is there or cannot be written.
+    """
+    check_free(path, force)
+    partial = f"{path}.{os.getpid()}.partial"
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if force:
+            os.replace(partial, path)
+        else:
+            rename_new(partial, path)
+        sync_folder(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+
+
+def sync_folder(path: str) -> None:
+    """Bring to the disk that a file has this name."""
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def allocate(fd: int, size: int) -> None:
+    """Reserve disk space for `size` bytes where the file system can, without writing them.
+
+    Not os.posix_fallocate: where the file system has no such call, that one writes the whole file.
+    """
+    try:
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    except (AttributeError, OSError):  # not Linux
+        return
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    while fallocate(fd, 0, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EOPNOTSUPP, errno.ENOSYS):
+            return
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def rename_new(old: str, new: str) -> None:
+    """Rename, or FileExistsError. By link and unlink; where there are no links, by renameat2."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError as refused:
+        try:
+            rename = ctypes.CDLL(None, use_errno=True).renameat2
+        except (AttributeError, OSError):
+            raise refused from None
+        here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
+        if rename(here, os.fsencode(old), here, os.fsencode(new), no_replace) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code)) from None
+    else:
+        os.unlink(old)
