@@ -5,7 +5,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
 from maskbank.checks import check_items, check_n, check_seed, check_workers
@@ -13,9 +13,9 @@ from maskbank.errors import Interrupted
 from maskbank.recipes import ALIGNMENT, Recipe
 
 if TYPE_CHECKING:
+    from maskbank.bank.inplace import BankFile
     from maskbank.bank.layout import Content
     from maskbank.bank.reader import Bank
-    from maskbank.bank.writer import BankFile
     from maskbank.noise import Block
 
 Progress = Callable[[int], None]
@@ -146,20 +146,22 @@ def fill(
     with ThreadPoolExecutor(2 * count + 1, thread_name_prefix="maskbank") as pool:
         try:
             working = [pool.submit(run.work, pool) for _ in range(count)]
-            pending = {pool.submit(run.keep_journal), *working}
-            while run.done < content.n:
-                finished, pending = wait(pending, _PROGRESS_SECONDS, FIRST_EXCEPTION)
-                for future in finished:
-                    future.result()
+            pending = [pool.submit(run.keep_journal), *working]
+            while not run.finished.wait(_PROGRESS_SECONDS):
+                for future in pending:
+                    if future.done():
+                        future.result()
                 if progress:
                     progress(run.done)
-                if stop is not None and stop.is_set() and run.done < content.n:
+                if stop is not None and stop.is_set():
                     break
         finally:
             run.stop.set()
             wait(working)  # they hand on to the pool what they have in hand
     for future in pending:
         future.result()
+    if progress:
+        progress(run.done)
     writer.checkpoint()
     if run.done < content.n:
         raise Interrupted(f"{run.done:,} of {content.n:,} items are done and kept")
@@ -187,6 +189,7 @@ class _Run:
         self.blocks = self._blocks()
         self.lock = threading.Lock()
         self.stop = threading.Event()
+        self.finished = threading.Event()  # all items are done
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         """What is missing, (start, stop) in pieces of at most a block."""
@@ -250,6 +253,8 @@ class _Run:
         self.writer.write(start, block.items, block.sigmas, crcs)
         with self.lock:
             self.done += len(block)
+            if self.done == self.content.n:
+                self.finished.set()
 
     def keep_journal(self) -> None:
         """Now and then, say in the file what is in it."""
