@@ -2,8 +2,6 @@
 
 import math
 import os
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from maskbank.checks import check_grid, check_ratio, check_seed, choice, count_v
 from maskbank.errors import BankError, RecipeError
 from maskbank.masks import Bools, Int64s, Masks, UInt64s, check_ids, core
 from maskbank.recipes import RBN
+from maskbank.stream import MaskStream
 from maskbank.windows import normalized, resized
 
 Float32s = npt.NDArray[np.float32]
@@ -277,7 +276,7 @@ class MaskSampler:
         visible = self._select(self._cut(bank, first + np.arange(masks), drawn), drawn)
         return Masks(visible, self.grid, self.num_visible)
 
-    def stream(self) -> "MaskStream":
+    def stream(self) -> MaskStream:
         """An endless iterator of single masks, for code that has no ids at hand."""
         return MaskStream(self)
 
@@ -338,41 +337,6 @@ class MaskSampler:
         if self._frames() > 1:
             count += f", {self._segment_count} in each frame"
         return f"<MaskSampler: {name} on {format_size(self.grid)}, {count}, fit={self.fit}, seed={self.seed}>"
-
-
-class MaskStream:
-    """An endless iterator of single masks, different in every process, worker, rank and run.
-
-    Ids begin at a random place, chosen anew in each process that takes masks from it (also after a fork
-    or a pickle), so no two processes share masks. What it gives cannot be had again: not resumable.
-    """
-
-    def __init__(self, sampler: MaskSampler) -> None:
-        self.sampler = sampler
-        self._lock = threading.Lock()
-        self._process = -1
-        self._next = 0
-
-    def take(self, count: int) -> Masks:
-        """The next `count` masks, as a batch."""
-        count = integer("count", count, 0, 2**32)
-        with self._lock:
-            if self._process != os.getpid():
-                self._process = os.getpid()
-                self._next = int.from_bytes(os.urandom(8), "little") >> 2
-            start = self._next
-            self._next += count
-        return self.sampler(np.arange(start, start + count))
-
-    def __iter__(self) -> Iterator[Masks]:
-        return self
-
-    def __next__(self) -> Masks:
-        masks = self.take(1)
-        return Masks(masks.visible[0], masks.grid, masks.num_visible)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return MaskStream, (self.sampler,)
 
 
 def _rebuild(parameters: dict[str, Any]) -> MaskSampler:

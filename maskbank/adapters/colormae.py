@@ -10,7 +10,8 @@ import torch
 
 from maskbank.bank.reader import Bank
 from maskbank.checks import count_visible
-from maskbank.sampler import MaskSampler, MaskStream
+from maskbank.sampler import MaskSampler
+from maskbank.stream import MaskStream
 
 Tensor = Any  # torch's, which type checkers need not have
 

@@ -14,7 +14,8 @@ import torch
 from maskbank.checks import check_ratio, choice, count_visible, format_size
 from maskbank.errors import RecipeError
 from maskbank.masks import Masks
-from maskbank.sampler import MaskSampler, MaskStream
+from maskbank.sampler import MaskSampler
+from maskbank.stream import MaskStream
 
 Tensor = Any  # torch's, which type checkers need not have
 
