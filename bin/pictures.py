@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 import maskbank
-from maskbank.figures import Block, Row, page, save
+from maskbank.drawing import Block, Row, page
+from maskbank.figures import save
 from maskbank.structure import continuity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as banks:
         for number, make in enumerate((figure1, figure2), 1):
             path = folder / f"figure{number}.png"
-            save([page([make(Path(banks))])], path, force=True)
+            save([page([make(Path(banks))])], str(path), force=True)
             for bank in Path(banks).glob("*.h5"):
                 bank.unlink()
             print(f"{path}: {path.stat().st_size:,} bytes")

@@ -1,16 +1,11 @@
 """Pictures of banks and of the masks from them: a page for a paper (.png), masks over time (.gif).
 
-matplotlib (the extra `plot`) is imported by what draws, and only there. No display is needed, nor is any
-state of pyplot's or of the user's matplotlibrc used: the same arguments give the same picture.
+`maskbank.drawing` draws them; here it is decided what they show.
 """
 
-import io
 import math
 import os
-import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +13,27 @@ import numpy.typing as npt
 
 from maskbank import selection
 from maskbank.bank.reader import Bank
-from maskbank.bank.writer import rename_new
-from maskbank.checks import choice
-from maskbank.errors import MaskbankError, OutputError, RecipeError
+from maskbank.drawing import (
+    DPI,
+    Block,
+    Row,
+    colours,
+    needed,
+    new_figure,
+    page,
+    painted,
+    pixels,
+    place,
+    plain,
+    show,
+    write,
+)
+from maskbank.errors import RecipeError
+from maskbank.files import appearing, check_free
 from maskbank.recipes import RBN
-from maskbank.report import report
+from maskbank.report import report, usual
 from maskbank.sampler import MaskSampler
+from maskbank.structure import clumped
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -37,41 +47,6 @@ STACKED = 6  # masks of one set one below the other, where a grid is long
 SINGLE = 3  # masks of single samples so
 TYPICAL = 64  # samples among which a typical one is looked for
 LONG = 3  # times as high as wide, or more, is long
-
-# Okabe and Ito's colours, which people with any kind of colour vision can tell apart
-MASKED, VISIBLE, CLUMP, GREY, BLACK = "#e9e9e9", "#0072b2", "#e69f00", "#777777", "#000000"
-NOISE = "cividis"
-
-# inches
-DPI = 200
-LEFT, PANELS, SPECTRUM, MARGIN = 1.2, 4.8, 1.95, 0.08
-HIGHEST, LARGEST, GAP = 1.2, 1.2, 0.04
-LINE, TEXT = 0.15, 8  # TEXT: points
-STYLE = {"font.size": TEXT, "axes.linewidth": 0.5, "axes.labelpad": 1.5, "axes.titlepad": 2.5}
-
-
-@dataclass
-class Row:
-    """Panels beside each other, of (H, W): noise, masks (bool), or masks whose clumps are marked."""
-
-    label: str
-    panels: Sequence[Array]
-    clumps: bool = False
-
-
-@dataclass
-class Block:
-    """A part of a page: a title, a caption, rows of panels, and maybe a spectrum beside them.
-
-    turned: height is drawn from left to right, as time is in a spectrogram.
-    """
-
-    title: str
-    caption: str
-    rows: Sequence[Row]
-    heads: Sequence[str] = ()  # above the columns
-    spectrum: dict[str, Any] = field(default_factory=dict)
-    turned: bool = False
 
 
 def draw(
@@ -92,7 +67,7 @@ def draw(
     suffix = os.path.splitext(name)[1].lower()
     if suffix not in SUFFIXES:
         raise RecipeError(f"{name}: pictures are written as .png (a page) or .gif (masks over time)")
-    _check_free(name, force)
+    check_free(name, force)
     given = [banks] if isinstance(banks, Bank | str | os.PathLike) else list(banks)
     if not 1 <= len(given) <= MOST_BANKS:
         raise RecipeError(f"{len(given)} banks: a picture holds 1 to {MOST_BANKS}; draw several pictures")
@@ -100,50 +75,14 @@ def draw(
     opened = [bank if isinstance(bank, Bank) else Bank(bank) for bank in given]
     samplers = []
     for bank in opened:
-        usual_grid, usual_ratio = usual(bank, grid, moving=suffix == ".gif")
-        ratio = usual_ratio if mask_ratio is None else mask_ratio
-        samplers.append(MaskSampler(bank, usual_grid if grid is None else grid, ratio, seed=seed))
+        its_grid, ratio = usual(bank, grid, moving=suffix == ".gif")
+        samplers.append(MaskSampler(bank, its_grid, ratio if mask_ratio is None else mask_ratio, seed=seed))
     pictures = film(samplers) if suffix == ".gif" else [page(blocks(samplers))]
-    save(pictures, name, force=force)
+    save(pictures, name, force)
     height, width, _ = pictures[0].shape
     count = "1 bank" if len(opened) == 1 else f"{len(opened)} banks"
     frames = f", {len(pictures)} frames" if suffix == ".gif" else ""
     return f"{count}, {width} x {height} pixels{frames}"
-
-
-def usual(
-    bank: Bank, grid: tuple[int, ...] | str | None = None, moving: bool = False
-) -> tuple[tuple[int, ...], float]:
-    """The grid and the mask ratio at which a bank is shown, where a user gives none.
-
-    8x14x14 at 0.9 for video; for rbn its own; 14x14 at 0.75 for other images. Smaller where items are and
-    do not tile. moving: over time, so a grid of three axes, whatever the bank.
-    """
-    size, recipe = bank.recipe.size, bank.recipe
-    three = moving or (len(size) == 3 if grid is None else len(_axes(grid)) == 3)
-    if isinstance(recipe, RBN) and not three:
-        return recipe.size, recipe.mask_ratio
-    wanted: tuple[int, ...] = (8, 14, 14) if three else (14, 14)
-    if recipe.boundary != "wrap":
-        most = size if len(size) == 3 else (wanted[0], *size)
-        wanted = tuple(map(min, wanted, most[-len(wanted) :]))
-    return wanted, 0.9 if three else 0.75
-
-
-def _axes(grid: tuple[int, ...] | str) -> Sequence[Any]:
-    return grid.lower().replace("×", "x").split("x") if isinstance(grid, str) else tuple(grid)
-
-
-def needed() -> None:
-    """MaskbankError, with the remedy, where there is no matplotlib."""
-    try:
-        import matplotlib
-        import PIL.Image  # comes with it
-    except ImportError:
-        raise MaskbankError(
-            "pictures need matplotlib, which is not installed: pip install 'maskbank[plot]'"
-        ) from None
-    del matplotlib, PIL
 
 
 def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:
@@ -283,15 +222,8 @@ def _slice(item: Array) -> Array:
     return (item if item.ndim == 2 else item[0]).astype(np.float64)
 
 
-def beside(visible: Bools) -> Bools:
-    """Which visible patches have a visible one above, below or beside them: (..., H, W)."""
-    padded = np.pad(visible, [(0, 0)] * (visible.ndim - 2) + [(1, 1), (1, 1)])
-    near = padded[..., :-2, 1:-1] | padded[..., 2:, 1:-1] | padded[..., 1:-1, :-2] | padded[..., 1:-1, 2:]
-    return np.asarray(near & visible)
-
-
 def _clumped(masks: Bools, marked: bool) -> str:
-    return f"\n{beside(masks).sum() / max(masks.sum(), 1):.0%} in clumps" if marked else ""
+    return f"\n{clumped(masks).sum() / max(masks.sum(), 1):.0%} in clumps" if marked else ""
 
 
 def _size(size: tuple[int, ...]) -> str:
@@ -341,181 +273,6 @@ def _measures(measures: dict[str, dict[str, float]]) -> str:
     return f"The chance that a visible token's neighbour is visible: {'; '.join(parts)}."
 
 
-# Drawing
-
-
-@contextmanager
-def _plain(**changes: Any) -> Iterator[None]:
-    """Matplotlib's own defaults, whatever the user's are, and this module's."""
-    from matplotlib import style
-
-    with style.context(["default", STYLE | changes]):
-        yield
-
-
-def _figure(width: float, height: float, dpi: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=dpi)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _pixels(figure: Any) -> npt.NDArray[np.uint8]:
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3]
-
-
-def _place(figure: Any, x: float, y: float, width: float, height: float) -> Any:
-    """Axes at inches from the top left, on whole pixels."""
-    x, y, width, height = (round(value * DPI) / DPI for value in (x, y, width, height))
-    wide, high = figure.get_size_inches()
-    return figure.add_axes((x / wide, 1 - (y + height) / high, width / wide, height / high))
-
-
-def _write(figure: Any, x: float, y: float, text: str, **how: Any) -> Any:
-    """Text at inches from the top left."""
-    wide, high = figure.get_size_inches()
-    return figure.text(x / wide, 1 - y / high, text, **({"va": "top", "ha": "left"} | how))
-
-
-def page(parts: Sequence[Block]) -> npt.NDArray[np.uint8]:
-    """A page of blocks, one below the other, as pixels (H, W, 3)."""
-    needed()
-    width = LEFT + PANELS + MARGIN + SPECTRUM * any(part.spectrum for part in parts)
-    laid = [_lay_out(part, width) for part in parts]
-    foot = 0.2
-    height = round((sum(one.height for one in laid) + foot + MARGIN) * DPI) / DPI
-    with _plain():
-        figure = _figure(round(width * DPI) / DPI, height, DPI)
-        y = MARGIN
-        for part, one in zip(parts, laid, strict=True):
-            _draw_block(figure, part, one, y)
-            y += one.height
-        _legend(figure, height - foot / 2, [row for part in parts for row in part.rows])
-        return _pixels(figure)
-
-
-@dataclass
-class _Layout:
-    """Where things of a block stand, in inches below its top."""
-
-    lines: list[str]
-    pitch: float
-    boxes: list[tuple[float, float]]
-    tops: list[float]
-    end: float
-    height: float
-
-
-def _lay_out(block: Block, width: float) -> _Layout:
-    lines = textwrap.wrap(block.caption, int((width - 2 * MARGIN) * 16.2))
-    y = LINE + 0.04 + len(lines) * LINE + 0.05 + (LINE if block.heads else 0)
-    columns = max(len(row.panels) for row in block.rows)
-    long = columns == 1 and not block.heads
-    pitch = PANELS if long else min(PANELS / columns, LARGEST)
-    boxes, tops = [], []
-    for row in block.rows:
-        shape = row.panels[0].shape
-        high, wide = shape[::-1] if block.turned else shape
-        scale = min((pitch - GAP) / wide, HIGHEST / high)
-        boxes.append((max(wide * scale, 0.1), max(high * scale, 0.1)))
-        tops.append(y)
-        needs = LINE * 0.9 * (row.label.count("\n") + 1)
-        y += max(boxes[-1][1], needs) + GAP
-    y += 0.17  # the name of the axis
-    end = max(y, tops[0] + 1.62) if block.spectrum else y
-    return _Layout(lines, pitch, boxes, tops, y, end + 0.14)
-
-
-def _draw_block(figure: Any, block: Block, laid: _Layout, top: float) -> None:
-    _write(figure, MARGIN, top, block.title, weight="bold", size=TEXT + 1.5)
-    for i, line in enumerate(laid.lines):
-        _write(figure, MARGIN, top + LINE + 0.04 + i * LINE, line)
-    for row, (wide, high), y in zip(block.rows, laid.boxes, laid.tops, strict=True):
-        name, _, rest = row.label.partition("\n")
-        _write(figure, MARGIN, top + y, name, weight="bold")
-        _write(figure, MARGIN, top + y + 0.13, rest)
-        for i, panel in enumerate(row.panels):
-            axes = _place(figure, LEFT + i * laid.pitch, top + y, wide, high)
-            _show(axes, panel.T if block.turned else panel, row.clumps)
-            if i == 0:
-                across, down = ("height", "width") if block.turned else ("width", "height")
-                axes.set_ylabel(down if high > 0.4 else down[0].upper(), size=TEXT - 1)
-                if row is block.rows[-1]:
-                    axes.set_xlabel(across if wide > 0.4 else across[0].upper(), size=TEXT - 1)
-            if row is block.rows[0] and block.heads:
-                axes.set_title(block.heads[i], size=TEXT)
-    if block.spectrum:
-        _show_spectrum(figure, block.spectrum, top + laid.tops[0])
-
-
-def _show(axes: Any, panel: Array, clumps: bool) -> Any:
-    """One panel: noise in shades, or a mask."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    how = {"aspect": "auto", "interpolation": "nearest"}
-    if panel.dtype != bool:
-        low, high = np.quantile(panel, [0.01, 0.99])
-        return axes.imshow(panel, cmap=NOISE, vmin=low, vmax=max(high, low + 1e-9), **how)
-    return axes.imshow(_painted(panel, clumps), **how)
-
-
-def _painted(mask: Bools, clumps: bool) -> npt.NDArray[np.uint8]:
-    """A mask in colours: (H, W, 3)."""
-    return _colours()[mask.astype(np.int64) + (beside(mask) if clumps else False)]
-
-
-def _colours() -> npt.NDArray[np.uint8]:
-    """Of masked, visible and clumped tokens: (3, 3)."""
-    return np.array([list(bytes.fromhex(colour[1:])) for colour in (MASKED, VISIBLE, CLUMP)], np.uint8)
-
-
-def _show_spectrum(figure: Any, spectrum: dict[str, Any], top: float) -> None:
-    items = spectrum["items"]
-    axes = _place(figure, LEFT + PANELS + 0.62, top + 0.14, SPECTRUM - 0.68, 0.86)
-    axes.axhline(1.0, color=GREY, lw=1.0, label="random: 1")
-    x = np.array(items["frequency"])
-    every = [1.0, *items["power"]]
-    if "analytic" in items:
-        axes.plot(x, items["analytic"], color=CLUMP, lw=2.2, label="analytic")
-        every += items["analytic"]
-    axes.plot(x, items["power"], ".", color=VISIBLE, ms=3.2, label="measured")
-    low, high = max(min(every), 1e-3), max(every)
-    axes.set_yscale("log")
-    axes.set_ylim(10 ** math.floor(math.log10(low / 1.3)), 10 ** math.ceil(math.log10(high * 1.3)))
-    axes.set_xlim(0, max(0.5, float(x.max()) + 1 / 64))
-    axes.minorticks_off()
-    axes.tick_params(labelsize=TEXT - 1, width=0.5, length=2, pad=1.5)
-    axes.set_title("radial power spectrum", size=TEXT)
-    axes.set_xlabel("cycles per voxel", size=TEXT - 1)
-    axes.set_ylabel("power", size=TEXT - 1)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.4, -0.34), ncols=2, frameon=False, fontsize=TEXT - 1,
-        handlelength=1.0, columnspacing=0.8, handletextpad=0.4, labelspacing=0.2, borderpad=0,
-    )  # fmt: skip
-
-
-def _legend(figure: Any, y: float, rows: Sequence[Row]) -> None:
-    """What the colours say, at the foot of a page."""
-    x, side = LEFT, 0.11
-    entries: list[tuple[Any, str]] = [(VISIBLE, "visible"), (MASKED, "masked")]
-    if any(row.clumps for row in rows):
-        entries.append((CLUMP, "visible, beside a visible one (a clump)"))
-    if any(row.panels[0].dtype != bool for row in rows):
-        entries.append((None, "noise, low to high"))
-    for colour, text in entries:
-        wide = side if colour else 5 * side
-        axes = _place(figure, x, y - side / 2, wide, side)
-        if colour:
-            axes.set(xticks=[], yticks=[], facecolor=colour)
-        else:
-            _show(axes, np.arange(64.0)[None], False)
-        written = _write(figure, x + wide + 0.05, y, text, va="center_baseline")
-        x += wide + 0.25 + written.get_window_extent(figure.canvas.get_renderer()).width / DPI
-
-
 # Over time
 
 FILM_DPI = 128
@@ -545,10 +302,10 @@ def film(samplers: Sequence[MaskSampler]) -> list[npt.NDArray[np.uint8]]:
     columns = -(-len(shown) // deep)
     width = FILM_LEFT + columns * FILM_PITCH
     height = FILM_TOP + deep * FILM_ROW
-    with _plain(**{"font.size": 10.0}):
-        figure = _figure(width, height, FILM_DPI)
+    with plain(**{"font.size": 10.0}):
+        figure = new_figure(width, height, FILM_DPI)
         caption = f"grid {_size(grid)}, mask ratio {_ratio(first):g}, seed {first.seed}"
-        _write(figure, FILM_LEFT, 0.1, caption)
+        write(figure, FILM_LEFT, 0.1, caption)
         counter = figure.text(FILM_LEFT / width, 1 - 0.3 / height, "", va="top", weight="bold")
         images = []
         for i, (one, mask) in enumerate(zip(shown, masks, strict=True)):
@@ -557,63 +314,40 @@ def film(samplers: Sequence[MaskSampler]) -> list[npt.NDArray[np.uint8]]:
             high, wide = mask.shape[1:]
             scale = FILM_PANEL / max(high, wide)
             size = (max(wide * scale, 0.1), max(high * scale, 0.1))
-            axes = _place(figure, x, y, *size)
+            axes = place(figure, x, y, *size)
             axes.set_title(one.bank.kind if one.bank else one.baseline, weight="bold", size=11, loc="left")
-            images.append(_show(axes, mask[0], False))
+            images.append(show(axes, mask[0], False))
             if i % columns == 0:
                 axes.set_ylabel("height" if size[1] > 0.6 else "H", size=9)
             lines = ["width", f"{_part(one)} visible", f"sample {samples[i]}"]
             if one.bank:
                 lines.append(f"bank {one.bank.fingerprint}")
             for line, words in enumerate(lines):
-                _write(figure, x, y + size[1] + 0.06 + 0.15 * line, words, size=9)
+                write(figure, x, y + size[1] + 0.06 + 0.15 * line, words, size=9)
         pictures = []
         for t in range(frames):
             for image, mask in zip(images, masks, strict=True):
-                image.set_data(_painted(mask[t % len(mask)], False))
+                image.set_data(painted(mask[t % len(mask)], False))
             counter.set_text(f"frame {t} (0 to {grid[0] - 1})   blue: visible")
-            pictures.append(_pixels(figure))
+            pictures.append(pixels(figure))
         return pictures
 
 
 # Files
 
 
-def save(pictures: Sequence[npt.NDArray[np.uint8]], output: Path, *, force: bool = False) -> None:
-    """Write pixels (H, W, 3) as .png, or frames of them as .gif; the name appears when all is written."""
+def save(pictures: Sequence[npt.NDArray[np.uint8]], path: str, force: bool) -> None:
+    """Write pixels (H, W, 3) as .png, or frames of them as .gif."""
     from PIL import Image
 
-    name = os.path.abspath(os.fspath(output))
-    choice("suffix", os.path.splitext(name)[1].lower(), SUFFIXES)
-    _check_free(name, force)
     images = [Image.fromarray(picture) for picture in pictures]
-    held = io.BytesIO()
-    if name.lower().endswith(".gif"):
+    with appearing(path, force) as file:
+        if not path.lower().endswith(".gif"):
+            images[0].save(file, "PNG", optimize=True, dpi=(DPI, DPI))
+            return
         palette = Image.new("P", (1, 1))
-        palette.putpalette([*np.repeat(range(0, 256, 15), 3), *_colours().reshape(-1)])  # text is grey
+        palette.putpalette([*np.repeat(range(0, 256, 15), 3), *colours().reshape(-1)])  # text is grey
         frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
         frames[0].save(
-            held, "GIF", save_all=True, append_images=frames[1:], duration=FILM_MS, loop=0, optimize=False
+            file, "GIF", save_all=True, append_images=frames[1:], duration=FILM_MS, loop=0, optimize=False
         )
-    else:
-        images[0].save(held, "PNG", optimize=True, dpi=(DPI, DPI))
-    partial = f"{name}.{os.getpid()}.partial"
-    try:
-        with open(partial, "wb") as file:
-            file.write(held.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        if force:
-            os.replace(partial, name)
-        else:
-            rename_new(partial, name)
-    except OSError as error:
-        raise OutputError(f"cannot write {name}: {error.strerror}") from None
-    finally:
-        if os.path.exists(partial):
-            os.unlink(partial)
-
-
-def _check_free(name: str, force: bool) -> None:
-    if os.path.lexists(name) and not (force and os.path.isfile(name)):
-        raise OutputError(f"{name} is there already; choose another -o, or replace it with --force")

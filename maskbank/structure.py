@@ -4,6 +4,9 @@ Spectra are in units of white noise of unit variance, whose power is 1 at every 
 in cycles per voxel, or per token.
 """
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,11 +47,17 @@ def adjacency(masks: Bools, wrap: bool = False) -> Float64s:
 
     masks: (..., H, W), True where visible.
     """
+    counts = np.asarray(masks, bool).sum((-2, -1))
+    return np.asarray(clumped(masks, wrap).sum((-2, -1)) / np.maximum(counts, 1))
+
+
+def clumped(masks: Bools, wrap: bool = False) -> Bools:
+    """Which visible patches have a visible one beside, above or below: (..., H, W), as masks."""
     visible = np.asarray(masks, bool)
     beside = np.zeros(visible.shape, bool)
     for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         beside |= _moved(visible, dy, dx, wrap)
-    return np.asarray((beside & visible).sum((-2, -1)) / np.maximum(visible.sum((-2, -1)), 1))
+    return np.asarray(beside & visible)
 
 
 def _moved(visible: Bools, dy: int, dx: int, wrap: bool) -> Bools:
@@ -74,6 +83,31 @@ def continuity(masks: Bools, axis: int) -> Float64s:
     here = visible[:, :-1].sum((1, 2)).astype(np.float64)
     both = (visible[:, :-1] & visible[:, 1:]).sum((1, 2))
     return np.asarray(np.divide(both, here, out=np.full(len(visible), np.nan), where=here > 0))
+
+
+def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
+    """How alike neighbours along an axis are: (value, standard error, the chance of random masks).
+
+    Value: the correlation of neighbours that Gaussian noise needs for as many visible neighbours, to first
+    order: p (P - chance) / phi(z)**2, p being the share of visible tokens, P how likely the next token is
+    visible where one is, z the quantile of p. It hardly depends on the ratio. NaN along one place.
+    """
+    visible = np.asarray(masks, bool)
+    each = continuity(visible, axis)
+    each = each[~np.isnan(each)]
+    if len(each) < 2:
+        return math.nan, math.nan, math.nan
+    cells, kept = visible[0].size, float(visible.sum() / len(visible))
+    share = kept / cells
+    frames = visible.reshape(len(visible), -1, *visible.shape[-2:]).sum((2, 3))
+    even = bool((frames == frames[0, 0]).all())  # as many in each frame: chance knows nothing of the others
+    if even:
+        cells, kept = cells // frames.shape[1], float(frames[0, 0])
+    chance = share if even and visible.ndim == 4 and axis == 0 else (kept - 1) / max(cells - 1, 1)
+    normal = NormalDist()
+    slope = share / normal.pdf(normal.inv_cdf(share)) ** 2
+    error = float(each.std(ddof=1) / math.sqrt(len(each)))
+    return float(each.mean() - chance) * slope, error * slope, chance
 
 
 def difficulty(masks: Bools) -> Float64s:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank import figures
+from maskbank import drawing, figures, report, structure
 from tests.test_cli import one_line, run
 
 full = pytest.mark.full
@@ -55,10 +55,10 @@ def test_every_bank_has_a_page(name: str, banks: dict[str, str], tmp_path: Path,
         width, height = image.size
         pixels = np.asarray(image)
     assert what == f"1 bank, {width} x {height} pixels"
-    assert width == round((figures.LEFT + figures.PANELS + figures.MARGIN + figures.SPECTRUM) * figures.DPI)
+    assert width == round((drawing.LEFT + drawing.PANELS + drawing.MARGIN + drawing.SPECTRUM) * drawing.DPI)
     assert 400 < height < 4000
     colours = {tuple(pixel) for pixel in pixels.reshape(-1, 3)}
-    for colour in (figures.MASKED, figures.VISIBLE):
+    for colour in (drawing.MASKED, drawing.VISIBLE):
         assert tuple(bytes.fromhex(colour[1:])) in colours
     edge = np.concatenate([pixels[:3].reshape(-1), pixels[-3:].reshape(-1), pixels[:, -3:].reshape(-1)])
     assert (edge == 255).all(), "something reaches over the edge"
@@ -221,16 +221,16 @@ def test_help_imports_neither_matplotlib_nor_numpy() -> None:
 def test_the_usual_grid_and_ratio(
     name: str, grid: str | None, moving: bool, expected: Any, banks: dict[str, str]
 ) -> None:
-    assert figures.usual(maskbank.Bank(banks[name]), grid, moving) == expected
+    assert report.usual(maskbank.Bank(banks[name]), grid, moving) == expected
 
 
 def test_clumps_are_visible_patches_with_a_visible_4_neighbour() -> None:
     mask = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 0, 1]], bool)
     expected = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 0, 0]], bool)
-    np.testing.assert_array_equal(figures.beside(mask), expected)
+    np.testing.assert_array_equal(structure.clumped(mask), expected)
     from maskbank.structure import adjacency
 
     masks = np.random.default_rng(0).random((9, 7, 5)) < 0.3
     np.testing.assert_allclose(
-        figures.beside(masks).sum((1, 2)) / masks.sum((1, 2)), adjacency(masks), rtol=1e-12
+        structure.clumped(masks).sum((1, 2)) / masks.sum((1, 2)), adjacency(masks), rtol=1e-12
     )

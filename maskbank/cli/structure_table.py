@@ -4,8 +4,7 @@ import math
 from typing import Any
 
 from maskbank.bank.reader import Bank
-from maskbank.recipes import RBN
-from maskbank.report import MEASURES, report
+from maskbank.report import MEASURES, report, usual
 from maskbank.sampler import MaskSampler
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -14,14 +13,9 @@ _SHARES = ("time", "space", "adjacency", "difficulty")  # those that lie between
 
 
 def sampler_for(bank: Bank, grid: str | None, mask_ratio: float | None, fit: str) -> MaskSampler:
-    """A sampler as a model would have it: VideoMAE's 8x14x14 at 0.9, an rbn bank's own grid and ratio, or
-    14x14 at 0.75 for other banks in 2D."""
-    recipe = bank.recipe
-    if isinstance(recipe, RBN):
-        usual, ratio = "x".join(map(str, recipe.size)), recipe.mask_ratio
-    else:
-        usual, ratio = ("8x14x14", 0.9) if len(recipe.size) == 3 else ("14x14", 0.75)
-    return MaskSampler(bank, grid or usual, ratio if mask_ratio is None else mask_ratio, fit=fit)
+    """A sampler as a model would have it, where nothing else is asked for."""
+    its_grid, ratio = usual(bank, grid)
+    return MaskSampler(bank, its_grid, ratio if mask_ratio is None else mask_ratio, fit=fit)
 
 
 def structure(sampler: MaskSampler) -> dict[str, Any]:
