@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from maskbank.auditing import audit
     from maskbank.bank.reader import Bank
     from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
     from maskbank.generation import generate
@@ -29,6 +30,7 @@ _PLACES = {
     "RecipeError": "maskbank.errors",
     "Red": "maskbank.recipes",
     "White": "maskbank.recipes",
+    "audit": "maskbank.auditing",
     "generate": "maskbank.generation",
 }
 
@@ -47,6 +49,7 @@ __all__ = [
     "RecipeError",
     "Red",
     "White",
+    "audit",
     "generate",
 ]
 
