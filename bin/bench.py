@@ -101,6 +101,30 @@ for thread in threads:
     thread.join()
 """
 
+# The main job, saying every so many seconds in the file's journal what is done.
+JOURNAL = """
+import sys
+from maskbank import generation
+from maskbank.recipes import Green
+generation._CHECKPOINT_SECONDS = float(sys.argv[3])
+generation.make(sys.argv[2], Green(), int(sys.argv[1]), workers=2)
+"""
+
+# The bytes alone, out of the page cache, in two threads.
+READ = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+fd, size = os.open(sys.argv[1], os.O_RDONLY), os.path.getsize(sys.argv[1])
+
+def read(start):
+    piece = bytearray(2**22)
+    for offset in range(start * 2**22, size, 2 * 2**22):
+        os.preadv(fd, [piece], offset)
+
+with ThreadPoolExecutor(2) as pool:
+    list(pool.map(read, range(2)))
+"""
+
 
 class Bench:
     def __init__(self, folder: str | None, repeat: int) -> None:
@@ -194,6 +218,48 @@ def starts(bench: Bench) -> None:
     line("import numpy, h5py, click", f"{found['imports']:.3f} s")
     line("maskbank --help", f"{found['help']:.3f} s   {found['help'] / found['imports']:.2f} x that")
     line("maskbank inspect", f"{found['inspect']:.3f} s   {found['inspect'] / found['imports']:.2f} x that")
+
+
+def survival(bench: Bench) -> None:
+    """What it costs to check a bank of 10,000 items, to go on with it, and to keep the journal."""
+    print("10,000 green3d items of 64x64x64, in the page cache: checked, gone on with, journalled")
+    n, kept = 10_000, str(bench.folder / "kept.h5")
+    again = (MASKBANK, "generate", "green3d", "-n", str(n), "-o", kept)
+    bench.once(*again)
+    size = os.path.getsize(kept)
+
+    def go_on() -> float:
+        os.rename(kept, kept + ".partial")  # all there but its name, as if killed before the last step
+        return bench.once(*again)
+
+    bench.script(READ, kept)
+    found = bench.medians(
+        read=lambda: bench.script(READ, kept),
+        verify=lambda: bench.once(MASKBANK, "verify", kept),
+        start=lambda: bench.once(MASKBANK, "verify", kept, "--sample", "0.01%"),
+        go_on=go_on,
+        none=lambda: bench.generate("green3d", 1, 2),
+    )
+    os.unlink(kept)
+    bench.script(JOURNAL, n, bench.out, 1.0)
+    bench.repeat, before = 3 * bench.repeat, bench.repeat
+    journal = bench.medians(
+        kept=lambda: bench.script(JOURNAL, n, bench.out, 1.0),
+        not_kept=lambda: bench.script(JOURNAL, n, bench.out, 3600.0),
+    )
+    bench.repeat = before
+    verify, alone = found["verify"], found["verify"] - found["start"]
+    line(
+        "verify",
+        f"{verify:.2f} s   {size / verify / 1e9:.1f} GB/s; without its start {size / alone / 1e9:.1f}",
+    )
+    line("limit: reading the bytes", f"{found['read']:.2f} s   {found['read'] / verify:.0%} of that")
+    line(
+        "going on, all items there",
+        f"{found['go_on']:.2f} s   {found['go_on'] - found['none']:.2f} s beyond n = 1",
+    )
+    share = journal["kept"] / journal["not_kept"] - 1
+    line("the journal", f"{journal['kept']:.2f} s, without {journal['not_kept']:.2f} s   {share:+.1%}")
 
 
 def rbn(bench: Bench) -> None:
@@ -329,13 +395,15 @@ def line(what: str, text: str) -> None:
     print(f"  {what:<26}{text}", flush=True)
 
 
-PARTS = {"memory": memory, "starts": starts, "rbn": rbn, "masks": masks, "kinds": kinds}
+PARTS = {
+    "memory": memory, "starts": starts, "survival": survival, "rbn": rbn, "masks": masks, "kinds": kinds,
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["main", "memory", "starts", "rbn", "masks"],
-                        help="main, memory, starts, rbn, masks, kinds (default: all but kinds)")  # fmt: skip
+    parser.add_argument("what", nargs="*", default=["main", *list(PARTS)[:-1]],
+                        help=f"main, {', '.join(PARTS)} (default: all but kinds)")  # fmt: skip
     parser.add_argument("-n", type=int, default=10_000, help="items of the main job")
     parser.add_argument("--peer-n", type=int, default=1_000, help="items for the slower programs")
     parser.add_argument("--workers", type=int, default=2)
