@@ -104,9 +104,9 @@ for thread in threads:
 # The main job, saying every so many seconds in the file's journal what is done.
 JOURNAL = """
 import sys
-from maskbank import generation
+from maskbank import filling, generation
 from maskbank.recipes import Green
-generation._CHECKPOINT_SECONDS = float(sys.argv[3])
+filling.CHECKPOINT_SECONDS = float(sys.argv[3])
 generation.make(sys.argv[2], Green(), int(sys.argv[1]), workers=2)
 """
 

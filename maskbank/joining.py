@@ -12,7 +12,8 @@ from maskbank.bank.layout import Content
 from maskbank.bank.reader import Part, in_order, whole_of
 from maskbank.checks import check_first, check_n, check_seed
 from maskbank.errors import BankError
-from maskbank.generation import default_workers, fill, maker_of, write
+from maskbank.filling import check_threads, fill, maker_of
+from maskbank.generation import write
 from maskbank.recipes import NUMBERS_VERSION, canonical_json, from_json
 
 if TYPE_CHECKING:
@@ -84,10 +85,11 @@ def repair(
     Afterwards the file equals the original. Stopped at any time, it is no worse than before, and the
     same again goes on. BankError where the header does not say what the bank was.
     """
+    threads = check_threads(workers)
     with Mender(os.path.abspath(os.fspath(path))) as bank:
         header = bank.mend_header()
         damaged = int((~bank.done).sum())
-        fill(bank, maker_of(bank.content), workers or default_workers(), progress, stop)
+        fill(bank, maker_of(bank.content), threads, progress, stop)
         bank.finish()
     return damaged, header
 

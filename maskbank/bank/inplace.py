@@ -52,8 +52,12 @@ class BankFile:
         items: (count, ...) as stored. sigmas: float32 (count, 0 to 2). crcs: zlib.crc32 of each item.
         """
         self._write_items(items.reshape(-1).view(np.uint8).data, self._offset("noise", start))
+        self.claim(start, np.array(crcs, "<u4"), sigmas.copy())
+
+    def claim(self, start: int, crcs: Array, sigmas: Array) -> None:
+        """Have the next checkpoint say that these items are in their place."""
         with self._lock:
-            self._pending.append((start, np.array(crcs, "<u4"), sigmas.copy()))
+            self._pending.append((start, crcs, sigmas))
 
     def checkpoint(self) -> None:
         """Bring what has been written to the disk, then say so in the bank's own journal."""

@@ -113,9 +113,12 @@ class Writer(BankFile):
                     raise OutputError(f"{self.partial} is in the way: it is no file; remove it")
                 lock(fd, self.partial)
                 if self._is_ours(fd):
-                    if os.fstat(fd).st_nlink == 1:
+                    found = os.fstat(fd)
+                    # a second name of something is not to be written to, and with force nor is a file that
+                    # workers of another run may still be writing to
+                    if found.st_nlink == 1 and not (self.force and found.st_size):
                         return fd
-                    os.unlink(self.partial)  # a second name of something that is not to be written to
+                    os.unlink(self.partial)
             except FileNotFoundError:
                 pass
             except BaseException:
@@ -138,7 +141,7 @@ class Writer(BankFile):
 
     def _goes_on(self) -> bool:
         """Whether what stands in PATH.partial is the beginning of this bank, and has been looked through."""
-        if self.force or not any(os.pread(self._fd, SUPERBLOCK, 0)):
+        if not any(os.pread(self._fd, SUPERBLOCK, 0)):
             return False  # without the superblock, which is written last, nothing is done yet
         try:
             found = read(self.partial)
@@ -162,14 +165,25 @@ class Writer(BankFile):
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 disk = os.statvfs(os.path.dirname(self.path))
                 if not self.done.any():
-                    self._discard()
+                    self.discard()
                 raise OutputError(_full(self.path, size, disk.f_bavail * disk.f_frsize)) from None
             if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
-                self._discard()
+                self.discard()
                 raise OutputError(
                     f"{self.path}: the file system takes no file of {size:,} bytes; lower n or the size"
                 ) from None
             raise
+
+    def mark(self) -> tuple[int, bytes]:
+        """Put a random key where the checksum of the last missing item will be: that item, and the key.
+
+        Who finds it there has this very file before them, and not another one of the same name.
+        """
+        last = self.content.n - 1 - int(self.done[::-1].argmin())
+        token = os.urandom(4)
+        self._pwrite(token, self._offset("crc32", last))
+        self._sync()
+        return last, token
 
     def publish(self) -> None:
         """Give the bank its name, when all of it is on disk. Replaces nothing unasked."""
@@ -194,7 +208,7 @@ class Writer(BankFile):
             raise self._failed(error) from None
         self._close()
 
-    def _discard(self) -> None:
+    def discard(self) -> None:
         """Leave nothing behind of a bank that could not even begin."""
         with contextlib.suppress(OSError):
             os.unlink(self.partial)

@@ -9,7 +9,7 @@ import numpy as np
 from maskbank.bank import check, layout
 from maskbank.cli import SETTINGS
 from maskbank.cli.progress import Bar, human_bytes, stopping
-from maskbank.errors import BankError, RecipeError
+from maskbank.errors import BankError
 
 _MOST_RUNS = 10  # ranges of damaged items that are named
 
@@ -86,8 +86,6 @@ def repair(bank: str, workers: int | None) -> None:
     """
     from maskbank.joining import repair as mend
 
-    if workers is not None and workers < 1:
-        raise RecipeError(f"workers={workers} is out of range; allowed is 1 and more")
     n = layout.read(bank).content.n
     with stopping() as stop, Bar(n, "item") as bar:
         items, header = mend(bank, workers=workers, progress=bar.show, stop=stop)

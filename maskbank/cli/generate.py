@@ -8,7 +8,7 @@ import click
 
 from maskbank.checks import check_items, check_n, check_seed, check_workers, format_size, parse_size
 from maskbank.cli import SETTINGS, SuggestingGroup
-from maskbank.cli.progress import Bar, stopping, told
+from maskbank.cli.progress import Bar, say, stopping, told
 from maskbank.errors import RecipeError
 from maskbank.recipes import KINDS, RBN, VARIANTS, Recipe, variant
 
@@ -179,6 +179,10 @@ def _options(kind: str) -> list[Option]:
             "-j", "--workers", type=int, metavar="W",
             help="Cores to use; the bytes do not depend on it.  [default: all]",
         ),
+        click.option(
+            "--dask", metavar="ADDRESS",
+            help="Work on a Dask cluster: its scheduler's address, or local for one on this machine.",
+        ),
         click.option("--force", is_flag=True, help="Replace what is at OUT."),
     ]  # fmt: skip
 
@@ -242,6 +246,7 @@ def _generate(
     items: tuple[int, int] | None,
     output: str | None,
     workers: int | None,
+    dask: str | None,
     force: bool,
     seed: int,
     **options: Any,
@@ -260,4 +265,7 @@ def _generate(
 
     content = Content(recipe, seed, end - first, first)
     with told(path, content), stopping() as stop, Bar(content.n) as bar:
-        write(path, content, workers=workers, force=force, progress=bar.show, stop=stop)
+        write(
+            path, content,
+            workers=workers, force=force, progress=bar.show, stop=stop, dask=dask, tell=say,
+        )  # fmt: skip

@@ -26,6 +26,11 @@ class Stopped(Interrupted):
         self.code = code
 
 
+def say(text: str) -> None:
+    """A line on stderr."""
+    click.echo("maskbank: " + " ".join(text.split()), err=True)
+
+
 @contextmanager
 def stopping() -> Iterator[Stop]:
     """Ctrl-C and SIGTERM set the event; what comes of it ends the command with the signal's exit code."""
@@ -42,7 +47,7 @@ def told(path: str, content: "Content") -> Iterator[None]:
     start = time.perf_counter()
     before = _identity(path)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_args, **_kwargs: click.echo(f"maskbank: {message}", err=True)
+        warnings.showwarning = lambda message, *_args, **_kwargs: say(str(message))
         yield
     recipe = content.recipe
     what = f"{content.n:,} x {recipe.kind} {format_size(recipe.size)} {recipe.dtype}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import maskbank
-from maskbank import generation
+from maskbank import filling, generation
 from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
 from maskbank.recipes import Green, White
@@ -74,7 +74,7 @@ def test_space_is_taken_at_the_start_so_that_others_cannot_fill_the_disk(tmp_pat
         with writer.Writer(small / "b.h5", content) as bank:
             with pytest.raises(OSError, match="No space"), open(small / "other", "wb") as other:
                 other.write(bytes(2**22))
-            generation.fill(bank, generation.maker_of(content), 2)
+            filling.fill(bank, filling.maker_of(content), 2)
             bank.publish()
         maskbank.generate(tmp_path / "b.h5", RECIPE, 400)
         assert digest(small / "b.h5") == digest(tmp_path / "b.h5")
@@ -85,8 +85,8 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
 ) -> None:
     """Where space cannot be reserved: the run ends with one line, and goes on when there is room."""
     monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
-    monkeypatch.setattr(generation, "_BLOCK_BYTES", 2**16)
-    monkeypatch.setattr(generation, "_CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(filling, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(filling, "CHECKPOINT_SECONDS", 0.001)
     with disk(tmp_path / "disk", "size=4m") as small:
         path, other = small / "b.h5", small / "other"
 
@@ -96,7 +96,7 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
                     while file.write(bytes(2**16)):
                         pass
 
-        monkeypatch.setattr(generation, "_PROGRESS_SECONDS", 0.0001)
+        monkeypatch.setattr(filling, "_PROGRESS_SECONDS", 0.0001)
         with pytest.raises(maskbank.OutputError, match="No space left on device; what was done is kept"):
             generation.make(path, RECIPE, 400, workers=1, progress=meddle)
         assert not path.exists()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import maskbank
-from maskbank import generation, joining
+from maskbank import filling, generation, joining
 from maskbank.bank import layout, reader, writer
 from maskbank.bank.layout import Content
 from maskbank.errors import MaskbankError
@@ -31,9 +31,9 @@ ARGS = ["generate", "green2d", "--size", "16x16", "-n", str(N), "-j", "2"]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several writes, and some journal."""
-    monkeypatch.setattr(generation, "_BLOCK_BYTES", 2**15)
-    monkeypatch.setattr(generation, "_CHECKPOINT_SECONDS", 0.001)
-    monkeypatch.setattr(generation, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
+    monkeypatch.setattr(filling, "_BLOCK_BYTES", 2**15)
+    monkeypatch.setattr(filling, "CHECKPOINT_SECONDS", 0.001)
+    monkeypatch.setattr(filling, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
 
 
 @pytest.fixture

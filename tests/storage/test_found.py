@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank import generation, joining
+from maskbank import filling, generation, joining
 from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
 from maskbank.recipes import Green
@@ -56,7 +56,7 @@ def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_p
     path = tmp_path / "bank.h5"
     ours, theirs = Content(RECIPE, 0, N), Content(RECIPE, 1, N)
     with writer.Writer(path, ours) as one:
-        generation.fill(one, generation.maker_of(ours), 1)
+        filling.fill(one, filling.maker_of(ours), 1)
         os.unlink(one.partial)  # somebody thinks that it is a leftover
         with writer.Writer(path, theirs), pytest.raises(maskbank.OutputError):
             one.publish()

@@ -524,7 +524,7 @@ def test_what_opens_is_repaired_to_the_original(
         str(quick_path),
         changes,
         limit=300.0,
-        settings={"maskbank.generation:_PROGRESS_SECONDS": 0.002},
+        settings={"maskbank.filling:_PROGRESS_SECONDS": 0.002},
     )
     assert ended.code == 0, ended
     kinds = collections.Counter(ended.result)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank import generation, joining
+from maskbank import filling, generation, joining
 from maskbank.bank import layout
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.storage.conftest import Share
@@ -35,7 +35,7 @@ def test_joined_parts_equal_the_whole(
     random_ = random.Random(kind)
     splits = [[1], [n - 1], [1, 2, 3], list(range(1, 12))]
     splits += [sorted(random_.sample(range(1, n), random_.randint(1, 6))) for _ in range(share(40))]
-    monkeypatch.setattr(generation, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
+    monkeypatch.setattr(filling, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
     for split in splits:
         ends = [0, *split, n]
         paths = [quick_path / f"{k}.h5" for k in range(len(ends) - 1)]
@@ -134,7 +134,7 @@ def test_items_without_n_make_the_same_part(warm: Warm, tmp_path: Path) -> None:
 # one writer at a time
 
 
-SLOW = {"maskbank.generation:_BLOCK_BYTES": 2**12, "maskbank.generation:_CACHE_BYTES": 2**12}
+SLOW = {"maskbank.filling:_BLOCK_BYTES": 2**12, "maskbank.filling:_CACHE_BYTES": 2**12}
 ARGS = ["generate", "green2d", "--size", "16x16", "-n", "400"]
 
 

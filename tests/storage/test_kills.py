@@ -21,10 +21,10 @@ from tests.storage.processes import Ended, Warm, claimed, digest, noted
 
 # smaller pieces and more journal than usual, so there is more that could go wrong
 OFTEN = {
-    "maskbank.generation:_CHECKPOINT_SECONDS": 0.005,
-    "maskbank.generation:_BLOCK_BYTES": 2**18,
-    "maskbank.generation:_CACHE_BYTES": 2**16,
-    "maskbank.generation:_PROGRESS_SECONDS": 0.005,
+    "maskbank.filling:CHECKPOINT_SECONDS": 0.005,
+    "maskbank.filling:_BLOCK_BYTES": 2**18,
+    "maskbank.filling:_CACHE_BYTES": 2**16,
+    "maskbank.filling:_PROGRESS_SECONDS": 0.005,
 }
 N = 4000
 
@@ -156,7 +156,7 @@ def test_repair_goes_on_after_kill_9_at_any_moment(
 
 SMALL = Green(size=(16, 16))
 SMALL_ARGS = ["green2d", "--size", "16x16", "-n", "200", "-j", "2"]
-QUICKLY = {"maskbank.generation:_PROGRESS_SECONDS": 0.002}  # or every run takes a tenth of a second
+QUICKLY = {"maskbank.filling:_PROGRESS_SECONDS": 0.002}  # or every run takes a tenth of a second
 
 
 def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, share: Share) -> None:
@@ -223,9 +223,9 @@ def test_what_was_killed_may_be_killed_again_and_again(
 
 # Ctrl-C and SIGTERM
 
-SLOW = {"slow": 0.02, "settings": {"maskbank.generation:_CHECKPOINT_SECONDS": 99.0,
-                                   "maskbank.generation:_BLOCK_BYTES": 2**16,
-                                   "maskbank.generation:_CACHE_BYTES": 2**14}}  # fmt: skip
+SLOW = {"slow": 0.02, "settings": {"maskbank.filling:CHECKPOINT_SECONDS": 99.0,
+                                   "maskbank.filling:_BLOCK_BYTES": 2**16,
+                                   "maskbank.filling:_CACHE_BYTES": 2**14}}  # fmt: skip
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank import generation, joining
+from maskbank import filling, generation, joining
 from maskbank.bank import layout
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.storage.calls import Call, Calls
@@ -127,9 +127,9 @@ def record(path: Path, before: bytes | None, in_place: bool, again: Callable[[Pa
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many writes, and much journal."""
-    monkeypatch.setattr(generation, "_BLOCK_BYTES", 2**13)
-    monkeypatch.setattr(generation, "_CHECKPOINT_SECONDS", 0.0005)
-    monkeypatch.setattr(generation, "_PROGRESS_SECONDS", 0.002)
+    monkeypatch.setattr(filling, "_BLOCK_BYTES", 2**13)
+    monkeypatch.setattr(filling, "CHECKPOINT_SECONDS", 0.0005)
+    monkeypatch.setattr(filling, "_PROGRESS_SECONDS", 0.002)
 
 
 RECIPES: dict[str, tuple[Recipe, int]] = {

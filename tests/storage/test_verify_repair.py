@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank import generation
+from maskbank import filling
 from maskbank.bank import layout
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.storage.conftest import Share
@@ -24,7 +24,7 @@ RECIPES: dict[str, tuple[Recipe, int]] = {
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or every repair takes a tenth of a second."""
-    monkeypatch.setattr(generation, "_PROGRESS_SECONDS", 0.002)
+    monkeypatch.setattr(filling, "_PROGRESS_SECONDS", 0.002)
 
 
 @pytest.mark.parametrize("kind", list(RECIPES))

@@ -1,0 +1,242 @@
+"""Items into a bank's file, over a Dask cluster: every worker writes its own into the one file.
+
+The client lays the file out, hands out blocks of items, keeps the journal, and publishes. A block takes
+whole pages of the file, so no two writers ever touch one. A task makes its items, writes and syncs them, and
+returns their checksums: done twice, it writes the same bytes. As long as the run lasts, the checksum of the
+last item that was missing holds a random key instead, by which a task knows the file from any other.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskbank.bank.inplace import AGAIN
+from maskbank.crew import Crew, Tell
+from maskbank.errors import Interrupted, MaskbankError, OutputError
+from maskbank.filling import CHECKPOINT_SECONDS, Bools, Progress, missing, whole_pages
+from maskbank.sharing import Key, Made, Runs, Unfit, make_items
+
+if TYPE_CHECKING:
+    from maskbank.bank.writer import Writer
+
+# A task: long enough that Dask's few milliseconds are nothing, short enough that no worker waits for the last
+_BLOCK_BYTES = 2**26
+_LEAST_ITEM = 2**14  # bytes that an item counts for at least, since a small one takes its time, too
+_MOST_TASKS_THREADS = 32  # that one scheduler serves at this length; blocks are longer where there are more
+_IN_FLIGHT = 3  # tasks for each thread: one at work, others waiting on the worker
+_TRIES = 5  # of a block whose workers die or fail
+_LATE_SECONDS = 5.0  # the least after which a last block is given to another worker, too
+
+
+def fill(
+    writer: "Writer",
+    client: Any,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    tell: Tell | None = None,
+) -> None:
+    """Make all items that are not `writer.done` on the cluster, and say so in the journal.
+
+    OutputError where a worker cannot write to the file, or the scheduler is lost. What is done is kept.
+    """
+    if writer.done.all():
+        return
+    stop = stop or threading.Event()
+    key = writer.mark()
+    try:
+        crew = Crew(client, writer.partial, key)
+        crew.gather(stop, tell)
+    except Unfit:
+        if not writer.done.any():
+            writer.discard()
+        raise
+    job = _Job(writer, client, crew, key)
+    try:
+        job.run(progress, stop)
+    finally:
+        job.leave()
+    if progress:
+        progress(job.done)
+    if job.done < writer.content.n:
+        raise Interrupted(f"{job.done:,} of {writer.content.n:,} items are done and kept")
+
+
+class _Block:
+    """Some items that are one task."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self.tries = 0
+        self.since = 0.0
+        self.twice = False  # given to a second worker, too
+        self.done = False
+
+
+class _Job:
+    """Blocks at work on the cluster."""
+
+    def __init__(self, writer: "Writer", client: Any, crew: Crew, key: Key) -> None:
+        self.writer = writer
+        self.client = client
+        self.crew = crew
+        self.key = key
+        self.done = int(writer.done.sum())
+        self.blocks = self._blocks()
+        self.again: list[_Block] = []  # to be given out again
+        self.waiting: dict[str, tuple[Any, _Block]] = {}
+        self.finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.held: Made = []
+        self.longest = 0.0
+
+    def _blocks(self) -> Iterator[_Block]:
+        """What is missing, in whole pages; shorter blocks towards the end, so that all end together."""
+        n, page = self.writer.content.n, whole_pages(self.writer.content)
+        start = 0
+        while start < n:
+            threads = max(1, sum(self.crew.threads.values()))
+            most = _BLOCK_BYTES * max(1, threads // _MOST_TASKS_THREADS)
+            length = most // max(self.writer.content.item_bytes, _LEAST_ITEM)
+            length = max(min(length, (n - start) // (4 * threads)), length // 8, 1)
+            stop = min(n, start + -(-length // page) * page)
+            done: Bools = self.writer.done[start:stop]
+            runs = [(start + a, start + b) for a, b in missing(done, len(done))]
+            if runs:
+                yield _Block(runs)
+            start = stop
+
+    def run(self, progress: Progress | None, stop: threading.Event) -> None:
+        """Hand out blocks and take in what was made, until all is done, or `stop` is set."""
+        journalled = time.monotonic()
+        deadline = None
+        while True:
+            if not stop.is_set():
+                self._hand_out()
+            elif deadline is None:
+                deadline = time.monotonic() + max(2 * _IN_FLIGHT * self.longest, 1.0)
+            if not self.waiting or (deadline is not None and time.monotonic() > deadline):
+                return
+            self._take_in()
+            if progress:
+                progress(self.done)
+            if time.monotonic() - journalled > CHECKPOINT_SECONDS:
+                self.writer.checkpoint()
+                self._look_after()
+                journalled = time.monotonic()
+
+    def _hand_out(self) -> None:
+        if self.client.status != "running":
+            return
+        room = max(4, _IN_FLIGHT * sum(self.crew.threads.values()))
+        while len(self.waiting) < room:
+            block = self.again.pop() if self.again else next(self.blocks, None)
+            if block is None:
+                self._hand_out_twice()
+                return
+            if not block.done:
+                self._submit(block)
+
+    def _hand_out_twice(self) -> None:
+        """The last blocks, where they take far too long, also to another worker: the first one counts."""
+        late = max(_LATE_SECONDS, 4 * self.longest)
+        for _, block in list(self.waiting.values()):
+            if not block.twice and not block.done and time.monotonic() - block.since > late:
+                block.twice = True
+                self._submit(block)
+
+    def _submit(self, block: _Block) -> None:
+        future = self.client.submit(
+            make_items, self.writer.partial, self.key, block.runs, pure=False, workers=self.crew.only,
+            allow_other_workers=False,
+        )  # fmt: skip
+        block.since = time.monotonic()
+        self.waiting[future.key] = future, block
+        future.add_done_callback(self.finished.put)
+
+    def _take_in(self) -> None:
+        """What has been finished meanwhile, if anything is within a moment."""
+        futures = []
+        with contextlib.suppress(queue.Empty):
+            futures.append(self.finished.get(timeout=0.1))
+            while True:
+                futures.append(self.finished.get_nowait())
+        futures = [future for future in futures if future.key in self.waiting]
+        good = [future for future in futures if future.status == "finished"]
+        try:
+            results = self.client.gather(good) if good else []
+        except Exception:  # lost with its worker, which Dask sees only now: again
+            futures = [future for future in futures if future not in good] + good
+            good, results = [], []
+        for future, result in zip(good, results, strict=True):
+            self._take(self.waiting.pop(future.key)[1], result)
+        for future in futures:
+            if future.key in self.waiting:
+                self._failed(self.waiting.pop(future.key)[1], future)
+
+    def _take(self, block: _Block, result: Made) -> None:
+        if block.done:
+            return
+        block.done = True
+        self.longest = max(self.longest, time.monotonic() - block.since)
+        self.done += sum(stop - start for start, stop in block.runs)
+        last = self.key[0]
+        if any(start <= last < stop for start, stop in block.runs):
+            self.held = result  # its journal ends the run: the key stands in it
+        else:
+            self._claim(result)
+
+    def _claim(self, result: Made) -> None:
+        for start, crcs, sigmas in result:
+            numbers = np.frombuffer(crcs, "<u4")
+            self.writer.claim(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
+
+    def _failed(self, block: _Block, future: Any) -> None:
+        """A block that was not made: because of its worker, or of all of them, or because Dask lost it."""
+        from distributed import KilledWorker
+
+        if block.done:
+            return
+        self.again.append(block)
+        if future.status != "error":
+            return
+        error = future.exception()
+        if isinstance(error, MaskbankError) and not isinstance(error, Unfit):
+            raise error
+        if not isinstance(error, KilledWorker) and self.crew.look_again():
+            self._withdraw()
+            return
+        block.tries += 1
+        if block.tries >= _TRIES:
+            died = isinstance(error, KilledWorker)
+            what = "its workers died" if died else f"{type(error).__name__}: {error}"
+            first, last = block.runs[0][0], block.runs[-1][1] - 1
+            raise OutputError(
+                f"items {first:,} to {last:,} failed {_TRIES} times ({what}); see the workers' logs; {AGAIN}"
+            ) from None
+
+    def _withdraw(self) -> None:
+        """Take back all that is handed out, to hand it out to those who can."""
+        waiting, self.waiting = self.waiting, {}
+        self.again += [block for _, block in waiting.values() if not block.done]
+        self.client.cancel([future for future, _ in waiting.values()])
+
+    def _look_after(self) -> None:
+        """See who has come, and whether the scheduler is there."""
+        if self.client.status in ("closing", "closed"):
+            raise OutputError(f"the connection to the Dask scheduler is lost; {AGAIN}")
+        restricted = self.crew.only
+        if self.crew.count() and restricted is not None:
+            self.crew.look()
+        if self.crew.only != restricted:
+            self._withdraw()
+
+    def leave(self) -> None:
+        """Journal what has been made, and leave nothing behind on the cluster."""
+        with contextlib.suppress(Exception):  # it may be gone
+            self.client.cancel([future for future, _ in self.waiting.values()])
+        self._claim(self.held)
+        self.writer.checkpoint()
