@@ -15,6 +15,9 @@ from maskbank.sharing import Key, Unfit, look
 
 Tell = Callable[[str], None]
 
+_ADDRESS = r"((tcp|tls|ucx|wss?)://)?[^\s/]+:\d{1,5}"
+# Ctrl-C in a terminal reaches all processes there, but it is ours to end our workers
+_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 _ANSWER_SECONDS = 8.0  # for a scheduler to answer
 _LOOK_SECONDS = 60.0  # for a worker to: it has to load maskbank, maybe from a slow disk
 
@@ -35,26 +38,23 @@ def cluster(dask: Any, workers: int | None) -> Iterator[Any]:
     if isinstance(dask, Client):
         yield dask
         return
-    if not isinstance(dask, str) or not (dask == "local" or re.fullmatch(r"(\w+://)?\S+:\d+", dask)):
+    if not isinstance(dask, str) or not (dask == "local" or re.fullmatch(_ADDRESS, dask)):
         raise RecipeError(f"dask={dask!r} is no address; give a scheduler's, as tcp://host:8786, or local")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_silent("distributed"))
+        stack.enter_context(_silent())
         if dask == "local":
-            address: Any = stack.enter_context(
-                LocalCluster(
-                    n_workers=check_threads(workers), threads_per_worker=1, dashboard_address=":0",
-                    silence_logs=logging.CRITICAL,
-                )  # type: ignore[no-untyped-call]
-            )  # fmt: skip
+            local = LocalCluster(
+                n_workers=check_threads(workers), threads_per_worker=1, dashboard_address=":0",
+                silence_logs=logging.CRITICAL, preload=[_DEAF],
+            )  # type: ignore[no-untyped-call]  # fmt: skip
+            address: Any = stack.enter_context(local)
         elif workers is not None:
             raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
         else:
             address = dask
         try:
             client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
-        except ValueError as error:
-            raise RecipeError(f"dask={dask!r} is no address of a scheduler: {error}") from None
-        except OSError:
+        except (OSError, OverflowError):
             raise OutputError(
                 f"no Dask scheduler answers at {dask} within {_ANSWER_SECONDS:.0f} s; check the address, or "
                 "give local"
@@ -63,15 +63,19 @@ def cluster(dask: Any, workers: int | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _silent(name: str) -> Iterator[None]:
-    """What a logger says on stderr is not for those who did not set it up: they get one line of ours."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+def _silent() -> Iterator[None]:
+    """What Dask logs on stderr is not for those who did not set it up: they get one line of ours."""
+    names = [
+        name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "asyncio")
+    ]
+    loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
+    for logger in loggers:
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger in loggers:
+            logger.disabled = False
 
 
 class Crew:

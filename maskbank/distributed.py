@@ -6,11 +6,13 @@ returns their checksums: done twice, it writes the same bytes. As long as the ru
 last item that was missing holds a random key instead, by which a task knows the file from any other.
 """
 
+import asyncio
 import contextlib
 import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,12 +115,12 @@ class _Job:
         """Hand out blocks and take in what was made, until all is done, or `stop` is set."""
         journalled = time.monotonic()
         deadline = None
-        while True:
+        while self.done < self.writer.content.n:
             if not stop.is_set():
                 self._hand_out()
             elif deadline is None:
                 deadline = time.monotonic() + max(2 * _IN_FLIGHT * self.longest, 1.0)
-            if not self.waiting or (deadline is not None and time.monotonic() > deadline):
+            if deadline is not None and (not self.waiting or time.monotonic() > deadline):
                 return
             self._take_in()
             if progress:
@@ -166,16 +168,27 @@ class _Job:
                 futures.append(self.finished.get_nowait())
         futures = [future for future in futures if future.key in self.waiting]
         good = [future for future in futures if future.status == "finished"]
-        try:
-            results = self.client.gather(good) if good else []
-        except Exception:  # lost with its worker, which Dask sees only now: again
-            futures = [future for future in futures if future not in good] + good
-            good, results = [], []
-        for future, result in zip(good, results, strict=True):
+        results = self._results(good) if good else []
+        for future, result in zip(good, results, strict=False):
             self._take(self.waiting.pop(future.key)[1], result)
         for future in futures:
             if future.key in self.waiting:
                 self._failed(self.waiting.pop(future.key)[1], future)
+
+    def _results(self, futures: list[Any]) -> list[Made]:
+        """What these brought; nothing, where it is lost with a worker or one does not answer."""
+
+        async def gather() -> list[Made]:
+            made: list[Made] = await asyncio.wait_for(
+                self.client.gather(futures, asynchronous=True), _LATE_SECONDS
+            )
+            return made
+
+        try:
+            made: list[Made] = self.client.sync(gather)
+        except (Exception, asyncio.CancelledError, CancelledError):
+            return []
+        return made
 
     def _take(self, block: _Block, result: Made) -> None:
         if block.done:

@@ -15,6 +15,11 @@ import pytest
 HOST = "127.0.0.1"
 
 
+COMMAND = "import sys; from maskbank.cli import main; main(sys.argv[1:])"
+# blocks of some 0.1 s of the tests' banks, so that there are many; to be run as a process of its own
+SMALL_BLOCKS = f"from maskbank import distributed; distributed._BLOCK_BYTES = 2**21; {COMMAND}"
+
+
 def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something to become true."""
     deadline = time.monotonic() + seconds
@@ -86,9 +91,9 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def maskbank(self, *args: object, wait: bool = True) -> "Command":
+    def maskbank(self, *args: object, wait: bool = True, blocks: str = COMMAND) -> "Command":
         """Run maskbank, on this cluster."""
-        command = Command(self.folder, *args, "--dask", self.address)
+        command = Command(self.folder, *args, "--dask", self.address, code=blocks)
         if wait:
             command.wait()
         return command
@@ -106,9 +111,9 @@ class Cluster:
 class Command:
     """A maskbank process."""
 
-    def __init__(self, folder: Path, *args: object) -> None:
+    def __init__(self, folder: Path, *args: object, code: str = COMMAND) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "maskbank", *map(str, args)], cwd=folder,
+            [sys.executable, "-c", code, *map(str, args)], cwd=folder,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # deaf in the background
         )  # fmt: skip
