@@ -19,17 +19,17 @@ import numpy as np
 
 from maskbank.bank.inplace import AGAIN
 from maskbank.crew import Crew, Tell
-from maskbank.errors import Interrupted, MaskbankError, OutputError
+from maskbank.errors import Interrupted, OutputError
 from maskbank.filling import CHECKPOINT_SECONDS, Bools, Progress, missing, whole_pages
 from maskbank.sharing import Key, Made, Runs, Unfit, make_items
 
 if TYPE_CHECKING:
     from maskbank.bank.writer import Writer
 
-# A task: long enough that Dask's few milliseconds are nothing, short enough that no worker waits for the last
-_BLOCK_BYTES = 2**26
-_LEAST_ITEM = 2**14  # bytes that an item counts for at least, since a small one takes its time, too
-_MOST_TASKS_THREADS = 32  # that one scheduler serves at this length; blocks are longer where there are more
+_TASK_SECONDS = 0.5  # of computing in a task, of which Dask takes some 2 %
+_TASK_SECONDS_THREAD = 1 / 150  # or this for each thread: a scheduler passes on some 300 tasks a second
+_FIRST_BYTES = 2**25  # in a task while nobody knows how long an item takes
+_LEAST_ITEM = 2**14  # bytes that an item then counts for at least, since a small one takes its time, too
 _IN_FLIGHT = 3  # tasks for each thread: one at work, others waiting on the worker
 _TRIES = 5  # of a block whose workers die or fail
 _LATE_SECONDS = 5.0  # the least after which a last block is given to another worker, too
@@ -92,8 +92,9 @@ class _Job:
         self.again: list[_Block] = []  # to be given out again
         self.waiting: dict[str, tuple[Any, _Block]] = {}
         self.finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.held: Made = []
+        self.held: list[Made] = []
         self.longest = 0.0
+        self.pace = 0.0  # seconds an item
 
     def _blocks(self) -> Iterator[_Block]:
         """What is missing, in whole pages; shorter blocks towards the end, so that all end together."""
@@ -101,9 +102,10 @@ class _Job:
         start = 0
         while start < n:
             threads = max(1, sum(self.crew.threads.values()))
-            most = _BLOCK_BYTES * max(1, threads // _MOST_TASKS_THREADS)
-            length = most // max(self.writer.content.item_bytes, _LEAST_ITEM)
-            length = max(min(length, (n - start) // (4 * threads)), length // 8, 1)
+            most = _FIRST_BYTES // max(self.writer.content.item_bytes, _LEAST_ITEM)
+            if self.pace:
+                most = int(max(_TASK_SECONDS, _TASK_SECONDS_THREAD * threads) / self.pace)
+            length = max(min(most, (n - start) // (4 * threads)), most // 8, 1)
             stop = min(n, start + -(-length // page) * page)
             done: Bools = self.writer.done[start:stop]
             runs = [(start + a, start + b) for a, b in missing(done, len(done))]
@@ -169,11 +171,11 @@ class _Job:
         futures = [future for future in futures if future.key in self.waiting]
         good = [future for future in futures if future.status == "finished"]
         results = self._results(good) if good else []
-        for future, result in zip(good, results, strict=False):
-            self._take(self.waiting.pop(future.key)[1], result)
+        for future, made in zip(good, results, strict=False):
+            self._take(self.waiting.pop(future.key)[1], made)
         for future in futures:
             if future.key in self.waiting:
-                self._failed(self.waiting.pop(future.key)[1], future)
+                self._lost(self.waiting.pop(future.key)[1], future)
 
     def _results(self, futures: list[Any]) -> list[Made]:
         """What these brought; nothing, where it is lost with a worker or one does not answer."""
@@ -190,46 +192,58 @@ class _Job:
             return []
         return made
 
-    def _take(self, block: _Block, result: Made) -> None:
+    def _take(self, block: _Block, made: Made) -> None:
         if block.done:
             return
+        if made.unfit or made.failed:
+            self._failed(block, made)
+            return
         block.done = True
+        count = sum(stop - start for start, stop in block.runs)
+        self.done += count
         self.longest = max(self.longest, time.monotonic() - block.since)
-        self.done += sum(stop - start for start, stop in block.runs)
+        pace = made.seconds / count
+        self.pace = (self.pace + pace) / 2 if self.pace else pace
         last = self.key[0]
         if any(start <= last < stop for start, stop in block.runs):
-            self.held = result  # its journal ends the run: the key stands in it
+            self.held.append(made)  # its journal ends the run: the key stands in it
         else:
-            self._claim(result)
+            self._claim(made)
 
-    def _claim(self, result: Made) -> None:
-        for start, crcs, sigmas in result:
+    def _claim(self, made: Made) -> None:
+        for start, crcs, sigmas in made.pieces:
             numbers = np.frombuffer(crcs, "<u4")
             self.writer.claim(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
 
-    def _failed(self, block: _Block, future: Any) -> None:
-        """A block that was not made: because of its worker, or of all of them, or because Dask lost it."""
+    def _lost(self, block: _Block, future: Any) -> None:
+        """A task of which there is no result: its workers died, or could not load it, or Dask lost it."""
         from distributed import KilledWorker
 
+        if future.status != "error":
+            self.again.append(block)
+        elif isinstance(future.exception(), KilledWorker):
+            self._failed(block, Made([], failed="its workers died"))
+        else:
+            error = future.exception()
+            self._failed(block, Made([], unfit=f"{type(error).__name__}: {error}"))
+
+    def _failed(self, block: _Block, made: Made) -> None:
+        """A task that went wrong: because of its worker, or of all of them, or of the block itself."""
         if block.done:
             return
         self.again.append(block)
-        if future.status != "error":
-            return
-        error = future.exception()
-        if isinstance(error, MaskbankError) and not isinstance(error, Unfit):
-            raise error
-        if not isinstance(error, KilledWorker) and self.crew.look_again():
+        if made.fatal:
+            raise OutputError(made.failed)
+        if made.unfit and self.crew.look_again():
             self._withdraw()
             return
         block.tries += 1
         if block.tries >= _TRIES:
-            died = isinstance(error, KilledWorker)
-            what = "its workers died" if died else f"{type(error).__name__}: {error}"
             first, last = block.runs[0][0], block.runs[-1][1] - 1
             raise OutputError(
-                f"items {first:,} to {last:,} failed {_TRIES} times ({what}); see the workers' logs; {AGAIN}"
-            ) from None
+                f"items {first:,} to {last:,} failed {_TRIES} times ({made.unfit or made.failed}); see the "
+                f"workers' logs; {AGAIN}"
+            )
 
     def _withdraw(self) -> None:
         """Take back all that is handed out, to hand it out to those who can."""
@@ -251,5 +265,6 @@ class _Job:
         """Journal what has been made, and leave nothing behind on the cluster."""
         with contextlib.suppress(Exception):  # it may be gone
             self.client.cancel([future for future, _ in self.waiting.values()])
-        self._claim(self.held)
+        for made in self.held:
+            self._claim(made)
         self.writer.checkpoint()

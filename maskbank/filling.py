@@ -126,6 +126,16 @@ def missing(done: Bools, length: int) -> Iterator[tuple[int, int]]:
             yield begin + start, begin + stop
 
 
+class Desk:
+    """What one thread works with: a source, and two blocks, so that one is made while one is written."""
+
+    def __init__(self, source: Source, content: "Content", length: int) -> None:
+        from maskbank.noise import Block
+
+        self.source = source
+        self.blocks = [Block(content.recipe, length) for _ in range(2)]
+
+
 class Run:
     """What the threads of one run share.
 
@@ -157,24 +167,21 @@ class Run:
             return None if self.stop.is_set() else next(self.pieces, None)
 
     def work(self, pool: ThreadPoolExecutor) -> None:
-        """Compute blocks, one after the other, while the one before is being written."""
-        from maskbank.noise import Block
+        """Compute pieces, one after the other, while the one before is being written."""
+        for written in self.compute_all(pool, Desk(self.source(), self.content, self.length)):
+            written.result()
 
-        source = self.source()
-        blocks = [Block(self.content.recipe, self.length) for _ in range(2)]
-        writes: list[Future[None] | None] = [None, None]
-        turn = 0
+    def compute_all(self, pool: ThreadPoolExecutor, desk: "Desk") -> list[Future[None]]:
+        """`work`, but for waiting for the last writes, which are returned: they still use the desk."""
+        writes: list[Future[None]] = []
         while (piece := self.next_block()) is not None:
-            written = writes[turn]
-            if written is not None:
-                written.result()
-            block = blocks[turn].part(0, piece[1] - piece[0])
-            crcs = self.compute(source, piece[0], block)
-            writes[turn] = pool.submit(self.write, piece[0], block.part(0, len(crcs)), crcs)
-            turn = 1 - turn
-        for written in writes:
-            if written is not None:
-                written.result()
+            if len(writes) == len(desk.blocks):
+                writes.pop(0).result()
+            desk.blocks.append(desk.blocks.pop(0))
+            block = desk.blocks[0].part(0, piece[1] - piece[0])
+            crcs = self.compute(desk.source, piece[0], block)
+            writes.append(pool.submit(self.write, piece[0], block.part(0, len(crcs)), crcs))
+        return writes
 
     def compute(self, source: Source, start: int, block: "Block") -> list[int]:
         """Fill a block; the checksums, taken while the items are still in this core's cache.

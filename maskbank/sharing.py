@@ -1,19 +1,32 @@
 """What the workers of a cluster do: write items into the one file, of which the client keeps the journal."""
 
+import contextlib
 import os
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import NamedTuple
 
 from maskbank.bank.inplace import AGAIN, BankFile
-from maskbank.bank.layout import Layout, read
+from maskbank.bank.layout import Content, Layout, read
 from maskbank.errors import BankError, MaskbankError, OutputError
-from maskbank.filling import Run, Source, block_length, maker_of, prepare
+from maskbank.filling import Desk, Run, block_length, maker_of, prepare
 
 Key = tuple[int, bytes]  # an item, and what stands in the place of its checksum
 Runs = list[tuple[int, int]]  # items, (start, stop)
-Made = list[tuple[int, bytes, bytes]]  # start, checksums and sigmas of pieces
+
+
+class Made(NamedTuple):
+    """What became of a task; it is told, not raised, since not every error survives the way through Dask."""
+
+    pieces: list[tuple[int, bytes, bytes]]  # start, checksums and sigmas
+    seconds: float = 0.0  # of computing
+    unfit: str = ""  # why this worker cannot write to the bank
+    failed: str = ""  # what went wrong otherwise
+    fatal: bool = False  # for all workers: a disk that is full or fails
 
 
 class Unfit(OutputError):
@@ -45,7 +58,7 @@ class _Share(BankFile):
     def checkpoint(self) -> None:
         """Nothing: the journal is the client's."""
 
-    def finish(self) -> Made:
+    def finish(self) -> list[tuple[int, bytes, bytes]]:
         """Bring the items to the disk: (start, checksums, sigmas) of what was written."""
         self._sync()
         return [(start, crcs.tobytes(), sigmas.tobytes()) for start, crcs, sigmas in self._pending]
@@ -61,19 +74,22 @@ def _layout(path: str, key: Key) -> Layout:
     return read(path)
 
 
-_SOURCES = threading.local()
 _PREPARING = threading.Lock()
+_DESKS: list[tuple[Content, Desk]] = []  # free ones; kept, since memory that is touched anew costs as much
 
 
-def _source(share: _Share) -> Source:
-    """What makes this bank's items, kept by each thread for the next task."""
-    content = share.content
-    if getattr(_SOURCES, "content", None) != content:
-        with _PREPARING:
+@contextlib.contextmanager
+def _desk(content: Content) -> Iterator[Desk]:
+    """A desk for this bank, of this process's own; those of other banks are cleared away."""
+    with _PREPARING:
+        _DESKS[:] = [(whose, desk) for whose, desk in _DESKS if whose == content]
+        if _DESKS:
+            _, desk = _DESKS.pop()
+        else:
             prepare(maker_of(content), content)
-            _SOURCES.source, _SOURCES.content = maker_of(content)(), content
-    source: Source = _SOURCES.source
-    return source
+            desk = Desk(maker_of(content)(), content, block_length(content, 1))
+    yield desk
+    _DESKS.append((content, desk))  # not after a failure, when it may be in use
 
 
 def look(path: str, key: Key) -> tuple[str, str]:
@@ -87,11 +103,34 @@ def look(path: str, key: Key) -> tuple[str, str]:
 
 def make_items(path: str, key: Key, runs: Runs) -> Made:
     """Make these items and bring them to the disk. Done twice, it writes the same bytes."""
-    with _Share(path, key) as share, ThreadPoolExecutor(2, thread_name_prefix="maskbank") as pool:
-        source = _source(share)
-        length = block_length(share.content, 1)
+    try:
+        return _make_items(path, key, runs)
+    except Unfit as error:
+        return Made([], unfit=str(error))
+    except OutputError as error:
+        return Made([], failed=str(error), fatal=True)
+    except Exception as error:
+        return Made([], failed=f"{socket.gethostname()}: {type(error).__name__}: {error}")
+
+
+def _make_items(path: str, key: Key, runs: Runs) -> Made:
+    with _Share(path, key) as share, _desk(share.content) as desk, ThreadPoolExecutor(2) as pool:
+        start = time.perf_counter()
+        length = len(desk.blocks[0])
         pieces = (
             (low, min(low + length, stop)) for start, stop in runs for low in range(start, stop, length)
         )
-        Run(share, lambda: source, length, pieces).work(pool)
-        return share.finish()
+        writes = Run(share, lambda: desk.source, length, pieces).compute_all(pool, desk)
+        seconds = time.perf_counter() - start
+        _let_the_next_begin()
+        for written in writes:
+            written.result()
+        return Made(share.finish(), seconds)
+
+
+def _let_the_next_begin() -> None:
+    """Have the worker compute another task while this one waits for the disk."""
+    with contextlib.suppress(ImportError, ValueError, AttributeError):  # where this is no task
+        from distributed import secede
+
+        secede()  # type: ignore[no-untyped-call]

@@ -16,8 +16,12 @@ HOST = "127.0.0.1"
 
 
 COMMAND = "import sys; from maskbank.cli import main; main(sys.argv[1:])"
-# blocks of some 0.1 s of the tests' banks, so that there are many; to be run as a process of its own
-SMALL_BLOCKS = f"from maskbank import distributed; distributed._BLOCK_BYTES = 2**21; {COMMAND}"
+# the same with many small tasks
+SMALL_BLOCKS = f"""
+from maskbank import distributed
+distributed._FIRST_BYTES, distributed._TASK_SECONDS = 2**20, 0.05
+{COMMAND}
+"""
 
 
 def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:

@@ -377,7 +377,8 @@ def test_the_scheduler_holds_few_tasks_whatever_n(
             return future
 
         monkeypatch.setattr(client, "submit", counted)
-        monkeypatch.setattr(distributed, "_BLOCK_BYTES", 2**14 * 64)
+        monkeypatch.setattr(distributed, "_FIRST_BYTES", 2**20)
+        monkeypatch.setattr(distributed, "_TASK_SECONDS", 1e-4)
         generation.make(tmp_path / "b.h5", White(size=(1, 8, 8)), 50_000, dask=client)
     assert 3 <= most <= 40  # of some 800
     bank = maskbank.Bank(tmp_path / "b.h5")
