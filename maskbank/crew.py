@@ -46,14 +46,14 @@ def cluster(dask: Any, workers: int | None) -> Iterator[Any]:
             local = LocalCluster(
                 n_workers=check_threads(workers), threads_per_worker=1, dashboard_address=":0",
                 silence_logs=logging.CRITICAL, preload=[_DEAF],
-            )  # type: ignore[no-untyped-call]  # fmt: skip
+            )  # fmt: skip
             address: Any = stack.enter_context(local)
         elif workers is not None:
             raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
         else:
             address = dask
         try:
-            client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+            client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
         except (OSError, OverflowError):
             raise OutputError(
                 f"no Dask scheduler answers at {dask} within {_ANSWER_SECONDS:.0f} s; check the address, or "

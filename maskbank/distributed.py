@@ -91,7 +91,7 @@ class _Job:
         self.blocks = self._blocks()
         self.again: list[_Block] = []  # to be given out again
         self.waiting: dict[str, tuple[Any, _Block]] = {}
-        self.finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.results: queue.SimpleQueue[tuple[Any, Made | None]] = queue.SimpleQueue()  # of futures
         self.held: list[Made] = []
         self.longest = 0.0
         self.pace = 0.0  # seconds an item
@@ -159,38 +159,32 @@ class _Job:
         )  # fmt: skip
         block.since = time.monotonic()
         self.waiting[future.key] = future, block
-        future.add_done_callback(self.finished.put)
+        future.add_done_callback(self._fetch)
+
+    def _fetch(self, future: Any) -> None:
+        """Have a result brought here, without waiting for a worker that may not answer any more."""
+
+        async def bring() -> None:
+            made = None
+            if future.status == "finished":
+                with contextlib.suppress(Exception, CancelledError, asyncio.CancelledError):
+                    bringing = self.client.gather([future], asynchronous=True)
+                    (made,) = await asyncio.wait_for(bringing, _LATE_SECONDS)
+            self.results.put((future, made))
+
+        self.client.loop.add_callback(bring)
 
     def _take_in(self) -> None:
-        """What has been finished meanwhile, if anything is within a moment."""
-        futures = []
+        """What has been brought meanwhile, if anything is within a moment."""
         with contextlib.suppress(queue.Empty):
-            futures.append(self.finished.get(timeout=0.1))
+            future, made = self.results.get(timeout=0.1)
             while True:
-                futures.append(self.finished.get_nowait())
-        futures = [future for future in futures if future.key in self.waiting]
-        good = [future for future in futures if future.status == "finished"]
-        results = self._results(good) if good else []
-        for future, made in zip(good, results, strict=False):
-            self._take(self.waiting.pop(future.key)[1], made)
-        for future in futures:
-            if future.key in self.waiting:
-                self._lost(self.waiting.pop(future.key)[1], future)
-
-    def _results(self, futures: list[Any]) -> list[Made]:
-        """What these brought; nothing, where it is lost with a worker or one does not answer."""
-
-        async def gather() -> list[Made]:
-            made: list[Made] = await asyncio.wait_for(
-                self.client.gather(futures, asynchronous=True), _LATE_SECONDS
-            )
-            return made
-
-        try:
-            made: list[Made] = self.client.sync(gather)
-        except (Exception, asyncio.CancelledError, CancelledError):
-            return []
-        return made
+                _, block = self.waiting.pop(future.key, (None, None))
+                if block and made:
+                    self._take(block, made)
+                elif block:
+                    self._lost(block, future)
+                future, made = self.results.get_nowait()
 
     def _take(self, block: _Block, made: Made) -> None:
         if block.done:

@@ -133,4 +133,4 @@ def _let_the_next_begin() -> None:
     with contextlib.suppress(ImportError, ValueError, AttributeError):  # where this is no task
         from distributed import secede
 
-        secede()  # type: ignore[no-untyped-call]
+        secede()

@@ -84,7 +84,7 @@ class Cluster:
         """Wait until so many workers are there."""
         from distributed import Client
 
-        with Client(self.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        with Client(self.address, set_as_default=False) as client:
             wait_until(lambda: len(client.nthreads()) == count)
 
     def _dask(self, start: tuple[str, ...], *args: str) -> "subprocess.Popen[bytes]":
@@ -171,3 +171,60 @@ def namespaces() -> None:
 def elsewhere(folder: Path, name: str, how: str) -> tuple[str, ...]:
     """To run a process as on another host: of another name, where `folder` is what `how` makes of it."""
     return ("unshare", "--mount", "--uts", "sh", "-c", f'{how} && hostname {name} && exec "$@"', "sh")
+
+
+class Network:
+    """Hosts with addresses of their own: network namespaces on one bridge, the first one ours."""
+
+    def __init__(self, hosts: int) -> None:
+        self.name = f"mb{os.getpid() % 100_000}"
+        self.hosts = [f"{self.name}h{k}" for k in range(hosts)]
+        self.ip("link", "add", self.name, "type", "bridge")
+        self.ip("addr", "add", "10.213.7.1/24", "dev", self.name)
+        self.ip("link", "set", self.name, "up")
+        for k, host in enumerate(self.hosts):
+            self.ip("netns", "add", host)
+            self.ip("link", "add", f"{self.name}v{k}", "type", "veth", "peer", "name", "eth0", "netns", host)
+            self.ip("link", "set", f"{self.name}v{k}", "master", self.name, "up")
+            self.ip("-n", host, "addr", "add", f"{self.address(k)}/24", "dev", "eth0")
+            self.ip("-n", host, "link", "set", "lo", "up")
+            self.ip("-n", host, "link", "set", "eth0", "up")
+
+    @staticmethod
+    def ip(*args: str, check: bool = True) -> None:
+        """Run ip."""
+        subprocess.run(["ip", *args], check=check, capture_output=True)
+
+    @staticmethod
+    def address(k: int) -> str:
+        """Of host k."""
+        return f"10.213.7.{10 + k}"
+
+    def within(self, k: int) -> tuple[str, ...]:
+        """To run a process on host k."""
+        return ("ip", "netns", "exec", self.hosts[k])
+
+    def cut(self, k: int) -> None:
+        """Take host k off the network: nobody is told."""
+        self.ip("-n", self.hosts[k], "link", "set", "eth0", "down")
+
+    def close(self) -> None:
+        """Remove all."""
+        for k, host in enumerate(self.hosts):
+            self.ip("link", "del", f"{self.name}v{k}", check=False)
+            self.ip("netns", "del", host, check=False)
+        self.ip("link", "del", self.name, check=False)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """Four hosts. Skips where this machine lets its tests make none."""
+    made = Network.__new__(Network)
+    made.name, made.hosts = "", []
+    try:
+        made.__init__(4)  # type: ignore[misc]
+    except (OSError, subprocess.CalledProcessError):
+        made.close()
+        pytest.skip("no network namespaces here")
+    yield made
+    made.close()

@@ -14,7 +14,7 @@ import pytest
 import maskbank
 from maskbank import distributed, generation
 from maskbank.recipes import RBN, Green, Recipe, White
-from tests.cluster.conftest import SMALL_BLOCKS, Cluster, Command, elsewhere, wait_until, written
+from tests.cluster.conftest import SMALL_BLOCKS, Cluster, Command, Network, elsewhere, wait_until, written
 
 pytest.importorskip("distributed")
 pytestmark = [
@@ -82,7 +82,7 @@ def test_any_kind_and_size(three: Cluster, tmp_path: Path, recipe: Recipe, n: in
 def test_a_client_of_ones_own_is_used_and_left_open(three: Cluster, tmp_path: Path) -> None:
     from distributed import Client
 
-    with Client(three.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+    with Client(three.address, set_as_default=False) as client:
         bank = maskbank.generate(tmp_path / "b.h5", White(size=(8, 8)), 100, dask=client)
         assert len(bank) == 100
         assert client.status == "running"
@@ -138,11 +138,11 @@ def went_on(folder: Path, whole: bytes, *more: object) -> None:
     same(folder, whole)
 
 
-def test_killed_workers_are_replaced(cluster: Cluster, whole: bytes, share_of: int) -> None:
+def test_killed_workers_are_replaced(cluster: Cluster, whole: bytes) -> None:
     """kill -9 at random moments, with others joining; what Dask gives up on is handed out again."""
     random_ = random.Random(7)
     run = started(cluster)
-    for _ in range(share_of):
+    for _ in range(12):
         time.sleep(random_.uniform(0.0, 0.3))
         if run.process.poll() is not None:
             break
@@ -153,11 +153,6 @@ def test_killed_workers_are_replaced(cluster: Cluster, whole: bytes, share_of: i
     run.wait()
     assert run.code == 0, run.err
     same(cluster.folder, whole)
-
-
-@pytest.fixture
-def share_of() -> int:
-    return 12
 
 
 def test_all_workers_die_and_others_come(cluster: Cluster, whole: bytes) -> None:
@@ -172,9 +167,7 @@ def test_all_workers_die_and_others_come(cluster: Cluster, whole: bytes) -> None
     same(cluster.folder, whole)
 
 
-def test_a_stopped_worker_holds_nothing_up(
-    cluster: Cluster, whole: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_worker_holds_nothing_up(cluster: Cluster, whole: bytes) -> None:
     run = started(cluster)
     cluster.workers[0].send_signal(signal.SIGSTOP)
     start = time.monotonic()
@@ -242,6 +235,28 @@ def test_force_leaves_workers_of_another_run_nothing_to_write_to(cluster: Cluste
         assert forced.code == 0
         assert os.fstat(kept.fileno()).st_nlink == 0
     assert (cluster.folder / "bank.h5").stat().st_ino != before
+
+
+# hosts with addresses of their own
+
+
+def test_over_a_network_with_a_host_that_is_cut_off(tmp_path: Path, network: Network, whole: bytes) -> None:
+    """A scheduler and three workers, each on a host; one worker is killed, and one no longer answers."""
+    cluster = Cluster(tmp_path, network.address(0), network.within(0))
+    try:
+        for k in (1, 2, 3):
+            cluster.work(host=network.address(k), within=network.within(k))
+        cluster.joined(3)
+        run = cluster.maskbank(*ARGS, wait=False, blocks=SMALL_BLOCKS)
+        wait_until(lambda: written(tmp_path / "bank.h5.partial"))
+        network.cut(1)
+        cluster.workers[1].kill()
+        run.wait()
+        assert run.code == 0, run.err
+        assert "3 Dask workers" in run.err
+        same(tmp_path, whole)
+    finally:
+        cluster.close()
 
 
 # workers that cannot take part
@@ -367,7 +382,7 @@ def test_the_scheduler_holds_few_tasks_whatever_n(
     from distributed import Client
 
     most = 0
-    with Client(three.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+    with Client(three.address, set_as_default=False) as client:
         submit = client.submit
 
         def counted(*args: object, **settings: object) -> object:
