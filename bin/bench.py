@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import functools
+import json
 import os
 import shutil
 import statistics
@@ -262,6 +264,51 @@ def survival(bench: Bench) -> None:
     line("the journal", f"{journal['kept']:.2f} s, without {journal['not_kept']:.2f} s   {share:+.1%}")
 
 
+def cluster(bench: Bench) -> None:
+    """A Dask cluster of two workers of one thread, which is there already, against two threads."""
+    print("green3d on a Dask cluster of this machine: two workers of one thread")
+    file = bench.folder / "scheduler.json"
+    processes = []
+
+    def dask(*args: str) -> None:
+        processes.append(
+            subprocess.Popen(
+                [PYTHON, "-m", "dask", *args, "--host", "127.0.0.1", "--no-dashboard"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=bench.folder,
+            )
+        )  # fmt: skip
+
+    dask("scheduler", "--port", "0", "--scheduler-file", str(file))
+    try:
+        while not (file.exists() and file.stat().st_size):
+            time.sleep(0.1)
+        address = json.loads(file.read_text())["address"]
+        for _ in range(2):
+            dask("worker", address, "--nthreads", "1", "--no-nanny")
+        there = ("--dask", address)
+
+        def generate(n: int, *more: str) -> float:
+            return bench.once(MASKBANK, "generate", "green3d", "-n", str(n), "-o", bench.out, *more)
+
+        generate(1000, *there)
+        for n, size in ((10_000, "64x64x64"), (1_000_000, "1x8x8"), (10_000_000, "1x8x8")):
+            size_of = ("--size", size)
+            found = bench.medians(
+                threads=functools.partial(generate, n, "-j", "2", *size_of),
+                cluster=functools.partial(generate, n, *there, *size_of),
+            )
+            here, far = found["threads"], found["cluster"]
+            line(
+                f"{n:,} x {size}",
+                f"{far:.2f} s, threads {here:.2f} s: {here / far:.2f} of their speed, "
+                f"{(far - here) / n * 1e6:+.1f} microseconds an item; client {bench.memory:.0f} MB",
+            )
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
+
+
 def rbn(bench: Bench) -> None:
     """Regularised blue noise: whole processes, and the plain Python twin of the tests for a few items."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -397,13 +444,14 @@ def line(what: str, text: str) -> None:
 
 PARTS = {
     "memory": memory, "starts": starts, "survival": survival, "rbn": rbn, "masks": masks, "kinds": kinds,
+    "cluster": cluster,
 }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["main", *list(PARTS)[:-1]],
-                        help=f"main, {', '.join(PARTS)} (default: all but kinds)")  # fmt: skip
+    parser.add_argument("what", nargs="*", default=["main", *list(PARTS)[:-2]],
+                        help=f"main, {', '.join(PARTS)} (default: all but kinds and cluster)")  # fmt: skip
     parser.add_argument("-n", type=int, default=10_000, help="items of the main job")
     parser.add_argument("--peer-n", type=int, default=1_000, help="items for the slower programs")
     parser.add_argument("--workers", type=int, default=2)

@@ -5,7 +5,7 @@ import mmap
 import os
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -20,6 +20,7 @@ Int64s = npt.NDArray[np.int64]
 Progress = Callable[[int], None]
 
 _AT_ONCE = 2**22  # bytes read at once by a thread
+_RUNS_AT_ONCE = 4096
 _THREADS = 4  # a disk likes to be asked for several pieces at once, and checksums cost little
 
 
@@ -29,21 +30,13 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
     progress: called now and then with the number of items looked at. What the disk cannot read is not whole.
     """
     content = layout.content
-    numbers = np.arange(content.n) if items is None else items
-    good = np.zeros(len(numbers), bool)
-    step = max(1, _AT_ONCE // content.item_bytes)
-    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-    starts = [0, *breaks.tolist(), len(numbers)]
-    runs = [
-        (start, min(start + step, stop))
-        for begin, stop in itertools.pairwise(starts)
-        for start in range(begin, stop, step)
-    ]
+    good = np.zeros(content.n if items is None else len(items), bool)
     buffers = threading.local()
+    step = max(1, _AT_ONCE // content.item_bytes)
 
     def check(run: tuple[int, int]) -> int:
         start, stop = run
-        first, count = int(numbers[start]), stop - start
+        first, count = start if items is None else int(items[start]), stop - start
         try:
             rows = {name: _rows(fd, layout, name, first, count) for name in content.tables if name != "noise"}
         except OSError:
@@ -64,12 +57,22 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
 
     crc32()  # before any thread could need it
     done = 0
+    runs = _runs(content.n, items, step)
     with ThreadPoolExecutor(_THREADS) as pool:
-        for count in pool.map(check, runs):
-            done += count
-            if progress:
-                progress(done)
+        while some := list(itertools.islice(runs, _RUNS_AT_ONCE)):  # or all would stand in a queue
+            for count in pool.map(check, some):
+                done += count
+                if progress:
+                    progress(done)
     return good
+
+
+def _runs(n: int, items: Int64s | None, step: int) -> Iterator[tuple[int, int]]:
+    """Places (start, stop) in `items` whose items follow on each other, at most `step` of them."""
+    breaks = [] if items is None else (np.flatnonzero(np.diff(items) != 1) + 1).tolist()
+    for begin, stop in itertools.pairwise([0, *breaks, n if items is None else len(items)]):
+        for start in range(begin, stop, step):
+            yield start, min(start + step, stop)
 
 
 def _sigmas(layout: Layout, first: int, count: int) -> npt.NDArray[np.float32]:

@@ -42,25 +42,25 @@ def verify(bank: str, sample: float | None) -> None:
     start = time.perf_counter()
     found = layout.read(bank)
     n = found.content.n
-    items = np.arange(n)
+    items = None
     if sample is not None:
         count = max(1, round(sample * n))
         items = np.sort(np.random.default_rng().choice(n, count, replace=False))
     fd = os.open(bank, os.O_RDONLY | os.O_CLOEXEC)
     try:
         header = len(check.header_differences(fd, found))
-        with Bar(len(items), "item") as bar:
-            good = check.whole(fd, found, None if sample is None else items, bar.show)
+        with Bar(n if items is None else len(items)) as bar:
+            good = check.whole(fd, found, items, bar.show)
     finally:
         os.close(fd)
-    bad = items[~good]
-    what = f"{len(items):,} of {n:,} items" if sample is not None else f"{n:,} items"
+    bad = np.flatnonzero(~good) if items is None else items[~good]
+    what = f"{n:,} items" if items is None else f"{len(items):,} of {n:,} items"
     if header or len(bad):
         faults = [f"{header} bytes of its header"] if header else []
         faults += [f"{len(bad):,} of {what} ({_ranges(bad)})"] if len(bad) else []
         raise BankError(f"{bank} is damaged: {' and '.join(faults)}; maskbank repair makes it whole")
     seconds = time.perf_counter() - start
-    size = len(items) * found.content.item_bytes
+    size = len(good) * found.content.item_bytes
     click.echo(
         f"{bank} is whole: {what} of {found.content.recipe.kind}, fingerprint {found.content.fingerprint}, "
         f"{human_bytes(size)} in {seconds:.1f} s"
@@ -87,7 +87,7 @@ def repair(bank: str, workers: int | None) -> None:
     from maskbank.joining import repair as mend
 
     n = layout.read(bank).content.n
-    with stopping() as stop, Bar(n, "item") as bar:
+    with stopping() as stop, Bar(n) as bar:
         items, header = mend(bank, workers=workers, progress=bar.show, stop=stop)
     if items or header:
         faults = [f"{items:,} of {n:,} items"] if items else []
