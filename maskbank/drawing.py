@@ -198,8 +198,7 @@ def colours() -> npt.NDArray[np.uint8]:
     return np.array([list(bytes.fromhex(colour[1:])) for colour in (MASKED, VISIBLE, CLUMP)], np.uint8)
 
 
-def _show_spectrum(figure: Any, spectrum: dict[str, Any], top: float) -> None:
-    items = spectrum["items"]
+def _show_spectrum(figure: Any, items: dict[str, Any], top: float) -> None:
     axes = place(figure, LEFT + PANELS + 0.62, top + 0.14, SPECTRUM - 0.68, 0.86)
     axes.axhline(1.0, color=GREY, lw=1.0, label="random: 1")
     x = np.array(items["frequency"])

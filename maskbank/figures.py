@@ -118,7 +118,7 @@ def _block(sampler: MaskSampler, clumps: bool) -> Block:
         if bank.sigma is not None and len(bank) > 1:
             caption += f" Sample {sample}, of an item near the median σ."
         caption += f" {highest}" + (" It is repeated over time." if still else "")
-        return Block(title, caption, rows, heads, found["spectrum"])
+        return Block(title, caption, rows, heads, found["spectrum"].get("items", {}))
     first, masks = _together(sampler, count)
     items = [_item(bank, sampler, i) if first is None else first + i for i in range(len(masks))]
     noise = [_slice(bank[item]) for item in items]
@@ -140,13 +140,13 @@ def _block(sampler: MaskSampler, clumps: bool) -> Block:
         if first is None:
             rows.append(Row(f"windows\n{_size(grid)}", list(sampler.windows(np.arange(len(masks))))))
         rows.append(Row(f"masks{_clumped(masks, marked)}", list(masks), marked))
-        return Block(title, caption, rows, heads, found["spectrum"])
+        return Block(title, caption, rows, heads, found["spectrum"].get("items", {}))
     rows = [Row(_named(bank, items[0]), noise[:1])]
     rows += [
         Row(f"{head}{_clumped(mask[None], marked)}", [mask], marked)
         for head, mask in zip(heads, masks, strict=True)
     ]
-    return Block(title, caption, rows, (), found["spectrum"], turned)
+    return Block(title, caption, rows, (), found["spectrum"].get("items", {}), turned)
 
 
 def _comparison(sampler: MaskSampler, clumps: bool) -> Block:

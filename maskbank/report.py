@@ -18,7 +18,8 @@ Bools = npt.NDArray[np.bool_]
 MASKS = 256  # looked at
 HARD = 12  # of them, by `difficulty`, which takes long
 MOST_TOKENS = 2**20  # looked at in all: fewer masks of a large grid
-MOST_VOXELS = 2**22  # whose spectrum is measured
+MOST_VOXELS = 2**22  # of items whose spectrum is measured; of a single one,
+LARGEST = 2**24  # or it is left out: it would take longer than one waits
 # Correlation of neighbours: random masks have none, blue noise -0.10, green items that were resized -0.045
 CLEAR = 0.07
 SURE = 4.5  # standard errors
@@ -58,9 +59,11 @@ def report(sampler: MaskSampler, most: int = MASKS) -> dict[str, Any]:
     """Measures of structure, each with its standard error, for the sampler, random and tube masks.
 
     Keys: grid, num_visible, masks (how many were looked at); `measures`: for each of MEASURES that the grid
-    has, {"value", "error", "random", "tube"}; `spectrum` of the items (banks only), with the analytic one
-    where there is one; `reaches`: whether masks can be told from random ones; `verdict`: one sentence,
-    with the remedy where they cannot. Takes seconds, whatever the size of the bank.
+    has, {"value", "error", "random", "tube"}; `spectrum`: radial ones, {"frequency", "power", "error",
+    "cumulative"}, of `masks`, with the powers of `random` and `tube` ones, and for banks of `items` and
+    `windows`, with what the recipe should give (`analytic`) where that is known; `reaches`: whether masks
+    can be told from random ones; `verdict`: one sentence, with the remedy where they cannot. Takes seconds,
+    whatever the size of the bank.
     """
     count = max(8, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
@@ -71,7 +74,7 @@ def report(sampler: MaskSampler, most: int = MASKS) -> dict[str, Any]:
         "num_visible": sampler.num_visible,
         "masks": count,
         "measures": measures,
-        "spectrum": _spectra(sampler),
+        "spectrum": _spectra(sampler, masks),
         "reaches": reaches,
         "verdict": _verdict(sampler, reaches),
     }
@@ -81,10 +84,7 @@ def compared(masks: Bools, num_visible: int, seed: int = 0) -> dict[str, dict[st
     """Measures of masks (B, T, H, W) or (B, H, W), True where visible, beside random and tube masks'."""
     grid, tokens = masks.shape[1:], masks[0].size
     hard = hard_masks(len(masks), num_visible, tokens)
-    others = {"random": num_visible}
-    if len(grid) == 3 and tokens > grid[0]:  # a tube has as many in every frame, so maybe not exactly so many
-        kept = min(max(round(num_visible / grid[0]), 1), tokens // grid[0] - 1)
-        others["tube"] = kept * grid[0]
+    others = _others(grid, num_visible)
     found = {name: _baseline(name, grid, shown, seed, len(masks), hard) for name, shown in others.items()}
     return {
         name: {"value": value, "error": error}
@@ -93,13 +93,29 @@ def compared(masks: Bools, num_visible: int, seed: int = 0) -> dict[str, dict[st
     }
 
 
+def _others(grid: tuple[int, ...], num_visible: int) -> dict[str, int]:
+    """The baselines that masks of a grid stand beside, and how many tokens those show."""
+    others = {"random": num_visible}
+    if (
+        len(grid) == 3 and math.prod(grid[1:]) > 1
+    ):  # a tube has as many in every frame, so maybe not exactly so
+        frame = math.prod(grid[1:])
+        others["tube"] = min(max(round(num_visible / grid[0]), 1), frame - 1) * grid[0]
+    return others
+
+
+def _masks_of(name: str, grid: tuple[int, ...], num_visible: int, seed: int, count: int) -> Bools:
+    """Masks of a baseline: bool (count, *grid), True where visible."""
+    sampler = MaskSampler(name, grid, num_visible=num_visible, seed=seed)
+    return sampler(np.arange(count)).visible.reshape(count, *grid)
+
+
 @lru_cache(64)
 def _baseline(
     name: str, grid: tuple[int, ...], num_visible: int, seed: int, count: int, hard: int
 ) -> dict[str, tuple[float, float]]:
     """`measure` of a baseline's masks, once for several banks."""
-    sampler = MaskSampler(name, grid, num_visible=num_visible, seed=seed)
-    return measure(sampler(np.arange(count)).visible.reshape(count, *grid), hard)
+    return measure(_masks_of(name, grid, num_visible, seed, count), hard)
 
 
 def measure(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
@@ -155,31 +171,55 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
     return f"ALARM: at this grid these masks cannot be told from random ones; {remedy}"
 
 
-def _spectra(sampler: MaskSampler) -> dict[str, Any]:
-    """Radial spectra of items and of windows, beside those that the recipe should have."""
+def _spectra(sampler: MaskSampler, masks: Bools) -> dict[str, Any]:
+    """Radial spectra of masks, windows and items, beside those that they should have, or that others have."""
+    of_masks = _radial(_even(masks))
+    for name, shown in _others(sampler.grid, sampler.num_visible).items():
+        others = _masks_of(name, sampler.grid, shown, sampler.seed, len(masks))
+        of_masks[name] = _radial(_even(others))["power"]
     bank = sampler.bank
     if bank is None:
-        return {}
-    periodic = bank.recipe.boundary == "wrap"
-    count = max(1, min(len(bank), 64, MOST_VOXELS // math.prod(bank.recipe.size)))
+        return {"masks": of_masks}
+    recipe, periodic = bank.recipe, bank.recipe.boundary == "wrap"
+    windows = sampler.windows(np.arange(len(masks))).astype(np.float64)
+    count = max(1, min(len(bank), 64, MOST_VOXELS // math.prod(recipe.size)))
     places = np.linspace(0, len(bank) - 1, count).astype(int)
-    items = np.stack([bank[int(place)] for place in places]).astype(np.float64)
+    mean, spread = (0.0, 1.0)
     if bank.dtype.kind == "u":  # levels and ranks are no numbers of unit variance: make them so
-        items = (items - items.mean()) / items.std()
-    power = spectrum.measured(items, periodic)
-    spectra = {"items": _radial(power, periodic)}
-    if not isinstance(bank.recipe, RBN):
+        sample = np.concatenate([bank[int(place)].reshape(-1)[:MOST_VOXELS] for place in places])
+        mean, spread = float(sample.mean()), float(sample.std())
+    spectra = {"windows": _radial((windows - mean) / spread), "masks": of_masks}
+    if math.prod(recipe.size) > LARGEST:
+        return spectra
+    items = np.stack([bank[int(place)] for place in places]).astype(np.float64)
+    spectra |= {"items": _radial((items - mean) / spread, periodic)}
+    if not isinstance(recipe, RBN):
         sigma = bank.sigma
         drawn = np.zeros((count, 0), np.float32) if sigma is None else sigma[places]
-        expected = spectrum.analytic(bank.recipe, drawn)
+        expected = spectrum.analytic(recipe, drawn)
         spectra["items"]["analytic"] = spectrum.radial(expected, periodic).power.tolist()
+        if periodic and sampler.fit == "crop" and sampler.normalize is None and windows.ndim == items.ndim:
+            blurred = spectrum.of_windows(expected, sampler.grid)
+            spectra["windows"]["analytic"] = spectrum.radial(blurred).power.tolist()
     return {"looked_at": count} | spectra
 
 
-def _radial(power: npt.NDArray[np.float64], periodic: bool) -> dict[str, Any]:
-    found = spectrum.radial(power, periodic)
+def _even(masks: Bools) -> npt.NDArray[np.float64]:
+    """Masks as numbers of mean 0 and variance 1."""
+    share = masks.mean()
+    return np.asarray((masks - share) / math.sqrt(share * (1 - share)))
+
+
+def _radial(fields: npt.NDArray[np.float64], periodic: bool = True) -> dict[str, Any]:
+    each = [spectrum.radial(spectrum.measured(field[None], periodic), periodic) for field in fields]
+    powers = np.array([one.power for one in each])
+    found = spectrum.Spectrum(each[0].frequency, powers.mean(0), each[0].count)
+    error = (
+        powers.std(0, ddof=1) / math.sqrt(len(each)) if len(each) > 1 else np.full(powers.shape[1], np.nan)
+    )
     return {
         "frequency": found.frequency.tolist(),
         "power": found.power.tolist(),
+        "error": error,
         "cumulative": found.cumulative.tolist(),
     }

@@ -138,6 +138,33 @@ def test_an_alarm_where_structure_is_lost_and_none_where_it_is_there(tmp_path: P
     assert "crop" in report(maskbank.MaskSampler(green, VIDEO, 0.9, fit="resize"), 64)["verdict"]
 
 
+@pytest.mark.parametrize("recipe", [maskbank.Green(size=(32, 32, 32)), maskbank.Blue(size=(32, 32, 32))])
+def test_spectra_of_windows_and_masks_stand_beside_what_they_should_be(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    bank = maskbank.generate(tmp_path / "b.h5", recipe, 64)
+    found = report(maskbank.MaskSampler(bank, VIDEO, 0.9))["spectrum"]
+    for what, other in (("items", "analytic"), ("windows", "analytic")):
+        measured, error = np.array(found[what]["power"]), np.array(found[what]["error"])
+        assert (np.abs(measured - found[what][other]) < 5 * error + 0.02 * measured).all(), what
+    chance = report(maskbank.MaskSampler("random", VIDEO, 0.9))["spectrum"]["masks"]
+    power, error = np.array(chance["power"]), np.array(chance["error"])
+    assert (np.abs(power - 1.0) < 5 * error).all()
+    assert chance["power"] == chance["random"]
+    apart = np.abs(np.array(found["masks"]["power"]) - found["masks"]["random"]) / error
+    assert apart.max() > 10
+    assert found["masks"]["cumulative"][-1] == pytest.approx(1.0)
+    assert np.array(found["masks"]["tube"])[-1] < 0.1  # nothing changes over time, so nothing is fast
+
+
+def test_a_bank_of_huge_items_is_not_transformed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = maskbank.generate(tmp_path / "b.h5", maskbank.Green(size=(16, 16, 16)), 3)
+    monkeypatch.setattr(maskbank.report, "LARGEST", 16**3 - 1)
+    found = report(maskbank.MaskSampler(bank, VIDEO, 0.9))
+    assert "items" not in found["spectrum"]
+    assert found["reaches"]
+
+
 @pytest.mark.parametrize("grid", [(1, 6, 6), (6, 6), (2, 1, 5), (4, 4, 4)])
 def test_any_grid_has_a_report(grid: tuple[int, ...], tmp_path: Path) -> None:
     for name, recipe in (("g", maskbank.Green(size=(4, 8, 8))), ("r", maskbank.RBN(size=(6, 6)))):

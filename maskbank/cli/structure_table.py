@@ -9,6 +9,13 @@ from maskbank.sampler import MaskSampler
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PARTS = " ▏▎▍▌▋▊▉"
+SPECTRA = (  # what the line says, of what, and which numbers
+    ("spectrum of items, 0 to highest", "items", "power"),
+    ("the recipe's", "items", "analytic"),
+    ("spectrum of windows", "windows", "power"),
+    ("the recipe's", "windows", "analytic"),
+    ("spectrum of masks", "masks", "power"),
+)
 _SHARES = ("time", "space", "adjacency", "difficulty")  # those that lie between 0 and 1
 
 
@@ -44,10 +51,11 @@ def table(names: list[str], found: list[dict[str, Any]]) -> str:
             for other in ("random", "tube")
         ]
         lines.append(cells)
-    for words, key in (("spectrum of items, 0 to highest", "power"), ("the recipe's", "analytic")):
-        cells = [_spark(one["spectrum"].get("items", {}).get(key)) for one in found]
+    for words, what, key in SPECTRA:
+        cells = [_spark(one["spectrum"].get(what, {}).get(key)) for one in found]
         if any(cells):
-            lines.append([words, *cells, "", ""])
+            others = found[0]["spectrum"]["masks"] if what == "masks" else {}
+            lines.append([words, *cells, *(_spark(others.get(other)) for other in ("random", "tube"))])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
