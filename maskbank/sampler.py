@@ -14,9 +14,8 @@ from maskbank.errors import BankError, RecipeError
 from maskbank.masks import Bools, Int64s, Masks, UInt64s, check_ids, core
 from maskbank.recipes import RBN
 from maskbank.stream import MaskStream
-from maskbank.windows import normalized, resized
+from maskbank.windows import Cut, Float32s, normalized, resized
 
-Float32s = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint32]
 
 
@@ -35,6 +34,9 @@ class MaskSampler:
     as the grid out of items; "resize" shrinks or stretches whole items, which loses their structure.
     normalize: None, "window" or "frame", to bring the values of each to 0 to 1. flip: flip height and
     width at random. flip_time: and time. transpose: let height and width change places at random.
+
+    For adapters: `cut`, how windows are cut out of items (banks only); `segments`, into how many parts of
+    its own a window falls, and `segment_count`, how many tokens of each are visible.
 
     Raises RecipeError (a ValueError) for what cannot be used.
     """
@@ -73,8 +75,8 @@ class MaskSampler:
         self.per_frame = self._asked_per_frame or self._repeated
         self.mask_ratio, self.num_visible = self._count(mask_ratio, num_visible)
         frames = self._frames()
-        self._segments = 1 if self._repeated else frames  # within each, as many are visible
-        self._segment_count = self.num_visible // frames
+        self.segments = 1 if self._repeated else frames  # within each, as many are visible
+        self.segment_count = self.num_visible // frames
         if self.bank is not None:
             self._prepare(self.bank)
 
@@ -136,17 +138,20 @@ class MaskSampler:
     def _prepare(self, bank: Bank) -> None:
         """Find out how items of the bank meet the grid."""
         size = bank.recipe.size
-        self._size = size if len(size) == 3 else (1, *size)
-        self._window = self.grid if len(size) == len(self.grid) == 3 else (1, *self.grid[-2:])
-        self._periodic = bank.recipe.boundary == "wrap"
-        self._flips = (
+        flips = (
             (selection.FLIP_HEIGHT | selection.FLIP_WIDTH) * self.flip
             | selection.FLIP_TIME * self.flip_time
             | selection.TRANSPOSE * self.transpose
         )
-        t, h, w = self._window
+        self.cut = Cut(
+            size if len(size) == 3 else (1, *size),
+            self.grid if len(size) == len(self.grid) == 3 else (1, *self.grid[-2:]),
+            bank.recipe.boundary == "wrap",
+            flips,
+        )
+        t, h, w = self.cut.window
         needed = (t, max(h, w), max(h, w)) if self.transpose else (t, h, w)
-        if not self._periodic and self.fit == "crop" and any(map(int.__gt__, needed, self._size)):
+        if not self.cut.periodic and self.fit == "crop" and any(map(int.__gt__, needed, self.cut.size)):
             raise RecipeError(
                 f"grid={format_size(self.grid)} is larger than the items, {format_size(size)}, which do not "
                 f"tile (boundary {bank.recipe.boundary}); use a bank made with boundary wrap, or larger items"
@@ -177,12 +182,12 @@ class MaskSampler:
         if self.bank is None:
             frames = self._baseline(numbers, keys)
         elif self.fit == "crop" and self.normalize != "frame":
-            frames = np.empty((len(numbers), math.prod(self._window)), bool)
+            frames = np.empty((len(numbers), math.prod(self.cut.window)), bool)
             for part in self.bank.parts:
                 core().crop_masks(
-                    part.bits, part.content.first - self.bank.first, len(self.bank), self._size, self._window,
-                    self._periodic, self._flips, self._floats, self._bits, self._segments > 1,
-                    self._segment_count, numbers, keys, selection.half_bits(len(self.bank)), frames,
+                    part.bits, part.content.first - self.bank.first, len(self.bank), *self.cut,
+                    self._floats, self._bits, self.segments > 1,
+                    self.segment_count, numbers, keys, selection.half_bits(len(self.bank)), frames,
                 )  # fmt: skip
         else:
             drawn = selection.words(numbers, selection.WINDOWS, keys[:2])
@@ -193,24 +198,25 @@ class MaskSampler:
     def _select(self, windows: npt.NDArray[Any], drawn: UInt64s) -> Bools:
         """The largest values of windows (B, t, h, w): bool (B, t * h * w)."""
         length = math.prod(windows.shape[1:])
-        keys = selection.ordered(windows).reshape(len(windows), self._segments, length // self._segments)
+        keys = selection.ordered(windows).reshape(len(windows), self.segments, length // self.segments)
         visible = np.empty(keys.shape, bool)
         begin = selection.starts(drawn, keys.shape[-1])
-        core().select_all(keys, 8 * keys.dtype.itemsize, self._segment_count, begin, visible)
+        core().select_all(keys, 8 * keys.dtype.itemsize, self.segment_count, begin, visible)
         return visible.reshape(len(windows), length)
 
     def _cut(self, bank: Bank, items: Int64s, drawn: UInt64s) -> npt.NDArray[Any]:
         """Windows of items, (B, t, h, w): of the bank's type, float32 where resized or scaled."""
         if self.fit == "crop":
-            windows = np.empty((len(items), *self._window), bank.dtype)
+            windows = np.empty((len(items), *self.cut.window), bank.dtype)
             for part in bank.parts:
                 place = items - (part.content.first - bank.first)
                 here = (place >= 0) & (place < part.content.n)
-                how = (self._size, self._window, self._periodic, self._flips, drawn[here])
-                windows[here] = selection.crop(part.bits, place[here], *how).view(bank.dtype)
+                windows[here] = selection.crop(part.bits, place[here], *self.cut, drawn[here]).view(
+                    bank.dtype
+                )
         else:
-            whole = [bank[int(item)].reshape(self._size) for item in items]
-            windows = resized(whole, self._window, self._flips, drawn)
+            whole = [bank[int(item)].reshape(self.cut.size) for item in items]
+            windows = resized(whole, self.cut.window, self.cut.flips, drawn)
         return normalized(windows, "frame") if self.normalize == "frame" else windows
 
     def _baseline(self, numbers: UInt64s, keys: Keys) -> Bools:
@@ -335,7 +341,7 @@ class MaskSampler:
         name = f"{self.bank.kind} {self.bank.fingerprint}" if self.bank is not None else self.baseline
         count = f"{self.num_visible} of {math.prod(self.grid):,} visible"
         if self._frames() > 1:
-            count += f", {self._segment_count} in each frame"
+            count += f", {self.segment_count} in each frame"
         return f"<MaskSampler: {name} on {format_size(self.grid)}, {count}, fit={self.fit}, seed={self.seed}>"
 
 

@@ -1,7 +1,7 @@
-"""Windows that are not cut but made: whole items resized, and values scaled (section 3.4)."""
+"""How windows are cut out of items, and what is made instead: items resized, values scaled (section 3.4)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,15 @@ import numpy.typing as npt
 from maskbank.selection import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE, UInt64s
 
 Float32s = npt.NDArray[np.float32]
+
+
+class Cut(NamedTuple):
+    """How windows are cut out of the items of a bank."""
+
+    size: tuple[int, ...]  # of an item, (T, H, W)
+    window: tuple[int, ...]  # (t, h, w)
+    periodic: bool  # items tile, so a window may begin anywhere
+    flips: int  # those that are allowed
 
 
 def resized(items: Sequence[npt.NDArray[Any]], grid: tuple[int, ...], flips: int, drawn: UInt64s) -> Float32s:

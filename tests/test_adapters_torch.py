@@ -449,7 +449,7 @@ def test_the_largest_values_of_the_windows_are_visible(
     values = noise[:].reshape(len(noise), -1)
     if noise.dtype.kind == "f":
         values = np.floor(ndtr(values.astype(np.float16).astype(float)) * 256)
-    how = (made._size, made._window, made._periodic, made._flips, drawn)
+    how = (*made.cut, drawn)
     windows = selection.crop(values.astype(np.int64), items, *how)
     if made._repeated:
         windows = np.tile(windows, (1, made.grid[0], 1, 1))

@@ -82,9 +82,9 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         s, device = self.sampler, self._noise.device
         words = torch.randint(2**BITS, (5, batch_size), device=device)
         item, *starts, last = ((words + self._shift) % 2**BITS).unbind()
-        n, count = math.prod(s._window) // s._segments, s._segment_count
+        n, count = math.prod(s.cut.window) // s.segments, s.segment_count
         frames = s.num_visible // count
-        values = self._windows(item * self.items >> BITS, starts, last).reshape(batch_size, s._segments, n)
+        values = self._windows(item * self.items >> BITS, starts, last).reshape(batch_size, s.segments, n)
         # all keys of a segment differ: equal values are ordered cyclically, from a random place on
         place = torch.arange(n, device=device)
         begin = (last >> 4) * n >> (BITS - 4)
@@ -100,23 +100,24 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
 
     def _windows(self, item: Any, starts: list[Any], last: Any) -> Any:
         """Windows of items, int64 (B, t, h, w); what is drawn: int64 (B,), below 2**31."""
-        s, (_, height, width) = self.sampler, self.sampler._size
-        on = last & s._flips
+        cut = self.sampler.cut
+        _, height, width = cut.size
+        on = last & cut.flips
         flipped = [(on & bit) != 0 for bit in (FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH)]
 
         def places(axis: int, n: int) -> Any:
-            extent = s._size[axis]
-            first = starts[axis] * (extent if s._periodic else max(extent - n + 1, 1)) >> BITS
+            extent = cut.size[axis]
+            first = starts[axis] * (extent if cut.periodic else max(extent - n + 1, 1)) >> BITS
             place = torch.arange(n, device=item.device)
             place = torch.where(flipped[axis][:, None], n - 1 - place, place)
             return (first[:, None] + place) % extent * (height * width, width, 1)[axis]
 
-        t, h, w = s._window
+        t, h, w = cut.window
         ts, ys, xs = places(0, t), places(1, h), places(2, w)
-        if s.transpose:  # rows of the window then go along the width of the item
+        if cut.flips & TRANSPOSE:  # rows of the window then go along the width of the item
             turned = ((on & TRANSPOSE) != 0)[:, None]
             ys, xs = torch.where(turned, places(2, h), ys), torch.where(turned, places(1, w), xs)
-        start = (item * math.prod(s._size))[:, None]
+        start = (item * math.prod(cut.size))[:, None]
         where = (start + ts)[:, :, None, None] + ys[:, None, :, None] + xs[:, None, None, :]
         return self._noise.view(-1)[where].long()
 
