@@ -214,9 +214,7 @@ def _radial(fields: npt.NDArray[np.float64], periodic: bool = True) -> dict[str,
     each = [spectrum.radial(spectrum.measured(field[None], periodic), periodic) for field in fields]
     powers = np.array([one.power for one in each])
     found = spectrum.Spectrum(each[0].frequency, powers.mean(0), each[0].count)
-    error = (
-        powers.std(0, ddof=1) / math.sqrt(len(each)) if len(each) > 1 else np.full(powers.shape[1], np.nan)
-    )
+    error = (powers.std(0, ddof=1) / math.sqrt(len(each))).tolist() if len(each) > 1 else None
     return {
         "frequency": found.frequency.tolist(),
         "power": found.power.tolist(),

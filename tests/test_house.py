@@ -140,6 +140,25 @@ def test_the_readmes_commands_and_code_run(tmp_path: Path) -> None:
     assert ran >= 6
 
 
+def test_the_readmes_job_array_makes_the_bank(tmp_path: Path) -> None:
+    """As separate processes, a hundred times smaller; the tasks of an array know their number only."""
+    (script,) = [block for block in readme_blocks("sh") if "SLURM" in block]
+    (join,) = re.findall(r"^# afterwards: maskbank (.*)$", script, re.MULTILINE)
+    assert "#SBATCH --array=0-99\n" in script
+    command = f'maskbank() {{ {shlex.quote(sys.executable)} -m maskbank "$@"; }}\n'
+    script = script.replace("--n 1000000", "--n 30 --size 4x8x8").replace("* 10000", "* 10")
+    tasks = [
+        subprocess.Popen(
+            ["bash", "-c", command + script], cwd=tmp_path, env=os.environ | {"SLURM_ARRAY_TASK_ID": str(k)}
+        )
+        for k in range(3)
+    ]
+    assert [task.wait() for task in tasks] == [0, 0, 0]
+    subprocess.run(["bash", "-c", f"{command}maskbank {join}"], cwd=tmp_path, check=True)
+    maskbank.generate(tmp_path / "whole.h5", maskbank.Green(size=(4, 8, 8)), 30)
+    assert (tmp_path / "bank.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
 def test_the_commands_of_the_readme_are_executable() -> None:
     for script in ("bin/maskbank", "bin/test", "bin/bench", "bin/tables", "bin/pictures", ".ci/run"):
         assert os.access(ROOT / script, os.X_OK), script
