@@ -7,6 +7,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 from maskbank.errors import MaskbankError, OutputError, RecipeError
@@ -36,6 +37,8 @@ def cluster(dask: Any, workers: int | None) -> Iterator[Any]:
             "a cluster needs Dask, which is not installed: pip install 'maskbank[dask]'"
         ) from None
     if isinstance(dask, Client):
+        if dask.asynchronous:
+            raise RecipeError(f"dask={dask!r} is asynchronous; give a client that is not, or an address")
         yield dask
         return
     if not isinstance(dask, str) or not (dask == "local" or re.fullmatch(_ADDRESS, dask)):
@@ -121,7 +124,7 @@ class Crew:
         """Ask the scheduler who is there: whether there is anyone new."""
         before = self.threads.keys()
         if self.client.status == "running":
-            with contextlib.suppress(OSError, RuntimeError):
+            with contextlib.suppress(OSError, RuntimeError, CancelledError, asyncio.CancelledError):
                 self.threads = dict(self.client.nthreads())
         return not self.threads.keys() <= before
 

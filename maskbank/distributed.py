@@ -133,7 +133,7 @@ class _Job:
                 journalled = time.monotonic()
 
     def _hand_out(self) -> None:
-        if self.client.status != "running":
+        if self.client.status != "running" or self.crew.only == []:
             return
         room = max(4, _IN_FLIGHT * sum(self.crew.threads.values()))
         while len(self.waiting) < room:
@@ -141,8 +141,15 @@ class _Job:
             if block is None:
                 self._hand_out_twice()
                 return
-            if not block.done:
+            if block.done:
+                continue
+            try:
                 self._submit(block)
+            except Exception:
+                self.again.append(block)
+                if self.client.status == "running":
+                    raise
+                return  # the scheduler was lost in this moment
 
     def _hand_out_twice(self) -> None:
         """The last blocks, where they take far too long, also to another worker: the first one counts."""
