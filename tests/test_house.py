@@ -20,8 +20,8 @@ HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "torch", "tqdm", "p
 
 # Ground first: a room imports only from rooms before it.
 ROOMS = [
-    "errors", "checks", "files", "recipes", "selection", "kernels", "noise", "bank.layout", "bank.check",
-    "bank.inplace", "bank.writer", "bank.cache", "bank.reader", "filling", "sharing",
+    "errors", "checks", "files", "recipes", "selection", "kernels", "noise", "bank.layout", "bank.salvage",
+    "bank.check", "bank.inplace", "bank.writer", "bank.cache", "bank.reader", "filling", "sharing",
     "crew", "distributed", "generation", "joining", "baselines",
     "windows", "masks", "stream", "sampler", "export", "adapters", "structure", "spectrum", "report",
     "batches", "auditing", "drawing", "figures", "cli",

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank import check
-from maskbank.bank.layout import Content, Layout, read
+from maskbank.bank.layout import Content, Layout
+from maskbank.bank.salvage import known
 from maskbank.errors import MaskbankError, OutputError
 from maskbank.recipes import ALIGNMENT
 
@@ -132,8 +133,20 @@ class Mender(BankFile):
     """Writes items of a bank that is there, in place. Use as a context manager; `done` says what is whole."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(read(path))
         self.path = os.path.abspath(path)
+        super().__init__(self._known())
+
+    def _known(self) -> Layout:
+        """What the bank is or was; OutputError where the disk has no room for that."""
+        layout = known(self.path)
+        disk, file = os.statvfs(self.path), os.stat(self.path)
+        free = file.st_blocks * 512 + disk.f_bavail * disk.f_frsize
+        if file.st_size != layout.size and layout.size > free:
+            raise OutputError(
+                f"the disk of {self.path} is too full to make the bank whole: it needs {layout.size:,} "
+                f"bytes, {free:,} are free"
+            )
+        return layout
 
     def __enter__(self) -> "Mender":
         try:
@@ -143,6 +156,8 @@ class Mender(BankFile):
         self._take(fd, self.path)
         try:
             lock(fd, self.path)
+            if os.fstat(fd).st_size != self.layout.size:  # truncated, or something was appended
+                os.ftruncate(fd, self.layout.size)
             self.done = check.whole(fd, self.layout)
         except BaseException:
             self._close()
@@ -150,7 +165,7 @@ class Mender(BankFile):
         return self
 
     def mend_header(self) -> int:
-        """Make what is around the tables what it was: the number of bytes that were not."""
+        """Make all that is around the tables what it was: the number of bytes that were not."""
         wrong = check.header_differences(self._fd, self.layout)
         for offset, piece in wrong:
             self._pwrite(piece, offset)

@@ -7,6 +7,7 @@ import click
 import numpy as np
 
 from maskbank.bank import check, layout
+from maskbank.bank.salvage import known, salvage
 from maskbank.cli import SETTINGS
 from maskbank.cli.progress import Bar, human_bytes, stopping
 from maskbank.errors import BankError
@@ -40,7 +41,11 @@ def verify(bank: str, sample: float | None) -> None:
     maskbank verify green3d.h5
     """
     start = time.perf_counter()
-    found = layout.read(bank)
+    try:
+        found = layout.read(bank)
+    except BankError as error:
+        remedy = "; maskbank repair makes it whole" if salvage(bank) else ""
+        raise BankError(f"{error}{remedy}") from None
     n = found.content.n
     items = None
     if sample is not None:
@@ -86,7 +91,7 @@ def repair(bank: str, workers: int | None) -> None:
     """
     from maskbank.joining import repair as mend
 
-    n = layout.read(bank).content.n
+    n = known(bank).content.n
     with stopping() as stop, Bar(n) as bar:
         items, header = mend(bank, workers=workers, progress=bar.show, stop=stop)
     if items or header:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank import filling
+from maskbank import filling, generation
 from maskbank.bank import layout
+from maskbank.bank.layout import Content, lay_out
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.storage.conftest import Share
 from tests.storage.hostile import command_line
@@ -87,3 +88,63 @@ def test_a_damaged_header_that_can_be_read_around_is_mended(quick_path: Path) ->
         assert "1 bytes of its header" in command_line("verify", str(path))
         assert command_line("repair", str(path)) == ""
         assert path.read_bytes() == original
+
+
+@pytest.mark.parametrize("kind", list(RECIPES))
+def test_a_header_that_cannot_be_read_is_made_anew(kind: str, quick_path: Path, share: Share) -> None:
+    """From its attributes, as long as they are there; what is too damaged is refused, and left as it is."""
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES[kind]
+    generation.make(path, recipe, n, seed=2**63 + 5, items=(3, n) if kind == "green2d" else None)
+    original = path.read_bytes()
+    end = layout.read(path).offsets["crc32"]
+    used = [at for at in range(end) if original[at]]
+    random_ = random.Random(kind)
+    mended = 0
+    for round_ in range(share(300)):
+        hurt = bytearray(original)
+        for at in random_.sample(used, random_.choice([1, 1, 2, 5])):
+            hurt[at] ^= 1 << random_.randrange(8)
+        if round_ % 3 == 0:
+            hurt[: random_.randrange(1, 60)] = b""
+            hurt[:0] = bytes(len(original) - len(hurt))
+        path.write_bytes(hurt)
+        said = command_line("repair", str(path))
+        if said:
+            assert path.read_bytes() == bytes(hurt), said
+        else:
+            mended += 1
+            assert path.read_bytes() == original
+    assert mended > share(300) // 5
+
+
+@pytest.mark.parametrize("end", [100, 4097, 9000, -1, -5000, 100_000])
+def test_a_bank_of_the_wrong_size_is_mended(end: int, quick_path: Path) -> None:
+    """Cut off, or with something behind it."""
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES["green2d"]
+    maskbank.generate(path, recipe, n)
+    original = path.read_bytes()
+    path.write_bytes(original[:end] if abs(end) < len(original) and end < 50_000 else original + bytes(end))
+    said = command_line("verify", str(path))
+    mended = command_line("repair", str(path))
+    if end in (100, 4097):  # nothing is left that says what it was
+        assert "repair" not in said
+        assert mended
+    else:
+        assert "maskbank repair makes it whole" in said
+        assert mended == ""
+        assert path.read_bytes() == original
+
+
+def test_no_disk_is_filled_on_a_headers_word(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of some kilobytes that says it was a bank of petabytes, with a fingerprint that fits."""
+    path = quick_path / "bank.h5"
+    pieces = lay_out(Content(White(size=(64, 64, 64)), 0, 2**32))[1]
+    head = bytearray(2**14)
+    for offset, piece in pieces:
+        if offset + len(piece) <= len(head):
+            head[offset : offset + len(piece)] = piece
+    path.write_bytes(head)
+    assert "too full to make the bank whole: it needs 2,2" in command_line("repair", str(path))
+    assert path.stat().st_size == len(head)
