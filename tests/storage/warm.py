@@ -22,6 +22,9 @@ from typing import Any, NoReturn
 FAREWELL = 1.0  # seconds between polite and impolite ends
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 def main() -> None:
     """Serve until the input ends."""
     threading.stack_size(2**18)  # so that a limit of address space is one of memory
@@ -29,6 +32,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # so that collecting garbage copies no memory in what is forked
     print("ready", flush=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until a job has become itself
     while line := sys.stdin.buffer.readline():
         jobs = json.loads(line)
         start = time.perf_counter()
@@ -115,6 +119,7 @@ def become(job: dict[str, Any]) -> None:
             from tests.storage.calls import Calls, failing
 
             stack.enter_context(Calls(failing(*job["fail"])))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         result = function(*job["args"])
         print(json.dumps(result), flush=True)
 
