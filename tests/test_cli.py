@@ -245,6 +245,23 @@ def test_a_damaged_compiler_cache_is_compiled_anew(tmp_path: Path) -> None:
     assert (tmp_path / "b.h5").read_bytes() == content
 
 
+def test_the_compilers_cache_forgets_what_nobody_uses(tmp_path: Path) -> None:
+    old, recent, other = (
+        tmp_path / name for name in ("kernels-0123456789ab", "kernels-ba9876543210", "kept")
+    )
+    for folder in (old, recent, other):
+        folder.mkdir()
+        (folder / "x.nbi").write_bytes(b"x")
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "-o", tmp_path / "b.h5")
+    assert run(*args, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    assert not old.exists()
+    assert recent.exists()
+    assert other.exists()
+    assert len(list(tmp_path.glob("kernels-*"))) == 2
+
+
 def test_ctrl_c_ends_with_130_and_no_half_written_bank(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "maskbank", "generate", "white3d", "-n", "20000", "-o", "b.h5"],

@@ -1,8 +1,11 @@
 """The decorator of all kernels: the compiler's settings and its cache."""
 
+import contextlib
 import hashlib
 import os
 import pickle
+import shutil
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from numba import types
 from numba.extending import intrinsic, overload
 
 HERE = Path(__file__).parent
+_KEPT_SECONDS = 30 * 24 * 3600
 
 
 class CompilerCacheWarning(UserWarning):
@@ -35,7 +39,9 @@ def _cache_folder() -> str | None:
         folder = base / name
         probe = folder / f"probe-{os.getpid()}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                _forget(base)
             probe.touch()
             probe.unlink()
         except OSError:
@@ -43,6 +49,14 @@ def _cache_folder() -> str | None:
         return str(folder)
     _warn(f"cannot write to {' or '.join(map(str, bases))}")
     return None
+
+
+def _forget(base: Path) -> None:
+    """Remove what other states of the sources left here, unused for long: each start touches its own."""
+    for folder in base.glob("kernels-" + 12 * "[0-9a-f]"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _warn(why: str) -> None:
