@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,10 @@ LEAST_STRUCTURE = 5e-4  # more of it, that another order of axes must show
 class AuditReport(dict[str, Any]):
     """What `audit` found, a dict; printed, it is a page.
 
-    Keys: grid, batches, masks, different (masks), num_visible (the median), ones ("masked" or "visible", as
-    was assumed or said), place (where in a batch the masks are); `findings`, each {"name", "ok", "says",
-    "remedy"}; `not_looked_at`, {name: why}; `measures`, as in `report`; `ok`, whether all findings are.
+    Keys: grid, batches, masks, different (masks), num_visible (the median), ones ("masked" or "visible": what
+    fits the counts, whatever was said), place (where in a batch the masks are); `findings`, each {"name",
+    "ok", "says", "remedy"}; `not_looked_at`, {name: why}; `measures`, as in `report`; `ok`, whether all
+    findings are.
     """
 
     def __str__(self) -> str:
@@ -84,17 +85,27 @@ def audit(
     if ones is not None:
         choice("ones", ones, ("masked", "visible"))
     ratio = 1.0 if mask_ratio is None else check_ratio(mask_ratio)
+    if isinstance(loader, str | bytes | Mapping):
+        raise RecipeError(
+            f"{type(loader).__name__} gives no batches; give a DataLoader, or a list of batches"
+        )
+    if isinstance(ranks, str | Mapping) or not isinstance(ranks, Sequence):
+        raise RecipeError(f"ranks={ranks!r}: give a list of the loaders of other ranks")
+    if structured not in (None, True, False):
+        raise RecipeError(f"structured={structured!r}: give True, False, or None where both are right")
     find = Finder(grid, mask)
     seen = _Seen(grid)
     sets_epoch = _set_epoch(loader, 0)
     first = [seen.add(rows) for rows in _read(loader, batches, find)]
     if not first:
-        raise RecipeError("the loader gave no batch; give one that has some, and a generator only once")
+        raise RecipeError("the loader gave no masks; give one that has some, and a generator only once")
     others = [_look(other, 0, batches, find, seen) for other in ranks]
     later: list[list[Int64s]] = []
     missing: dict[str, str] = {}
     if epochs == 1:
         missing["epochs"] = "epochs=1"
+    elif isinstance(loader, list | tuple | np.ndarray):
+        missing["epochs"] = f"a {type(loader).__name__} is the same in every epoch; give what it is made from"
     elif isinstance(loader, Iterator):
         missing["epochs"] = f"a {type(loader).__name__} can be read only once; give what it is made from"
     else:
@@ -121,11 +132,11 @@ def audit(
             findings.append(_positions(seen, ones_masked))
         else:
             missing["positions"] = f"{seen.different:,} different masks are too few; raise batches"
-        if len(masks) > 1:
+        if len(masks) > 1 and _neighbours(masks):
             measures = report.compared(masks, visible)
             findings.append(_structure(masks, measures, structured))
         else:
-            missing["structure"] = "there is only one mask"
+            missing["structure"] = "there is only one mask" if len(masks) == 1 else "no token has a neighbour"
     return AuditReport(
         grid=list(grid),
         batches=sum(map(len, [first, *others, *later])),
@@ -149,7 +160,9 @@ def _read(loader: Any, batches: int, find: "Finder") -> Iterator[Bools]:
             f"{type(loader).__name__} gives no batches; give a DataLoader, a list of batches or a generator"
         ) from None
     for number, batch in enumerate(itertools.islice(batch_by_batch, batches)):
-        yield find(batch, number)
+        rows = find(batch, number)
+        if len(rows):
+            yield rows
 
 
 def _set_epoch(loader: Any, epoch: int) -> list[str]:
@@ -350,7 +363,8 @@ def _workers(first: list[Int64s]) -> Finding:
         alike[apart] = float((grid[apart:] == grid[:-apart])[both].mean()) if both.any() else 0.0
     worst = max(alike, key=lambda apart: alike[apart]) if alike else 0
     different = len(set(np.concatenate(first).tolist()))
-    if not worst or alike[worst] <= 10 * REPEATED + 3 / different:  # of a few masks, some meet by chance
+    # of a few masks, some meet by chance
+    if not worst or alike[worst] <= 10 * REPEATED + 3 / different:
         says = f"at most {alike.get(worst, 0.0):.1%} of masks come again at the same place of a later batch"
         return _finding("workers", True, says)
     says = f"{alike[worst]:.0%} of the masks are those of the same place {worst} batch(es) before"
@@ -438,6 +452,11 @@ def _positions(seen: _Seen, ones_masked: bool) -> Finding:
     return _finding("positions", True, says)
 
 
+def _neighbours(masks: Bools) -> bool:
+    """Whether tokens have neighbours whose likeness can be measured."""
+    return any(not math.isnan(structure.correlation(masks, axis)[0]) for axis in range(masks.ndim - 1))
+
+
 def _next(masks: Bools, axis: int) -> float:
     """How likely the next token is visible, too; NaN where there is none."""
     each = structure.continuity(masks, axis)
@@ -447,7 +466,11 @@ def _next(masks: Bools, axis: int) -> float:
 
 def _structure(masks: Bools, measures: dict[str, dict[str, float]], structured: bool | None) -> Finding:
     """Whether neighbours are more, or less, alike than in random masks of the same count."""
-    told, apart = [], False
+    told, apart, peer = [], False, "random"
+    if structure.repeated(masks):
+        peer = "tube"
+        told.append("T 1, repeated over time")
+        masks = masks[:, 0]
     for name, axis in zip("THW"[-len(masks.shape[1:]) :], range(masks.ndim - 1), strict=True):
         value, error, chance = structure.correlation(masks, axis)
         if not math.isnan(value):
@@ -462,7 +485,7 @@ def _structure(masks: Bools, measures: dict[str, dict[str, float]], structured: 
     lost = (
         "of a bank, use fit='crop' (resizing steps over the noise's wavelength) or sigmas nearer to 1 token"
     )
-    what = "hardly any, too faint to matter" if apart else "none, as of random masks"
+    what = "hardly any, too faint to matter" if apart else f"none, as of {peer} masks"
     if structured or (apart and structured is None):
         return _finding("structure", False, f"{what}: {says}", lost)
     note = "" if structured is False else f"if structure was meant, it is lost: {lost}"

@@ -85,8 +85,10 @@ class Finder:
             fits = given.grid == self.grid
             return np.atleast_2d(given.visible) if fits else None
         array = _array(given)
-        if array.dtype.kind not in "biuf" or not array.size:
+        if array.dtype.kind not in "biuf":
             return None
+        if not array.size:  # a batch of none
+            return np.zeros((0, self.tokens), bool) if self._fits(array.shape) else None
         if self._fits(array.shape):
             if array.dtype.kind == "b" or ((array == 0) | (array == 1)).all():
                 return array.reshape(-1, self.tokens).astype(bool)
@@ -95,7 +97,7 @@ class Finder:
             return None
         if array.min() < 0 or array.max() >= self.tokens:
             return None
-        if strict and (array.shape[1] == 1 or (np.diff(np.sort(array, 1), axis=1) == 0).any()):
+        if (strict and array.shape[1] == 1) or (np.diff(np.sort(array, 1), axis=1) == 0).any():
             return None
         rows = np.zeros((len(array), self.tokens), bool)
         np.put_along_axis(rows, array.astype(np.int64), True, 1)
@@ -108,11 +110,13 @@ class Finder:
             sorted(_array(each).shape[1:]) == sorted(self.grid) and not self._fits(_array(each).shape)
             for _, each in _leaves(given)
         )
-        size = format_size(self.grid)
+        advice = (
+            f"bring the axes to {format_size(self.grid)}" if permuted else "check the grid, or give mask="
+        )
         return RecipeError(
             f"{what}; there is {', '.join(there[:6]) or 'nothing'}{more}; masks are (B, {self.tokens}) or "
             f"(B, {', '.join(map(str, self.grid))}) of bools or of 0 and 1, or (B, K) whole numbers, of "
-            f"tokens; {f'bring the axes to {size}' if permuted else 'check the grid, or give mask='}"
+            f"different tokens; {advice}"
         )
 
 

@@ -207,7 +207,7 @@ def _show_spectrum(figure: Any, items: dict[str, Any], top: float) -> None:
         axes.plot(x, items["analytic"], color=CLUMP, lw=2.2, label="analytic")
         every += items["analytic"]
     axes.plot(x, items["power"], ".", color=VISIBLE, ms=3.2, label="measured")
-    low, high = max(min(every), 1e-3), max(every)
+    low, high = max(min(every), 1e-9), max(every)
     axes.set_yscale("log")
     axes.set_ylim(10 ** math.floor(math.log10(low / 1.3)), 10 ** math.ceil(math.log10(high * 1.3)))
     axes.set_xlim(0, max(0.5, float(x.max()) + 1 / 64))

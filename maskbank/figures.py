@@ -28,7 +28,7 @@ from maskbank.drawing import (
     show,
     write,
 )
-from maskbank.errors import RecipeError
+from maskbank.errors import OutputError, RecipeError
 from maskbank.files import appearing, check_free
 from maskbank.recipes import RBN
 from maskbank.report import report, usual
@@ -73,6 +73,10 @@ def draw(
         raise RecipeError(f"{len(given)} banks: a picture holds 1 to {MOST_BANKS}; draw several pictures")
     needed()
     opened = [bank if isinstance(bank, Bank) else Bank(bank) for bank in given]
+    if os.path.exists(name) and any(
+        os.path.samefile(name, part.path) for bank in opened for part in bank.parts
+    ):
+        raise OutputError(f"{name} is one of the banks; choose another -o")
     samplers = []
     for bank in opened:
         its_grid, ratio = usual(bank, grid, moving=suffix == ".gif")
@@ -127,7 +131,11 @@ def _block(sampler: MaskSampler, clumps: bool) -> Block:
     if isinstance(recipe, RBN):
         each = recipe.masks_per_set
         if first is None:
-            caption += " Single masks: at this grid or ratio those of a set would not be disjoint."
+            caption += (
+                " Single masks: the bank holds no whole set."
+                if len(bank) < each
+                else " Single masks: at this grid or ratio those of a set would not be disjoint."
+            )
         elif each > len(masks):
             caption += f" Shown are {len(masks)} of the {each} masks of one set."
         else:

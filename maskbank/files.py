@@ -10,8 +10,20 @@ from typing import BinaryIO
 from maskbank.errors import OutputError
 
 
+def check_place(path: str) -> None:
+    """OutputError where no file can be: there is no folder for it, or something that no file replaces."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OutputError(f"{path} is a device or a pipe, which nothing replaces; choose another -o")
+
+
 def check_free(path: str, force: bool) -> None:
-    """OutputError where something is at `path` that is not to be replaced."""
+    """OutputError where no file can be, or something is at `path` that is not to be replaced."""
+    check_place(path)
     if os.path.lexists(path) and not (force and os.path.isfile(path)):
         raise OutputError(f"{path} is there already; choose another -o, or replace it with --force")
 

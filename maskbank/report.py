@@ -18,11 +18,12 @@ Bools = npt.NDArray[np.bool_]
 MASKS = 256  # looked at
 HARD = 12  # of them, by `difficulty`, which takes long
 MOST_TOKENS = 2**20  # looked at in all: fewer masks of a large grid
-MOST_VOXELS = 2**22  # of items whose spectrum is measured; of a single one,
+MOST_VOXELS = 2**22  # of items, or of a grid, whose spectrum is measured; of a single item,
 LARGEST = 2**24  # or it is left out: it would take longer than one waits
 # Correlation of neighbours: random masks have none, blue noise -0.10, green items that were resized -0.045
 CLEAR = 0.07
 SURE = 4.5  # standard errors
+FEW = 8  # visible or masked tokens, of which none can stand in a pattern
 WORK = 4e9  # multiplications for `difficulty`: a second or two, or it is left out
 
 # name -> what it says, in the words of the table
@@ -65,7 +66,7 @@ def report(sampler: MaskSampler, most: int = MASKS) -> dict[str, Any]:
     can be told from random ones; `verdict`: one sentence, with the remedy where they cannot. Takes seconds,
     whatever the size of the bank.
     """
-    count = max(8, min(most, MOST_TOKENS // math.prod(sampler.grid)))
+    count = max(2, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
     measures = compared(masks, sampler.num_visible, sampler.seed)
     reaches = differs(masks)
@@ -74,7 +75,7 @@ def report(sampler: MaskSampler, most: int = MASKS) -> dict[str, Any]:
         "num_visible": sampler.num_visible,
         "masks": count,
         "measures": measures,
-        "spectrum": _spectra(sampler, masks),
+        "spectrum": _spectra(sampler, masks) if masks[0].size <= MOST_VOXELS else {},
         "reaches": reaches,
         "verdict": _verdict(sampler, reaches),
     }
@@ -150,7 +151,12 @@ def hard_masks(count: int, visible: int, tokens: int) -> int:
 
 
 def differs(masks: Bools) -> bool:
-    """Whether neighbours in masks (B, T, H, W) or (B, H, W) are more, or less, alike than in random ones."""
+    """Whether neighbours in masks (B, T, H, W) or (B, H, W) are more, or less, alike than in random ones.
+
+    That a mask is repeated over time, as a tube, does not count: it is of its frames then.
+    """
+    if structure.repeated(masks):
+        masks = masks[:, 0]
     found = [structure.correlation(masks, axis)[:2] for axis in range(masks.ndim - 1)]
     return any(abs(value) > max(CLEAR, SURE * error) for value, error in found)  # false for NaN
 
@@ -160,12 +166,20 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
         return f"{sampler.baseline} masks, a baseline"
     if reaches:
         return "structure reaches the model: these masks can be told from random ones"
-    if sampler.fit == "resize":
+    tokens, visible = math.prod(sampler.grid), sampler.num_visible
+    if min(visible, tokens - visible) < FEW:
+        which = "visible" if 2 * visible < tokens else "masked"
+        remedy = (
+            f"{min(visible, tokens - visible)} {which} tokens of {tokens:,} are too few for structure; use a "
+            "larger grid or another mask ratio"
+        )
+    elif sampler.fit == "resize":
         remedy = "resizing items steps over the wavelength of their noise; use fit='crop'"
     elif sampler.bank.recipe.colour == "white":
         remedy = "white noise is random masking; use another kind"
     elif isinstance(sampler.bank.recipe, RBN):
-        remedy = "use masks_per_set above 1, and a mask ratio nearer to the bank's"
+        alone = sampler.bank.recipe.masks_per_set == 1
+        remedy = "use a bank with masks_per_set above 1" if alone else "use a mask ratio nearer to the bank's"
     else:
         remedy = "use a bank with other sigmas, nearer to 1 token"
     return f"ALARM: at this grid these masks cannot be told from random ones; {remedy}"

@@ -85,6 +85,11 @@ def continuity(masks: Bools, axis: int) -> Float64s:
     return np.asarray(np.divide(both, here, out=np.full(len(visible), np.nan), where=here > 0))
 
 
+def repeated(masks: Bools) -> bool:
+    """Whether each mask of (B, T, H, W) is the same in all of several frames."""
+    return masks.ndim == 4 and masks.shape[1] > 1 and bool((masks == masks[:, :1]).all())
+
+
 def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
     """How alike neighbours along an axis are: (value, standard error, the chance of random masks).
 
@@ -116,8 +121,10 @@ def difficulty(masks: Bools) -> Float64s:
     For a signal of unit variance with covariance exp(-d), d being the distance in correlation lengths, 2
     tokens in space and 4 in time: one minus the mean of c' A^-1 c over the masked tokens, A being the
     covariance of the visible ones (1e-3 added to its diagonal) and c theirs with a masked one. 0: all is
-    known; 1: nothing. masks: (B, T, H, W) or (B, H, W), True where visible.
+    known; 1: nothing; NaN: nothing is masked. masks: (B, T, H, W) or (B, H, W), True where visible.
     """
+    from scipy.linalg import solve_triangular
+
     visible = np.asarray(masks, bool)
     grid = visible.shape[1:]
     lengths = (TIME,) * (len(grid) - 2) + (SPACE, SPACE)
@@ -127,15 +134,17 @@ def difficulty(masks: Bools) -> Float64s:
     for step in steps:
         square = np.add.outer(square, step**2)
     covariance = np.exp(-np.sqrt(square))
-    out = np.empty(len(visible))
+    out = np.full(len(visible), np.nan)
     for b, mask in enumerate(visible):
         known, hidden = np.argwhere(mask), np.argwhere(~mask)
+        if not len(hidden):
+            continue
         between = _between(known, known, covariance) + NUGGET * np.eye(len(known))
         factor = np.linalg.cholesky(between)
         explained = 0.0
         for start in range(0, len(hidden), _AT_ONCE):
             cross = _between(known, hidden[start : start + _AT_ONCE], covariance)
-            explained += float((np.linalg.solve(factor, cross) ** 2).sum())
+            explained += float((solve_triangular(factor, cross, lower=True) ** 2).sum())
         out[b] = 1.0 - explained / len(hidden)
     return out
 

@@ -128,6 +128,27 @@ def test_what_fails_is_told_with_the_host(tmp_path: Path, monkeypatch: pytest.Mo
         assert "run the same command again" in made.failed
 
 
+def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between opening the file and opening it a second time, for direct writes."""
+    with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 100)) as writer:
+        key = writer.mark()
+        real, other = os.open, tmp_path / "other"
+        other.write_bytes(bytes(Path(writer.partial).stat().st_size))
+
+        def late(path: str, flags: int, *more: int) -> int:
+            if flags & os.O_DIRECT and path == writer.partial and other.exists():
+                other.replace(path)
+            return real(path, flags, *more)
+
+        monkeypatch.setattr(os, "open", late)
+        sharing.make_items(writer.partial, key, [(0, 10)])
+        monkeypatch.undo()
+        assert not other.exists()
+        assert not any(Path(writer.partial).read_bytes())
+
+
 def test_a_task_ends_when_its_items_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 1000)) as writer:

@@ -157,6 +157,35 @@ def test_spectra_of_windows_and_masks_stand_beside_what_they_should_be(
     assert np.array(found["masks"]["tube"])[-1] < 0.1  # nothing changes over time, so nothing is fast
 
 
+def test_a_flat_bank_over_time_is_judged_by_its_frames(tmp_path: Path) -> None:
+    for name, recipe, reaches in (
+        ("white", maskbank.White(size=(64, 64)), False),
+        ("blue", maskbank.Blue(size=(64, 64)), True),
+    ):
+        bank = maskbank.generate(tmp_path / f"{name}.h5", recipe, 200)
+        assert report(maskbank.MaskSampler(bank, VIDEO, 0.9))["reaches"] is reaches, name
+
+
+def test_where_no_structure_can_be_the_grid_is_to_blame(tmp_path: Path) -> None:
+    green = maskbank.generate(tmp_path / "g.h5", maskbank.Green(size=(16, 16, 16)), 30)
+    rbn = maskbank.generate(tmp_path / "r.h5", maskbank.RBN(), 30)
+    for bank, grid, ratio, words in (
+        (green, (7, 7), 0.97, "1 visible tokens of 49 are too few"),
+        (rbn, (64, 8), 0.01, "6 masked tokens of 512 are too few"),
+    ):
+        found = report(maskbank.MaskSampler(bank, grid, ratio))
+        assert words in found["verdict"]
+        assert "larger grid" in found["verdict"]
+
+
+def test_nothing_is_hidden_in_a_mask_that_shows_all() -> None:
+    masks = np.ones((2, 3, 4), bool)
+    masks[1, 0, 0] = False
+    found = structure.difficulty(masks)
+    assert np.isnan(found[0])
+    assert 0 < found[1] < 1
+
+
 def test_a_bank_of_huge_items_is_not_transformed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bank = maskbank.generate(tmp_path / "b.h5", maskbank.Green(size=(16, 16, 16)), 3)
     monkeypatch.setattr(maskbank.report, "LARGEST", 16**3 - 1)

@@ -45,7 +45,11 @@ class BankFile:
         """Write to this file from now on, past the page cache where that can be."""
         self._fd, self._name = fd, name
         with contextlib.suppress(OSError, AttributeError):  # not every file system or platform has it
-            self._direct_fd = os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+            direct = os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+            if os.path.samestat(os.fstat(direct), os.fstat(fd)):
+                self._direct_fd = direct
+            else:  # by now there is another file of this name
+                os.close(direct)
 
     def write(self, start: int, items: Array, sigmas: npt.NDArray[np.float32], crcs: list[int]) -> None:
         """Put items start, start + 1, ... (counted from the bank's first) in their place.
@@ -134,30 +138,26 @@ class Mender(BankFile):
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
-        super().__init__(self._known())
-
-    def _known(self) -> Layout:
-        """What the bank is or was; OutputError where the disk has no room for that."""
-        layout = known(self.path)
-        disk, file = os.statvfs(self.path), os.stat(self.path)
-        free = file.st_blocks * 512 + disk.f_bavail * disk.f_frsize
-        if file.st_size != layout.size and layout.size > free:
-            raise OutputError(
-                f"the disk of {self.path} is too full to make the bank whole: it needs {layout.size:,} "
-                f"bytes, {free:,} are free"
-            )
-        return layout
 
     def __enter__(self) -> "Mender":
+        known(self.path)  # says what is wrong with it, before it is opened for writing
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from None
-        self._take(fd, self.path)
         try:
             lock(fd, self.path)
-            if os.fstat(fd).st_size != self.layout.size:  # truncated, or something was appended
-                os.ftruncate(fd, self.layout.size)
+            layout = known(self.path)  # only what is read now is what was locked, and still is there
+            if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
+                raise OutputError(f"{self.path} was replaced in this moment; run the same command again")
+            super().__init__(layout)
+            if os.fstat(fd).st_size < layout.size:  # it was cut off
+                os.ftruncate(fd, layout.size)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._take(fd, self.path)
+        try:
             self.done = check.whole(fd, self.layout)
         except BaseException:
             self._close()

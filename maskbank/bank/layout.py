@@ -24,7 +24,7 @@ import numpy as np
 from h5py import h5d, h5o, h5p, h5pl, h5s, h5t
 
 from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
-from maskbank.errors import BankError, MaskbankError, RecipeError
+from maskbank.errors import BankError, MaskbankError, OtherBank, RecipeError
 from maskbank.recipes import (
     ALIGNMENT,
     NUMBERS_VERSION,
@@ -217,16 +217,16 @@ _PLUGINS = threading.Lock()
 def _read(name: str, file: h5py.File, size: int) -> Layout:
     attributes = file.attrs
     if _text(attributes, "format") != FORMAT:
-        raise BankError(f"{name} is an HDF5 file, but not one that maskbank made")
+        raise OtherBank(f"{name} is an HDF5 file, but not one that maskbank made")
     version = _number(attributes, "format_version")
     if version != FORMAT_VERSION:
-        raise BankError(
+        raise OtherBank(
             f"{name} has format version {version}; this maskbank reads version {FORMAT_VERSION}, "
             f"so use {'a newer' if version > FORMAT_VERSION else 'an older'} one"
         )
     numbers = _number(attributes, "numbers_version")
     if numbers != NUMBERS_VERSION:
-        raise BankError(
+        raise OtherBank(
             f"{name} has numbers version {numbers}; this maskbank makes version {NUMBERS_VERSION}, "
             f"so use {'a newer' if numbers > NUMBERS_VERSION else 'an older'} one"
         )
@@ -262,8 +262,12 @@ def _read(name: str, file: h5py.File, size: int) -> Layout:
         offsets[key] = offset
         end = offset + math.prod(shape) * dtype.itemsize
     if end != size:
-        what = "truncated" if size < end else "too long"
-        raise BankError(f"{name} is {what}: it has {size:,} bytes, and its header asks for {end:,}")
+        said = f"it has {size:,} bytes, and its header asks for {end:,}"
+        raise (
+            BankError(f"{name} is truncated: {said}")
+            if size < end
+            else OtherBank(f"{name} is too long: {said}")
+        )
     stored = _text(attributes, "fingerprint")
     if stored != content.fingerprint:
         raise BankError(

@@ -10,25 +10,43 @@ import stat
 
 import numpy as np
 
-from maskbank.bank.layout import Content, Layout, lay_out, read
+from maskbank.bank.layout import SUPERBLOCK, Content, Layout, lay_out, read
 from maskbank.checks import MOST_ITEMS
-from maskbank.errors import BankError, RecipeError
+from maskbank.errors import BankError, OtherBank, OutputError, RecipeError
 from maskbank.recipes import KINDS, Recipe, from_json
 
 _HEAD = 2**14  # bytes that are looked at: headers have some 2 kB
+_MOSTLY = 0.75  # of a header's bytes have to be right
 _MOST_RECIPES = 8  # candidates, lest a file made for it keeps us busy
 _BEFORE_NUMBER = 12 + 4  # bytes of a scalar attribute's type and dataspace, between its name and its value
 
 
 def known(path: str) -> Layout:
-    """The layout of the bank at `path`, as its header says or what is left of it; or BankError."""
+    """The layout of the bank at `path`, as its header says or what is left of it; or BankError.
+
+    OutputError where the disk has no room for what it was: nothing is made on a damaged header's word.
+    """
     try:
         return read(path)
+    except OtherBank:
+        raise
     except BankError:
         content = salvage(path)
         if content is None:
             raise
-        return lay_out(content)[0]
+    disk, file = os.statvfs(path), os.stat(path)
+    needed, free = content.n * content.item_bytes, file.st_blocks * 512 + disk.f_bavail * disk.f_frsize
+    if needed > max(free, file.st_size):
+        raise OutputError(
+            f"the disk of {path} is too full to make the bank whole: it needs {needed:,} bytes, "
+            f"{free:,} are free"
+        )
+    layout = lay_out(content)[0]
+    if file.st_size > layout.size:
+        raise OtherBank(
+            f"{path} has {file.st_size - layout.size:,} bytes behind what was a bank; cut them off first"
+        )
+    return layout
 
 
 def salvage(path: str) -> Content | None:
@@ -52,9 +70,21 @@ def salvage(path: str) -> Content | None:
     for recipe in _recipes(head):
         for n in _numbers(head):
             content = Content(recipe, seed, n, first)
-            if content.fingerprint in fingerprints:
-                return content
+            if first + n <= MOST_ITEMS and content.fingerprint in fingerprints:
+                return content if _stands(content, head) else None
     return None
+
+
+def _stands(content: Content, head: bytes) -> bool:
+    """Whether most of a header stands where it should: no archive or text that merely quotes a bank."""
+    # it depends on n by a few addresses only, and that of a single item is laid out whatever n says
+    ours, pieces = lay_out(Content(content.recipe, content.seed, 1, content.first))
+    right = total = 0
+    for offset, piece in pieces:
+        if SUPERBLOCK <= offset < ours.offsets["crc32"]:
+            total += len(piece)
+            right += sum(a == b for a, b in zip(head[offset : offset + len(piece)], piece, strict=False))
+    return right >= _MOSTLY * total
 
 
 def _number(head: bytes, name: bytes) -> int | None:

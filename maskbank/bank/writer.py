@@ -9,7 +9,7 @@ from maskbank.bank import check
 from maskbank.bank.inplace import BankFile, lock
 from maskbank.bank.layout import SUPERBLOCK, Content, Layout, difference, lay_out, read
 from maskbank.errors import BankError, OutputError
-from maskbank.files import allocate, rename_new, sync_folder
+from maskbank.files import allocate, check_place, rename_new, sync_folder
 
 
 def is_there(path: str, content: Content) -> bool:
@@ -27,7 +27,8 @@ def is_there(path: str, content: Content) -> bool:
     if found.content.fingerprint == content.fingerprint:
         _check_written(path, found)
         with contextlib.suppress(OSError):  # killed between link and unlink, it has two names
-            if os.path.samefile(path, path + ".partial"):
+            two = os.lstat(path), os.lstat(path + ".partial")  # no links that only lead to it
+            if os.path.samestat(*two) and stat.S_ISREG(two[0].st_mode):
                 os.unlink(path + ".partial")
         return True
     raise OutputError(
@@ -60,7 +61,7 @@ class Writer(BankFile):
         self.path = os.path.abspath(os.fspath(path))
         self.partial = self.path + ".partial"
         self.force = force
-        self._check_place()
+        check_place(self.path)
         self._check_free(content.n * content.item_bytes)  # before HDF5 could be asked for the impossible
         layout, self._pieces = lay_out(content)
         super().__init__(layout)
@@ -85,16 +86,6 @@ class Writer(BankFile):
             self._close()
             raise
         return self
-
-    def _check_place(self) -> None:
-        """Refuse what cannot be: no folder to write to, or something there that no bank replaces."""
-        folder = os.path.dirname(self.path)
-        if not os.path.isdir(folder):
-            raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
-        if os.path.isdir(self.path):
-            raise OutputError(f"{self.path} is a folder; give the name of a file")
-        if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise OutputError(f"{self.path} is a device or a pipe, which no bank replaces; choose another -o")
 
     def _hold(self) -> int:
         """PATH.partial, opened or made, and locked: a file descriptor.
@@ -128,7 +119,14 @@ class Writer(BankFile):
 
     def _is_ours(self, fd: int) -> bool:
         """Whether PATH.partial still is the file that we hold."""
-        return os.path.samestat(os.stat(self.partial), os.fstat(fd))
+        try:
+            return os.path.samestat(os.stat(self.partial), os.fstat(fd))
+        except FileNotFoundError:
+            return False
+
+    def is_there(self) -> bool:
+        """Whether what is written still has its name."""
+        return self._is_ours(self._fd)
 
     def _check_free(self, needed: int) -> None:
         """Refuse, before anything is made, what the disk has no room for."""
@@ -192,7 +190,7 @@ class Writer(BankFile):
             os.fsync(self._fd)
             if not self._is_ours(self._fd):
                 raise OutputError(
-                    f"{self.partial} was replaced while it was written; run the same command again"
+                    f"{self.partial} was removed or replaced while it was written; run the same command again"
                 )
             if self.force:
                 os.replace(self.partial, self.path)

@@ -27,6 +27,9 @@ COMMANDS = {
 }
 
 
+GOES_ON = {"generate", "join", "rebuild", "repair"}  # keep what they did when they are stopped
+
+
 class SuggestingGroup(click.Group):
     """A group that, for an unknown command, names the nearest one."""
 
@@ -78,6 +81,8 @@ def main(args: Sequence[str] | None = None) -> None:
     0 done; 1 failed; 2 wrong usage; 130 after Ctrl-C, 143 after SIGTERM.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    # what little linear algebra there is, in `inspect --structure`, only loses time to threads
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status = cli.main(args=args, prog_name="maskbank", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -106,7 +111,8 @@ def main(args: Sequence[str] | None = None) -> None:
         _complain("not enough memory: use fewer workers (-j 1) or a smaller size")
         status = 1
     except (click.Abort, KeyboardInterrupt) as error:
-        _complain("interrupted; run the same command again to go on")
+        again = bool({*(sys.argv[1:] if args is None else args)} & GOES_ON)
+        _complain("interrupted; run the same command again" + " to go on" * again)
         # not sys.exit: where Ctrl-C came in the middle of an import, Python would end by the signal after all
         sys.stdout.flush()
         # click makes an Abort of it, and keeps what it was as the cause

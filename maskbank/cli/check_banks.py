@@ -7,10 +7,10 @@ import click
 import numpy as np
 
 from maskbank.bank import check, layout
-from maskbank.bank.salvage import known, salvage
+from maskbank.bank.salvage import known
 from maskbank.cli import SETTINGS
 from maskbank.cli.progress import Bar, human_bytes, stopping
-from maskbank.errors import BankError
+from maskbank.errors import BankError, MaskbankError
 
 _MOST_RUNS = 10  # ranges of damaged items that are named
 
@@ -44,8 +44,11 @@ def verify(bank: str, sample: float | None) -> None:
     try:
         found = layout.read(bank)
     except BankError as error:
-        remedy = "; maskbank repair makes it whole" if salvage(bank) else ""
-        raise BankError(f"{error}{remedy}") from None
+        try:
+            known(bank)
+        except MaskbankError:
+            raise error from None
+        raise BankError(f"{error}; maskbank repair makes it whole") from None
     n = found.content.n
     items = None
     if sample is not None:

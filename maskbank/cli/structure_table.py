@@ -54,8 +54,10 @@ def table(names: list[str], found: list[dict[str, Any]]) -> str:
     for words, what, key in SPECTRA:
         cells = [_spark(one["spectrum"].get(what, {}).get(key)) for one in found]
         if any(cells):
-            others = found[0]["spectrum"]["masks"] if what == "masks" else {}
+            others = found[0]["spectrum"].get("masks", {}) if what == "masks" else {}
             lines.append([words, *cells, *(_spark(others.get(other)) for other in ("random", "tube"))])
+    kept = [k for k, column in enumerate(zip(*lines, strict=True)) if any(column[1:])]
+    lines = [[line[k] for k in kept] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -63,6 +63,17 @@ def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_p
     assert not path.exists()
 
 
+def test_a_link_to_a_partial_bank_does_not_cost_the_bank(path: Path) -> None:
+    generation.make(path, RECIPE, N)
+    partial = path.with_name(path.name + ".partial")
+    path.rename(partial)
+    path.symlink_to(partial)
+    assert not generation.make(path, RECIPE, N)
+    assert maskbank.Bank(path).content.n == N
+    path.unlink()
+    partial.unlink()
+
+
 def test_verify_names_damage_of_the_header_alone(path: Path) -> None:
     with open(path, "r+b") as file:
         file.seek(layout.read(path).offsets["crc32"] - 1)
