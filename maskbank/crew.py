@@ -4,34 +4,37 @@ import asyncio
 import contextlib
 import logging
 import re
+import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from multiprocessing import resource_tracker
 from typing import Any
 
-from maskbank.errors import MaskbankError, OutputError, RecipeError
+from maskbank.bank.inplace import AGAIN
+from maskbank.errors import Interrupted, MaskbankError, OutputError, RecipeError
 from maskbank.filling import check_threads
 from maskbank.sharing import Key, Unfit, look
 
 Tell = Callable[[str], None]
 
 _ADDRESS = r"((tcp|tls|ucx|wss?)://)?[^\s/]+:\d{1,5}"
-# Ctrl-C in a terminal reaches all processes there, but it is ours to end our workers
-_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 _ANSWER_SECONDS = 8.0  # for a scheduler to answer
+_COUNT_SECONDS = 2.0  # and to say who is there
 _LOOK_SECONDS = 60.0  # for a worker to: it has to load maskbank, maybe from a slow disk
 
 
 @contextlib.contextmanager
-def cluster(dask: Any, workers: int | None) -> Iterator[Any]:
+def cluster(dask: Any, workers: int | None, stop: threading.Event | None = None) -> Iterator[Any]:
     """A client of a Dask cluster: of a scheduler's address, of "local" processes, or the one that is given.
 
-    workers: how many, of "local". Raises MaskbankError where there is no Dask, RecipeError for what is no
-    address, OutputError where nobody answers.
+    workers: how many, of "local". stop: where it is set while they are started, Interrupted. Raises
+    MaskbankError where there is no Dask, RecipeError for what is no address, OutputError where nobody
+    answers.
     """
     try:
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError:
         raise MaskbankError(
             "a cluster needs Dask, which is not installed: pip install 'maskbank[dask]'"
@@ -46,23 +49,58 @@ def cluster(dask: Any, workers: int | None) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_silent())
         if dask == "local":
-            local = LocalCluster(
-                n_workers=check_threads(workers), threads_per_worker=1, dashboard_address=":0",
-                silence_logs=logging.CRITICAL, preload=[_DEAF],
-            )  # fmt: skip
-            address: Any = stack.enter_context(local)
+            address: Any = stack.enter_context(_local(check_threads(workers), stop))
         elif workers is not None:
             raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
         else:
             address = dask
+            _ask(dask)
         try:
             client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
-        except (OSError, OverflowError):
-            raise OutputError(
-                f"no Dask scheduler answers at {dask} within {_ANSWER_SECONDS:.0f} s; check the address, or "
-                "give local"
-            ) from None
+        except Exception as error:
+            raise OutputError(f"cannot join the Dask cluster at {dask}: {error}") from None
         yield stack.enter_context(client)
+
+
+def _ask(address: str) -> None:
+    """OutputError where no scheduler answers at an address: before a client waits for one."""
+    from distributed import Security
+    from distributed.core import rpc
+
+    async def identity() -> Any:
+        arguments = Security().get_connection_args("client")
+        async with rpc(address, connection_args=arguments, timeout=_ANSWER_SECONDS) as scheduler:
+            return await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
+
+    try:
+        found = asyncio.run(asyncio.wait_for(identity(), _ANSWER_SECONDS))
+    except OSError:
+        raise OutputError(
+            f"no Dask scheduler answers at {address} within {_ANSWER_SECONDS:.0f} s; check the address, or "
+            "give local"
+        ) from None
+    except Exception as error:
+        raise OutputError(f"cannot talk to {address}: {type(error).__name__}: {error}") from None
+    if found.get("type") != "Scheduler":
+        raise OutputError(f"at {address} there is a {found.get('type')}; give the address of the scheduler")
+
+
+def _local(workers: int, stop: threading.Event | None) -> Any:
+    """Processes of this machine that do not hear Ctrl-C: it reaches all in a terminal, but is for us."""
+    from distributed import LocalCluster
+
+    resource_tracker.ensure_running()  # or it would unblock the signal when it is started by one of them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        )
+    except Exception as error:
+        if stop is not None and stop.is_set():
+            raise Interrupted("nothing is begun yet") from None
+        raise OutputError(f"cannot start a Dask cluster on this machine: {error}") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -113,6 +151,7 @@ class Crew:
                 + (f"; dashboard {link}" if link else "")
             )
         while not self.threads and not stop.wait(0.2):
+            self.check()
             self.count()
         self.look()
         if self.unfit:
@@ -120,13 +159,31 @@ class Crew:
             more = f", and {len(reasons) - 1} more workers" if len(reasons) > 1 else ""
             raise Unfit(f"{reasons[0]}{more}; give an -o that all workers see and can write to")
 
+    def check(self) -> None:
+        """OutputError where the scheduler is lost."""
+        if self.client.status in ("closing", "closed"):
+            raise OutputError(f"the connection to the Dask scheduler is lost; {AGAIN}")
+
     def count(self) -> bool:
         """Ask the scheduler who is there: whether there is anyone new."""
         before = self.threads.keys()
+
+        async def ask() -> dict[str, int]:
+            return dict(await asyncio.wait_for(self.client.nthreads(), _COUNT_SECONDS))
+
         if self.client.status == "running":
             with contextlib.suppress(OSError, RuntimeError, CancelledError, asyncio.CancelledError):
-                self.threads = dict(self.client.nthreads())
+                self.threads = self.client.sync(ask)
         return not self.threads.keys() <= before
+
+    def cancel(self, futures: list[Any]) -> None:
+        """Take tasks back, as far as the scheduler still listens."""
+
+        async def ask() -> None:
+            await asyncio.wait_for(self.client.cancel(futures), _COUNT_SECONDS)
+
+        with contextlib.suppress(Exception, CancelledError, asyncio.CancelledError):
+            self.client.sync(ask)
 
     def look(self) -> bool:
         """Look whether workers not yet looked at can write: whether some cannot."""

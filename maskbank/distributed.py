@@ -31,7 +31,10 @@ _TASK_SECONDS_THREAD = 1 / 150  # or this for each thread: a scheduler passes on
 _FIRST_BYTES = 2**25  # in a task while nobody knows how long an item takes
 _LEAST_ITEM = 2**14  # bytes that an item then counts for at least, since a small one takes its time, too
 _IN_FLIGHT = 3  # tasks for each thread: one at work, others waiting on the worker
-_TRIES = 5  # of a block whose workers die or fail
+_COPIES = 4  # of one of the last tasks, where no worker seems to end it
+_TRIES = 10  # of a block whose workers die or fail
+_UNABLE_SECONDS = 30.0  # for which no worker may be there that can write
+_STOP_SECONDS = 10.0  # the least that tasks at work are given to end, once all is to be stopped
 _LATE_SECONDS = 5.0  # the least after which a last block is given to another worker, too
 
 
@@ -75,7 +78,7 @@ class _Block:
         self.runs = runs
         self.tries = 0
         self.since = 0.0
-        self.twice = False  # given to a second worker, too
+        self.copies = 1  # at work
         self.done = False
 
 
@@ -95,6 +98,7 @@ class _Job:
         self.held: list[Made] = []
         self.longest = 0.0
         self.pace = 0.0  # seconds an item
+        self.able = time.monotonic()  # when there last was someone to hand out to
 
     def _blocks(self) -> Iterator[_Block]:
         """What is missing, in whole pages; shorter blocks towards the end, so that all end together."""
@@ -121,7 +125,8 @@ class _Job:
             if not stop.is_set():
                 self._hand_out()
             elif deadline is None:
-                deadline = time.monotonic() + max(2 * _IN_FLIGHT * self.longest, 1.0)
+                deadline = time.monotonic() + max(2 * self.longest, _STOP_SECONDS)
+                self._keep_what_is_at_work()
             if deadline is not None and (not self.waiting or time.monotonic() > deadline):
                 return
             self._take_in()
@@ -155,8 +160,8 @@ class _Job:
         """The last blocks, where they take far too long, also to another worker: the first one counts."""
         late = max(_LATE_SECONDS, 4 * self.longest)
         for _, block in list(self.waiting.values()):
-            if not block.twice and not block.done and time.monotonic() - block.since > late:
-                block.twice = True
+            if block.copies < _COPIES and not block.done and time.monotonic() - block.since > late:
+                block.copies += 1
                 self._submit(block)
 
     def _submit(self, block: _Block) -> None:
@@ -220,7 +225,9 @@ class _Job:
         """A task of which there is no result: its workers died, or could not load it, or Dask lost it."""
         from distributed import KilledWorker
 
-        if future.status != "error":
+        if future.status == "finished":  # with its worker, as a rule
+            self._failed(block, Made([], failed="their results did not arrive"))
+        elif future.status != "error":
             self.again.append(block)
         elif isinstance(future.exception(), KilledWorker):
             self._failed(block, Made([], failed="its workers died"))
@@ -246,16 +253,32 @@ class _Job:
                 f"workers' logs; {AGAIN}"
             )
 
+    def _keep_what_is_at_work(self) -> None:
+        """Cancel what was handed out last and so has not begun: as many as there are threads are at work."""
+        handed_out = sorted(self.waiting.items(), key=lambda one: one[1][1].since)
+        begun = dict(handed_out[: max(1, sum(self.crew.threads.values()))])
+        idle = [future for key, (future, _) in self.waiting.items() if key not in begun]
+        self.waiting = begun
+        self.crew.cancel(idle)
+
     def _withdraw(self) -> None:
         """Take back all that is handed out, to hand it out to those who can."""
         waiting, self.waiting = self.waiting, {}
         self.again += [block for _, block in waiting.values() if not block.done]
-        self.client.cancel([future for future, _ in waiting.values()])
+        self.crew.cancel([future for future, _ in waiting.values()])
 
     def _look_after(self) -> None:
         """See who has come, and whether the scheduler is there."""
-        if self.client.status in ("closing", "closed"):
-            raise OutputError(f"the connection to the Dask scheduler is lost; {AGAIN}")
+        self.crew.check()
+        if not self.writer.is_there():
+            raise OutputError(
+                f"{self.writer.partial} was removed or replaced while it was written; run the same command "
+                "again"
+            )
+        if self.crew.only != []:
+            self.able = time.monotonic()
+        elif time.monotonic() - self.able > _UNABLE_SECONDS:
+            raise OutputError(f"no worker is left that can write: {next(iter(self.crew.unfit.values()))}")
         restricted = self.crew.only
         if self.crew.count() and restricted is not None:
             self.crew.look()
@@ -264,8 +287,7 @@ class _Job:
 
     def leave(self) -> None:
         """Journal what has been made, and leave nothing behind on the cluster."""
-        with contextlib.suppress(Exception):  # it may be gone
-            self.client.cancel([future for future, _ in self.waiting.values()])
+        self.crew.cancel([future for future, _ in self.waiting.values()])
         for made in self.held:
             self._claim(made)
         self.writer.checkpoint()

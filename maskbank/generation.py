@@ -100,7 +100,7 @@ def write(
     from maskbank import distributed
     from maskbank.crew import cluster
 
-    with cluster(dask, workers) as client, Writer(path, content, force=force) as writer:
+    with cluster(dask, workers, stop) as client, Writer(path, content, force=force) as writer:
         distributed.fill(writer, client, progress, stop, tell)
         writer.publish()
     return True

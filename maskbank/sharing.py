@@ -50,7 +50,12 @@ class _Share(BankFile):
         except OSError as error:
             raise Unfit(f"cannot write {self._path}: {error.strerror}") from None
         item, token = self._key
-        if os.pread(self._fd, len(token), self._offset("crc32", item)) != token:
+        try:
+            there = os.pread(self._fd, len(token), self._offset("crc32", item))
+        except OSError as error:
+            self._close()
+            raise Unfit(f"cannot read {self._path}: {error.strerror}") from None
+        if there != token:
             self._close()
             raise Unfit(f"{self._path} is another file than the client's of this name")
         return self

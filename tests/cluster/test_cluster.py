@@ -259,6 +259,67 @@ def test_over_a_network_with_a_host_that_is_cut_off(tmp_path: Path, network: Net
         cluster.close()
 
 
+# what is lost or does not answer
+
+
+def test_a_file_that_is_removed_meanwhile_is_missed(cluster: Cluster) -> None:
+    run = started(cluster)
+    (cluster.folder / "bank.h5.partial").unlink()
+    run.wait(60)
+    assert run.code == 1
+    assert "was removed or replaced while it was written" in run.err.splitlines()[-1]
+    assert "Traceback" not in run.err
+
+
+def test_a_scheduler_that_dies_before_a_worker_has_come(cluster: Cluster) -> None:
+    run = cluster.maskbank(*ARGS, wait=False)
+    wait_until(lambda: (cluster.folder / "bank.h5.partial").exists())
+    time.sleep(0.5)
+    cluster.scheduler.kill()
+    run.wait(60)
+    assert run.code == 1
+    assert "connection to the Dask scheduler is lost" in run.err
+
+
+def test_ctrl_c_beside_a_scheduler_that_does_not_answer(cluster: Cluster) -> None:
+    run = started(cluster)
+    cluster.scheduler.send_signal(signal.SIGSTOP)
+    time.sleep(1.0)
+    run.process.send_signal(signal.SIGINT)
+    run.wait(60)
+    assert run.code == 130, run.err
+    assert "are done and kept; run the same command again to go on" in run.err
+    assert len(run.err.splitlines()) == 2, run.err
+
+
+def test_a_scheduler_that_accepts_and_says_nothing(cluster: Cluster) -> None:
+    cluster.scheduler.send_signal(signal.SIGSTOP)
+    start = time.monotonic()
+    run = cluster.maskbank(*ARGS)
+    assert run.code == 1
+    assert len(run.err.splitlines()) == 1, run.err
+    assert "no Dask scheduler answers" in run.err
+    assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("seconds", [0.8, 1.2, 1.6, 2.0])
+def test_a_signal_while_a_local_cluster_starts(
+    seconds: float, number: int, code: int, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "maskbank", *map(str, ARGS), "--dask", "local"], cwd=tmp_path,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    time.sleep(seconds)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 2, err
+
+
 # workers that cannot take part
 
 
@@ -357,6 +418,24 @@ def test_nobody_answers(tmp_path: Path) -> None:
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in run.err
     assert time.monotonic() - start < 10
     assert not list(tmp_path.iterdir())
+
+
+def test_addresses_of_something_else(cluster: Cluster, tmp_path: Path) -> None:
+    from distributed import Client
+
+    cluster.work()
+    cluster.joined(1)
+    with Client(cluster.address, set_as_default=False) as client:
+        (worker,) = client.nthreads()
+    for address, words in (
+        (worker, "there is a Worker; give the address of the scheduler"),
+        (cluster.address.replace("tcp:", "tls:"), "cannot talk to tls:"),
+        ("x..y:80", "x..y:80"),
+    ):
+        run = Command(tmp_path, *ARGS, "--dask", address)
+        assert len(run.wait().splitlines()) == 1, run.err
+        assert run.code == 1
+        assert words in run.err
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://nowhere", "", "foo://127.0.0.1:8786"])
