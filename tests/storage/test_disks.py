@@ -151,7 +151,7 @@ def test_a_folder_that_is_removed_under_the_writer(tmp_path: Path) -> None:
     def remove(done: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
-    with pytest.raises(maskbank.OutputError, match=r"cannot write .*No such file or directory"):
+    with pytest.raises(maskbank.OutputError, match="was removed or replaced"):
         generation.make(folder / "b.h5", RECIPE, 200, progress=remove)
     folder.mkdir()
     generation.make(folder / "b.h5", RECIPE, 200)
@@ -169,7 +169,7 @@ def test_a_folder_that_is_moved_under_the_writer(tmp_path: Path) -> None:
             folder.rename(elsewhere)
             moved = True
 
-    with pytest.raises(maskbank.OutputError, match="cannot write"):
+    with pytest.raises(maskbank.OutputError, match="was removed or replaced"):
         generation.make(folder / "b.h5", RECIPE, 200, progress=move)
     generation.make(elsewhere / "b.h5", RECIPE, 200)
     assert os.listdir(elsewhere) == ["b.h5"]
