@@ -24,7 +24,7 @@ ROOMS = [
     "bank.check", "bank.inplace", "bank.writer", "bank.cache", "bank.reader", "filling", "sharing",
     "crew", "distributed", "generation", "joining", "baselines",
     "windows", "masks", "stream", "sampler", "export", "adapters", "structure", "spectrum", "report",
-    "batches", "auditing", "drawing", "figures", "cli",
+    "batches", "findings", "auditing", "drawing", "figures", "cli",
 ]  # fmt: skip
 
 
