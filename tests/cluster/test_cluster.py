@@ -40,6 +40,12 @@ def same(folder: Path, whole: bytes) -> None:
     assert not (folder / "bank.h5.partial").exists()
 
 
+def finished(run: Command, folder: Path, whole: bytes) -> None:
+    run.wait()
+    assert run.code == 0, run.err
+    same(folder, whole)
+
+
 def started(cluster: Cluster, workers: int = 3) -> Command:
     """ARGS on the cluster, at work."""
     for _ in range(workers):
@@ -150,9 +156,7 @@ def test_killed_workers_are_replaced(cluster: Cluster, whole: bytes) -> None:
         victim = cluster.workers.pop(random_.randrange(len(cluster.workers)))
         victim.kill()
         victim.wait()
-    run.wait()
-    assert run.code == 0, run.err
-    same(cluster.folder, whole)
+    finished(run, cluster.folder, whole)
 
 
 def test_all_workers_die_and_others_come(cluster: Cluster, whole: bytes) -> None:
@@ -162,9 +166,7 @@ def test_all_workers_die_and_others_come(cluster: Cluster, whole: bytes) -> None
     time.sleep(1.0)
     assert run.process.poll() is None
     cluster.work()
-    run.wait()
-    assert run.code == 0, run.err
-    same(cluster.folder, whole)
+    finished(run, cluster.folder, whole)
 
 
 def test_a_stopped_worker_holds_nothing_up(cluster: Cluster, whole: bytes) -> None:
@@ -200,9 +202,7 @@ def test_a_scheduler_that_comes_back_is_met_again(cluster: Cluster, whole: bytes
     cluster.scheduler.wait()
     cluster.start()
     cluster.work()
-    run.wait()
-    assert run.code == 0, run.err
-    same(cluster.folder, whole)
+    finished(run, cluster.folder, whole)
 
 
 @pytest.mark.parametrize("then", ["threads", "cluster"])
