@@ -106,7 +106,7 @@ for thread in threads:
 # The main job, saying every so many seconds in the file's journal what is done.
 JOURNAL = """
 import sys
-from maskbank import filling, generation
+from maskbank.generation import threads as filling, generate as generation
 from maskbank.recipes import Green
 filling.CHECKPOINT_SECONDS = float(sys.argv[3])
 generation.make(sys.argv[2], Green(), int(sys.argv[1]), workers=2)
@@ -364,7 +364,7 @@ def masks(bench: Bench) -> None:
     from itertools import count
 
     import maskbank
-    from maskbank import selection
+    from maskbank.sampling import selection
 
     def batches(sampler: maskbank.MaskSampler, what: str = "masked") -> Callable[[], object]:
         numbers = count()
@@ -403,7 +403,7 @@ def masks(bench: Bench) -> None:
         rows["argsort, torch, 512"] = lambda: per_clip(lambda: argsort(512, 0.8), 32)
 
     def without_numba() -> float:
-        with unittest.mock.patch("maskbank.sampler.core", return_value=selection):
+        with unittest.mock.patch("maskbank.sampling.sampler.core", return_value=selection):
             return per_clip(batches(video), 32)
 
     rows["green3d, without Numba"] = without_numba

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import maskbank
-from maskbank.drawing import Block, Row, page
-from maskbank.figures import save
-from maskbank.structure import continuity
+from maskbank.analysis.drawing import Block, Row, page
+from maskbank.analysis.pictures import save
+from maskbank.analysis.structure import continuity
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 1

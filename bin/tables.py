@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 import maskbank
 import maskbank.recipes
+from maskbank.analysis.structure import adjacency, clustering, difficulty
 from maskbank.checks import count_visible
-from maskbank.structure import adjacency, clustering, difficulty
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (64, 8)
@@ -197,10 +197,8 @@ HARD = 48  # masks a row, at most: difficulty takes some hundredths of a second 
 def paper(banks: Banks) -> None:
     """The paper's ablations, from masks alone: difficulty, beside its reconstruction losses."""
     count = min(banks.items, HARD)
-    print(
-        f"Difficulty (see maskbank.structure), {count} masks a row, ± one standard error, beside the paper's"
-    )
-    print("reconstruction loss or accuracy. No data was used, and nothing was trained.")
+    print(f"Difficulty (see maskbank.analysis.structure), {count} masks a row, ± one standard error,")
+    print("beside the paper's reconstruction loss or accuracy. No data was used, and nothing was trained.")
     print()
 
     def bank(recipe: maskbank.Recipe) -> maskbank.Bank:

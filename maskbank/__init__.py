@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from maskbank.auditing import audit
+    from maskbank.analysis.audit import audit
     from maskbank.bank.reader import Bank
     from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
-    from maskbank.generation import generate
-    from maskbank.masks import Masks
+    from maskbank.generation.generate import generate
     from maskbank.recipes import RBN, Blue, Green, Purple, Recipe, Red, White
-    from maskbank.sampler import MaskSampler
+    from maskbank.sampling.masks import Masks
+    from maskbank.sampling.sampler import MaskSampler
 
 # Loaded when first used: `import maskbank` stays as cheap as the standard library.
 _PLACES = {
@@ -21,17 +21,17 @@ _PLACES = {
     "BankError": "maskbank.errors",
     "Blue": "maskbank.recipes",
     "Green": "maskbank.recipes",
-    "MaskSampler": "maskbank.sampler",
+    "MaskSampler": "maskbank.sampling.sampler",
     "MaskbankError": "maskbank.errors",
-    "Masks": "maskbank.masks",
+    "Masks": "maskbank.sampling.masks",
     "OutputError": "maskbank.errors",
     "Purple": "maskbank.recipes",
     "Recipe": "maskbank.recipes",
     "RecipeError": "maskbank.errors",
     "Red": "maskbank.recipes",
     "White": "maskbank.recipes",
-    "audit": "maskbank.auditing",
-    "generate": "maskbank.generation",
+    "audit": "maskbank.analysis.audit",
+    "generate": "maskbank.generation.generate",
 }
 
 __all__ = [

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from maskbank.errors import OutputError
 
+ALIGNMENT = 4096  # bytes: datasets of a bank and direct writes start at multiples of this
+
 
 def check_place(path: str) -> None:
     """OutputError where no file can be: there is no folder for it, or something that no file replaces."""

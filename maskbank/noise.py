@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.checks import check_seed
+from maskbank.files import ALIGNMENT
 from maskbank.kernels import colour, convert, direct, fourier, gaussian, lines, rbn, spectral
-from maskbank.recipes import ALIGNMENT, RBN, Blue, Recipe, White, float32
+from maskbank.recipes import RBN, Blue, Recipe, White, float32
 
 Array = npt.NDArray[Any]
 

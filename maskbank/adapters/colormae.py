@@ -10,8 +10,8 @@ import torch
 
 from maskbank.bank.reader import Bank
 from maskbank.checks import count_visible
-from maskbank.sampler import MaskSampler
-from maskbank.stream import MaskStream
+from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.stream import MaskStream
 
 Tensor = Any  # torch's, which type checkers need not have
 

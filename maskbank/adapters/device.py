@@ -14,8 +14,8 @@ from maskbank.bank.reader import Bank
 from maskbank.checks import integer
 from maskbank.errors import RecipeError
 from maskbank.recipes import RBN
-from maskbank.sampler import MaskSampler
-from maskbank.selection import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE
+from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.selection import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE
 
 MOST_BYTES = 2**28  # of the bank on the device, unless `items` says otherwise
 BITS = 31  # of a random word

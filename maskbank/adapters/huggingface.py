@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskbank.masks import Masks
+from maskbank.sampling.masks import Masks
 
 Tensor = Any  # torch's, which type checkers need not have
 

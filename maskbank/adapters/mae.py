@@ -13,9 +13,9 @@ import torch
 
 from maskbank.checks import check_ratio, choice, count_visible, format_size
 from maskbank.errors import RecipeError
-from maskbank.masks import Masks
-from maskbank.sampler import MaskSampler
-from maskbank.stream import MaskStream
+from maskbank.sampling.masks import Masks
+from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.stream import MaskStream
 
 Tensor = Any  # torch's, which type checkers need not have
 

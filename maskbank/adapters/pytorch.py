@@ -8,7 +8,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from maskbank.checks import choice, integer
 from maskbank.errors import RecipeError
-from maskbank.sampler import MaskSampler
+from maskbank.sampling.sampler import MaskSampler
 
 OUTPUTS = ("masked", "visible", "ids_keep", "ids_restore")
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank.reader import Bank
-from maskbank.sampler import MaskSampler
+from maskbank.sampling.sampler import MaskSampler
 
 Float64s = npt.NDArray[np.float64]
 

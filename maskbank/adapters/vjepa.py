@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 from maskbank.adapters.pytorch import check_sampler, process_rank
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
-from maskbank.sampler import MaskSampler
+from maskbank.sampling.sampler import MaskSampler
 
 Samplers = MaskSampler | Sequence[MaskSampler]
 Collated = tuple[Any, list[Any], list[Any]]

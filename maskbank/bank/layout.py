@@ -25,8 +25,8 @@ from h5py import h5d, h5o, h5p, h5pl, h5s, h5t
 
 from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
 from maskbank.errors import BankError, MaskbankError, OtherBank, RecipeError
+from maskbank.files import ALIGNMENT
 from maskbank.recipes import (
-    ALIGNMENT,
     NUMBERS_VERSION,
     Recipe,
     canonical_json,

@@ -6,8 +6,8 @@ import os
 import stat
 
 from maskbank.bank import check
-from maskbank.bank.inplace import BankFile, lock
 from maskbank.bank.layout import SUPERBLOCK, Content, Layout, difference, lay_out, read
+from maskbank.bank.storage import BankFile, lock
 from maskbank.errors import BankError, OutputError
 from maskbank.files import allocate, check_place, rename_new, sync_folder
 

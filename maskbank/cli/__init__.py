@@ -14,16 +14,16 @@ from maskbank.errors import MaskbankError, RecipeError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
-# command -> (module, what `maskbank --help` says of it): modules are loaded when their command is used
+# command -> what `maskbank --help` says of it; its module is loaded when it is used
 COMMANDS = {
-    "generate": ("maskbank.cli.generate", "Make a bank of noise."),
-    "inspect": ("maskbank.cli.inspect_bank", "Tell what is in a bank."),
-    "verify": ("maskbank.cli.check_banks:verify", "Check that a bank is whole."),
-    "repair": ("maskbank.cli.check_banks:repair", "Make what is damaged again."),
-    "join": ("maskbank.cli.combine:join", "Put parts of a bank together."),
-    "rebuild": ("maskbank.cli.combine:rebuild", "Make a bank from its recipe's line."),
-    "preview": ("maskbank.cli.preview", "Draw what is in a bank."),
-    "export": ("maskbank.cli.export_masks", "Write masks as a .npy file."),
+    "generate": "Make a bank of noise.",
+    "inspect": "Tell what is in a bank.",
+    "verify": "Check that a bank is whole.",
+    "repair": "Make what is damaged again.",
+    "join": "Put parts of a bank together.",
+    "rebuild": "Make a bank from its recipe's line.",
+    "preview": "Draw what is in a bank.",
+    "export": "Write masks as a .npy file.",
 }
 
 
@@ -55,13 +55,12 @@ class _Commands(SuggestingGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name or "command")
+        command: click.Command = importlib.import_module(f"maskbank.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings=SETTINGS)

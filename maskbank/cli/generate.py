@@ -261,7 +261,7 @@ def _generate(
     path = output or f"{kind}.h5"
 
     from maskbank.bank.layout import Content
-    from maskbank.generation import write
+    from maskbank.generation.generate import write
 
     content = Content(recipe, seed, end - first, first)
     with told(path, content), stopping() as stop, Bar(content.n) as bar:

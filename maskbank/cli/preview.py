@@ -35,7 +35,7 @@ def command(
     \b
     maskbank preview green3d.h5 blue3d.h5 -o noise.png
     """
-    from maskbank.figures import draw
+    from maskbank.analysis.pictures import draw
 
     start = time.perf_counter()
     what = draw(banks, output, grid, mask_ratio, seed, force=force)

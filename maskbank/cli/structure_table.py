@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
+from maskbank.analysis.report import MEASURES, report, usual
 from maskbank.bank.reader import Bank
-from maskbank.report import MEASURES, report, usual
-from maskbank.sampler import MaskSampler
+from maskbank.sampling.sampler import MaskSampler
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PARTS = " ▏▎▍▌▋▊▉"

@@ -25,7 +25,7 @@ POSITIONS = 2  # the order of Algorithm 1, for each set
 TIES = 3  # which of equal masks, for each set
 PRIORITIES = 4  # which of equal positions in the rank extension
 SWAPS = 5  # what to swap with, for each set
-WINDOWS = 6  # where a mask's window lies: these two are keyed as maskbank.selection says
+WINDOWS = 6  # where a mask's window lies: these two are keyed as maskbank.sampling.selection says
 ITEMS = 7  # which item it is cut from
 
 CHUNK = 256  # blocks made at once: their words and normals stay in the first-level cache

@@ -1,6 +1,6 @@
 """Window to mask: cut a window out of an item, find its largest values, exactly as many as asked for.
 
-`maskbank.selection` is the same in NumPy, and says what is drawn from which words.
+`maskbank.sampling.selection` is the same in NumPy, and says what is drawn from which words.
 """
 
 import numpy as np

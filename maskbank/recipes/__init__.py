@@ -10,14 +10,12 @@ from maskbank.recipes.colours import LEAST_GAP, VARIANTS, Blue, Green, Purple, R
 from maskbank.recipes.rbn import RBN
 
 __all__ = [
-    "ALIGNMENT", "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Green",
+    "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Green",
     "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "fingerprint", "float32", "from_json",
     "variant",
 ]  # fmt: skip
 
 NUMBERS_VERSION = 1  # raised whenever any byte of any item would change
-
-ALIGNMENT = 4096  # bytes: what stands in a bank starts at multiples of this
 
 # The one table of kinds: name -> (recipe class, default size)
 COLOURS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {

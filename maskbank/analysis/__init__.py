@@ -1,0 +1,1 @@
+"""What noise and masks look like, in numbers and in pictures."""

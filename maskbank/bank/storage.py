@@ -1,0 +1,203 @@
+"""A bank's file, written in place: the items, and the journal that says which of them are there."""
+
+import contextlib
+import errno
+import fcntl
+import math
+import os
+import threading
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.bank import check
+from maskbank.bank.layout import Content, Layout
+from maskbank.bank.salvage import known
+from maskbank.errors import MaskbankError, OutputError
+from maskbank.files import ALIGNMENT
+
+Array = npt.NDArray[Any]
+
+AGAIN = "what was done is kept: run the same command again to go on"
+
+
+class BankFile:
+    """A bank's file, open for writing in place. `write` may be called from many threads."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.done = np.zeros(layout.content.n, bool)  # which items are whole already
+        self._pending: list[tuple[int, Array, Array]] = []
+        self._lock = threading.Lock()
+        self._queue = threading.Lock()
+        self._fd = -1
+        self._direct_fd = -1
+        self._name = ""
+
+    @property
+    def content(self) -> Content:
+        """What is being written."""
+        return self.layout.content
+
+    def _take(self, fd: int, name: str) -> None:
+        """Write to this file from now on, past the page cache where that can be."""
+        self._fd, self._name = fd, name
+        with contextlib.suppress(OSError, AttributeError):  # not every file system or platform has it
+            direct = os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+            if os.path.samestat(os.fstat(direct), os.fstat(fd)):
+                self._direct_fd = direct
+            else:  # by now there is another file of this name
+                os.close(direct)
+
+    def write(self, start: int, items: Array, sigmas: npt.NDArray[np.float32], crcs: list[int]) -> None:
+        """Put items start, start + 1, ... (counted from the bank's first) in their place.
+
+        items: (count, ...) as stored. sigmas: float32 (count, 0 to 2). crcs: zlib.crc32 of each item.
+        """
+        self._write_items(items.reshape(-1).view(np.uint8).data, self._offset("noise", start))
+        self.claim(start, np.array(crcs, "<u4"), sigmas.copy())
+
+    def claim(self, start: int, crcs: Array, sigmas: Array) -> None:
+        """Have the next checkpoint say that these items are in their place."""
+        with self._lock:
+            self._pending.append((start, crcs, sigmas))
+
+    def checkpoint(self) -> None:
+        """Bring what has been written to the disk, then say so in the bank's own journal."""
+        with self._lock:
+            pending, self._pending = sorted(self._pending, key=lambda block: block[0]), []
+        if not pending:
+            return
+        self._sync()
+        for start, crcs, sigmas in _joined(pending):
+            self._pwrite(crcs.tobytes(), self._offset("crc32", start))
+            if sigmas.shape[1]:
+                self._pwrite(sigmas.tobytes(), self._offset("sigma", start))
+            self._pwrite(b"\x01" * len(crcs), self._offset("written", start))
+
+    def _offset(self, table: str, start: int) -> int:
+        shape, dtype = self.content.tables[table]
+        return self.layout.offsets[table] + start * math.prod(shape[1:]) * dtype.itemsize
+
+    def _write_items(self, data: memoryview, offset: int) -> None:
+        """Directly, past the page cache, where that can be: it saves copying and the memory.
+
+        Direct writes take whole pages, so the last items of a bank may have to go the other way. Threads
+        that write through the page cache of one file only wait for each other, so there they queue up.
+        """
+        if self._direct_fd >= 0 and offset % ALIGNMENT == 0 and len(data) % ALIGNMENT == 0:
+            try:
+                if os.pwrite(self._direct_fd, data, offset) == len(data):
+                    return
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # not a disk that wants larger or other pieces
+                    raise self._failed(error) from None
+        with self._queue:
+            self._pwrite(data, offset)
+
+    def _pwrite(self, data: Any, offset: int) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                done = os.pwrite(self._fd, view, offset)
+                view = view[done:]
+                offset += done
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> MaskbankError:
+        return OutputError(f"cannot write {self._name}: {error.strerror}; {AGAIN}")
+
+    def _close(self) -> None:
+        for fd in (self._direct_fd, self._fd):
+            if fd >= 0:
+                os.close(fd)
+        self._direct_fd = self._fd = -1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if value is not None and not isinstance(value, OutputError) and self._fd >= 0:
+                with contextlib.suppress(OutputError):  # what is done is kept, whatever went wrong elsewhere
+                    self.checkpoint()
+        finally:
+            self._close()
+
+
+class Mender(BankFile):
+    """Writes items of a bank that is there, in place. Use as a context manager; `done` says what is whole."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+
+    def __enter__(self) -> "Mender":
+        known(self.path)  # says what is wrong with it, before it is opened for writing
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from None
+        try:
+            lock(fd, self.path)
+            layout = known(self.path)  # only what is read now is what was locked, and still is there
+            if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
+                raise OutputError(f"{self.path} was replaced in this moment; run the same command again")
+            super().__init__(layout)
+            if os.fstat(fd).st_size < layout.size:  # it was cut off
+                os.ftruncate(fd, layout.size)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._take(fd, self.path)
+        try:
+            self.done = check.whole(fd, self.layout)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def mend_header(self) -> int:
+        """Make all that is around the tables what it was: the number of bytes that were not."""
+        wrong = check.header_differences(self._fd, self.layout)
+        for offset, piece in wrong:
+            self._pwrite(piece, offset)
+        self._sync()
+        return sum(len(piece) for _, piece in wrong)
+
+    def finish(self) -> None:
+        """Bring everything to the disk."""
+        self.checkpoint()
+        self._sync()
+
+
+def lock(fd: int, name: str) -> None:
+    """Hold a file until it is closed, or OutputError where another process does."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"{name} is being written by another process; wait for it, or choose another -o"
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+
+
+def _joined(blocks: list[tuple[int, Array, Array]]) -> list[tuple[int, Array, Array]]:
+    """Sorted blocks, with those that follow on each other put together."""
+    runs: list[list[tuple[int, Array, Array]]] = []
+    for block in blocks:
+        if runs and runs[-1][-1][0] + len(runs[-1][-1][1]) == block[0]:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return [
+        (run[0][0], np.concatenate([b[1] for b in run]), np.concatenate([b[2] for b in run])) for run in runs
+    ]

@@ -1,0 +1,67 @@
+"""One bank from parts that follow on each other."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from maskbank.bank import check
+from maskbank.bank.reader import Part, in_order, whole_of
+from maskbank.errors import BankError
+from maskbank.generation.generate import write
+
+if TYPE_CHECKING:
+    from maskbank.noise import Block
+
+Progress = Callable[[int], None]
+Path = str | os.PathLike[str]
+
+
+def join(
+    path: Path,
+    parts: Sequence[Path],
+    *,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> bool:
+    """Make `path` the one bank that these parts are together: whether anything had to be done.
+
+    The file equals the one made in one go. Each item is compared with its checksum on the way. Goes on
+    where an earlier run stopped. BankError where parts leave a gap, overlap, do not belong together, or
+    are damaged.
+    """
+    opened = in_order([Part(os.path.abspath(os.fspath(part)), None) for part in parts])
+    content = whole_of(opened)
+    return write(
+        path, content, lambda: _Copier(opened), workers=workers, force=force, progress=progress, stop=stop
+    )
+
+
+class _Copier:
+    """Takes items out of parts."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self.parts = parts
+
+    def make(self, first: int, block: "Block") -> None:
+        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        from maskbank.noise import sigmas
+
+        for part in self.parts:
+            begin = part.content.first
+            low, high = max(first, begin), min(first + len(block), begin + part.content.n)
+            if low >= high:
+                continue
+            there, here = slice(low - begin, high - begin), slice(low - first, high - first)
+            block.items[here] = part.noise[there]
+            recipe = part.content.recipe
+            if recipe.ranges:
+                block.sigmas[here] = part.table("sigma")[there]
+                drawn = sigmas(recipe, part.content.seed, low, high - low)
+                if drawn.tobytes() != block.sigmas[here].tobytes():
+                    raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")
+            for item, checksum in zip(block.items[here], part.table("crc32")[there], strict=True):
+                if check.crc32()(item.reshape(-1).view("u1")) != checksum:
+                    raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")

@@ -1,0 +1,37 @@
+"""The content of a bank from its recipe's line, as `maskbank inspect --recipe` prints it."""
+
+import json
+from typing import Any
+
+from maskbank.bank.layout import Content
+from maskbank.checks import check_first, check_n, check_seed
+from maskbank.errors import BankError
+from maskbank.recipes import NUMBERS_VERSION, canonical_json, from_json
+
+
+def content_of(line: str) -> Content:
+    """What `maskbank inspect --recipe` printed, as the content of a bank; BankError where it was changed."""
+    try:
+        values: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BankError(
+            f"the recipe is not JSON ({error}); give what maskbank inspect --recipe prints"
+        ) from None
+    names = {"fingerprint", "first", "kind", "n", "numbers_version", "recipe", "seed"}
+    if not isinstance(values, dict) or set(values) != names:
+        raise BankError(
+            f"the recipe has to have {', '.join(sorted(names))}, as maskbank inspect --recipe prints it"
+        )
+    if values["numbers_version"] != NUMBERS_VERSION:
+        raise BankError(
+            f"the recipe has numbers version {values['numbers_version']!r}; this maskbank makes version "
+            f"{NUMBERS_VERSION}"
+        )
+    recipe = from_json(str(values["kind"]), canonical_json(values["recipe"]))
+    content = Content(recipe, check_seed(values["seed"]), check_n(values["n"]), check_first(values["first"]))
+    if content.fingerprint != values["fingerprint"]:
+        raise BankError(
+            f"the recipe says fingerprint {values['fingerprint']}, but it makes {content.fingerprint}: "
+            "something in it was changed"
+        )
+    return content

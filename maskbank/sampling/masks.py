@@ -1,0 +1,97 @@
+"""Masks: what a model is given, for a batch of samples or for one."""
+
+from functools import cache, cached_property
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.checks import format_size
+from maskbank.errors import RecipeError
+from maskbank.sampling import selection
+
+Bools = npt.NDArray[np.bool_]
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+
+
+class Masks:
+    """Masks of a batch of B samples, or of one, over the L tokens of a grid, time slowest.
+
+    visible, masked: bool (B, L). ids_keep: int64 (B, num_visible), the visible tokens, ascending.
+    ids_restore: int64 (B, L), the permutation that undoes [visible tokens, masked tokens], as in MAE. A
+    single mask has no first axis. All arrays are the caller's own.
+    """
+
+    def __init__(self, visible: Bools, grid: tuple[int, ...], num_visible: int) -> None:
+        self.visible = visible
+        self.grid = grid
+        self.num_visible = num_visible
+
+    @cached_property
+    def masked(self) -> Bools:
+        """bool (B, L): True where a token is hidden."""
+        return ~self.visible
+
+    @cached_property
+    def ids_keep(self) -> Int64s:
+        """int64 (B, num_visible): the visible tokens, ascending."""
+        return _places(self.visible, self.num_visible)
+
+    @cached_property
+    def ids_restore(self) -> Int64s:
+        """int64 (B, L): where each token stands in [visible tokens, masked tokens]."""
+        restore = np.empty(self.visible.shape, np.int64)
+        rows = (-1, self.visible.shape[-1])
+        core().restore_all(self.visible.reshape(rows), self.num_visible, restore.reshape(rows))
+        return restore
+
+    def __len__(self) -> int:
+        return len(self.visible)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.visible.shape[:-1])) or "one"
+        return f"<Masks: {shape} of {format_size(self.grid)}, {self.num_visible} visible>"
+
+
+def _places(there: Bools, count: int) -> Int64s:
+    """The numbers of the True ones, of which each row has `count`: int64 (..., count)."""
+    length = there.shape[-1]
+    flat = np.flatnonzero(there).reshape(-1, count)
+    flat -= np.arange(len(flat))[:, None] * length
+    return flat.reshape(*there.shape[:-1], count)
+
+
+def check_ids(ids: Any) -> tuple[UInt64s, bool]:
+    """Sample ids as uint64 (B,), and whether only one was given; RecipeError where they are none."""
+    try:
+        given = np.asarray(ids)
+        kind = given.dtype
+        if given.dtype.kind in "fO" and not isinstance(ids, np.ndarray):
+            given = np.asarray(ids, object)  # Python's own integers, which NumPy would round or not take
+    except ValueError:
+        raise RecipeError(f"ids={ids!r}: give a flat list, one for each sample") from None
+    if given.size == 0 and given.ndim == 1:
+        return np.empty(0, np.uint64), False
+    whole = given.dtype.kind in "iu" or (
+        given.dtype.kind == "O"
+        and all(isinstance(one, int) and not isinstance(one, bool) for one in given.flat)
+    )
+    if not whole or given.ndim > 1:
+        what = f"{given.ndim} axes of {kind}" if given.ndim else f"{ids!r}"
+        raise RecipeError(f"ids={what}: give whole numbers from 0 to 2**63 - 1, one for each sample")
+    for one in (int(given.min()), int(given.max())):
+        if not 0 <= one < 2**63:
+            raise RecipeError(f"ids: {one} is out of range; an id is 0 to 2**63 - 1")
+    return given.reshape(-1).astype(np.uint64), given.ndim == 0
+
+
+@cache
+def core() -> ModuleType:
+    """The kernels that select, or their NumPy twin where Numba is not installed."""
+    try:
+        from maskbank.kernels import select
+    except ImportError:
+        return selection
+    return select

@@ -1,0 +1,202 @@
+"""verify finds and names every kind of damage; repair makes the file equal to the original."""
+
+import random
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import maskbank
+from maskbank.bank import layout, storage
+from maskbank.bank.layout import Content, lay_out
+from maskbank.generation import generate as generation
+from maskbank.generation import threads
+from maskbank.recipes import RBN, Green, Recipe, White
+from tests.bank.conftest import Share
+from tests.bank.hostile import command_line
+from tests.bank.processes import Warm
+
+RECIPES: dict[str, tuple[Recipe, int]] = {
+    "green2d": (Green(size=(16, 16)), 200),
+    "white2d": (White(size=(5, 7), dtype="uint8"), 300),
+    "rbn": (RBN(size=(16, 8)), 100),
+}
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or every repair takes a tenth of a second."""
+    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)
+
+
+@pytest.mark.parametrize("kind", list(RECIPES))
+def test_every_kind_of_damage_is_named_and_mended(kind: str, quick_path: Path, share: Share) -> None:
+    recipe, n = RECIPES[kind]
+    path = quick_path / "bank.h5"
+    maskbank.generate(path, recipe, n, seed=5)
+    original = path.read_bytes()
+    found = layout.read(path)
+    random_ = random.Random(kind)
+    for _ in range(share(100)):
+        hurt = bytearray(original)
+        items = sorted(random_.sample(range(n), random_.choice([1, 2, 20, n])))
+        for item in items:
+            name = random_.choice(list(found.content.tables))
+            shape, dtype = found.content.tables[name]
+            row = int(np.prod(shape[1:])) * dtype.itemsize
+            hurt[found.offsets[name] + item * row + random_.randrange(row)] ^= random_.randint(1, 255)
+        path.write_bytes(hurt)
+        line = command_line("verify", str(path))
+        assert f"{len(items):,} of {n:,} items (" in line
+        runs = np.split(items, np.flatnonzero(np.diff(items) != 1) + 1)
+        texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+        if len(texts) <= 10:
+            assert f"({', '.join(texts)})" in line
+        else:
+            assert f"({', '.join(texts[:10])} and {len(texts) - 10} more ranges)" in line
+        assert command_line("repair", str(path)) == ""
+        assert path.read_bytes() == original
+        assert command_line("verify", str(path)) == ""
+
+
+def test_a_sample_finds_what_it_looks_at(warm: Warm, quick_path: Path) -> None:
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES["green2d"]
+    maskbank.generate(path, recipe, n)
+    found = layout.read(path)
+    hurt = bytearray(path.read_bytes())
+    for item in range(0, n, 2):
+        hurt[found.offsets["noise"] + 512 * item] ^= 1
+    whole = warm.maskbank("verify", path, "--sample", "10%")
+    assert "20 of 200 items" in whole.out
+    path.write_bytes(hurt)
+    assert "of 20 of 200 items" in warm.maskbank("verify", path, "--sample", "10%").line(1)
+    for share in ("0", "101%", "-1", "nan", "x"):
+        assert f"sample={share}" in warm.maskbank("verify", path, "--sample", share).line(2)
+
+
+def test_a_damaged_header_that_can_be_read_around_is_mended(quick_path: Path) -> None:
+    """Padding between the structures, where nothing should stand."""
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES["green2d"]
+    maskbank.generate(path, recipe, n)
+    original = path.read_bytes()
+    offsets = layout.read(path).offsets
+    for at in (offsets["crc32"] - 1, offsets["written"] - 1, offsets["noise"] - 1, offsets["crc32"] + 4 * n):
+        hurt = bytearray(original)
+        hurt[at] = 7
+        path.write_bytes(hurt)
+        assert "1 bytes of its header" in command_line("verify", str(path))
+        assert command_line("repair", str(path)) == ""
+        assert path.read_bytes() == original
+
+
+@pytest.mark.parametrize("kind", list(RECIPES))
+def test_a_header_that_cannot_be_read_is_made_anew(kind: str, quick_path: Path, share: Share) -> None:
+    """From its attributes, as long as they are there; what is too damaged is refused, and left as it is."""
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES[kind]
+    generation.make(path, recipe, n, seed=2**63 + 5, items=(3, n) if kind == "green2d" else None)
+    original = path.read_bytes()
+    end = layout.read(path).offsets["crc32"]
+    used = [at for at in range(end) if original[at]]
+    random_ = random.Random(kind)
+    mended = 0
+    for round_ in range(share(300)):
+        hurt = bytearray(original)
+        for at in random_.sample(used, random_.choice([1, 1, 2, 5])):
+            hurt[at] ^= 1 << random_.randrange(8)
+        if round_ % 3 == 0:
+            hurt[: random_.randrange(1, 60)] = b""
+            hurt[:0] = bytes(len(original) - len(hurt))
+        path.write_bytes(hurt)
+        said = command_line("repair", str(path))
+        if said:
+            assert path.read_bytes() == bytes(hurt), said
+        else:
+            mended += 1
+            assert path.read_bytes() == original
+    assert mended > share(300) // 5
+
+
+@pytest.mark.parametrize("end", [100, 4097, 9000, -1, -5000])
+def test_a_bank_that_was_cut_off_is_mended(end: int, quick_path: Path) -> None:
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES["green2d"]
+    maskbank.generate(path, recipe, n)
+    original = path.read_bytes()
+    path.write_bytes(original[:end])
+    said = command_line("verify", str(path))
+    mended = command_line("repair", str(path))
+    if end in (100, 4097):  # nothing is left that says what it was
+        assert "repair" not in said
+        assert mended
+        assert path.read_bytes() == original[:end]
+    else:
+        assert "maskbank repair makes it whole" in said
+        assert mended == ""
+        assert path.read_bytes() == original
+
+
+def what_is_no_broken_bank(folder: Path) -> dict[str, Path]:
+    """Files that hold a whole bank's header, but are something else, or more."""
+    recipe, n = RECIPES["green2d"]
+    files = {name: folder / name for name in ("archive", "quote", "behind", "added", "newer")}
+    for path in files.values():
+        maskbank.generate(path, recipe, n)
+    bank = files["archive"].read_bytes()
+    files["archive"].write_bytes(bytes(512) + bank + b"precious" * 5000)
+    files["quote"].write_bytes(b"notes on " + bank[4096:9000])
+    files["behind"].write_bytes(b"x" + bank[1:] + b"precious")
+    with h5py.File(files["added"], "r+", locking=False) as file:
+        file["labels"] = np.arange(50_000)
+    with h5py.File(files["newer"], "r+", locking=False) as file:
+        h5py.h5a.open(file.id, b"format_version").write(np.array(2, "i8"))  # in its place
+    return files
+
+
+@pytest.mark.parametrize("name", ["archive", "quote", "behind", "added", "newer"])
+def test_nothing_is_repaired_that_is_no_broken_bank(name: str, quick_path: Path) -> None:
+    path = what_is_no_broken_bank(quick_path)[name]
+    before = path.read_bytes()
+    assert "repair" not in command_line("verify", str(path))
+    assert command_line("repair", str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_bank_that_takes_the_name_of_a_broken_one_is_left_alone(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process, between looking and locking."""
+    path = quick_path / "bank.h5"
+    recipe, n = RECIPES["green2d"]
+    maskbank.generate(path, recipe, n)
+    hurt = bytearray(path.read_bytes())
+    hurt[-1] ^= 1
+    path.write_bytes(hurt)
+    lock = storage.lock
+
+    def late(fd: int, name: str) -> None:
+        monkeypatch.undo()
+        maskbank.generate(path, White(size=(16, 16)), 50, force=True)
+        lock(fd, name)
+
+    monkeypatch.setattr(storage, "lock", late)
+    assert "was replaced in this moment" in command_line("repair", str(path))
+    assert maskbank.Bank(path).kind == "white2d"
+    assert command_line("verify", str(path)) == ""
+
+
+def test_no_disk_is_filled_on_a_headers_word(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of some kilobytes that says it was a bank of petabytes, with a fingerprint that fits."""
+    path = quick_path / "bank.h5"
+    pieces = lay_out(Content(White(size=(64, 64, 64)), 0, 2**32))[1]
+    head = bytearray(2**14)
+    for offset, piece in pieces:
+        if offset + len(piece) <= len(head):
+            head[offset : offset + len(piece)] = piece
+    path.write_bytes(head)
+    assert "too full to make the bank whole: it needs 2,2" in command_line("repair", str(path))
+    assert "repair" not in command_line("verify", str(path))
+    assert path.stat().st_size == len(head)

@@ -1,0 +1,143 @@
+"""The same bytes everywhere: from release to release, in any order, on any processor, without a compiler."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskbank import noise
+from maskbank.recipes import COLOURS, Recipe
+from tests.golden import make
+
+ROOT = Path(__file__).parents[2]
+GOLDEN: dict[str, str] = json.loads(make.FILE.read_text())
+
+# Both ways of filtering, white noise, and scratch that is larger than what one item needs
+SHAPES: list[tuple[str, str, tuple[int, ...]]] = [
+    ("green3d", "wrap", (2, 8, 4)),
+    ("purple2d", "wrap", (64, 64)),
+    ("green3d", "wrap", (8, 14, 14)),
+    ("purple3d", "reflect", (4, 5, 6)),
+    ("blue2d", "reflect", (9, 21)),
+    ("white3d", "wrap", (5, 50, 41)),
+]
+
+
+def recipe_of(kind: str, boundary: str, size: tuple[int, ...]) -> Recipe:
+    return COLOURS[kind][0](size=size, dtype="float32", boundary=boundary)
+
+
+def checksums_elsewhere(names: list[str], variables: dict[str, str], *python: str) -> dict[str, str]:
+    """Checksums of golden cases, made in a process of its own with these environment variables."""
+    done = subprocess.run(
+        [sys.executable, *python, "-m", "tests.golden.make", *names],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    checksums: dict[str, str] = json.loads(done.stdout)
+    return checksums
+
+
+def expected(names: list[str]) -> dict[str, str]:
+    return {name: GOLDEN[name] for name in names}
+
+
+def test_golden_file_holds_every_case() -> None:
+    """No case is left out, none is stale."""
+    assert list(GOLDEN) == list(make.CASES)
+
+
+def test_golden_file_is_never_overwritten() -> None:
+    """Other numbers are made on purpose or not at all."""
+    before = make.FILE.read_bytes()
+    with pytest.raises(FileExistsError):
+        make.main([])
+    assert make.FILE.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", make.CASES)
+def test_golden(name: str) -> None:
+    """An item is, to the last bit, what it has been since it was first released."""
+    assert make.checksum(name) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("kind, boundary, size", SHAPES, ids=str)
+def test_items_do_not_depend_on_order_or_blocks(kind: str, boundary: str, size: tuple[int, ...]) -> None:
+    """One at a time, as blocks of any length, backwards, after other items in the same scratch memory."""
+    recipe = recipe_of(kind, boundary, size)
+    first, count = 2**32 - 4, 9  # over the edge of the index's low word
+    singly = [noise.item(recipe, 3, first + i).tobytes() for i in range(count)]
+    assert len(set(singly)) == count
+
+    whole = noise.Block(recipe, count)
+    noise.Maker(recipe, 3).make(first, whole)
+    assert [item.tobytes() for item in whole.items] == singly
+
+    maker = noise.Maker(recipe, 3)
+    parts = noise.Block(recipe, count)
+    for start, stop in ((5, 9), (1, 2), (0, 1), (2, 5)):
+        maker.make(first + start, parts.part(start, stop))
+    assert parts.items.tobytes() == whole.items.tobytes()
+    assert parts.sigmas.tobytes() == whole.sigmas.tobytes()
+
+    one = noise.Block(recipe, 1)
+    for i in reversed(range(count)):
+        one.items.fill(np.nan)
+        maker.make(first + i, one)
+        assert one.items[0].tobytes() == singly[i]
+
+
+@pytest.mark.parametrize("kind, boundary, size", SHAPES, ids=str)
+def test_items_do_not_depend_on_threads(kind: str, boundary: str, size: tuple[int, ...]) -> None:
+    """Kernels run without the GIL and share nothing: many at once make what one makes."""
+    recipe = recipe_of(kind, boundary, size)
+
+    def one(index: int) -> bytes:
+        return noise.item(recipe, 8, index).tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(one, range(40))) == [one(index) for index in range(40)]
+
+
+def test_fresh_process_makes_the_same_bytes() -> None:
+    """With kernels from the compiler's cache, as users run them."""
+    names = [name for name in make.CASES if "float32" in name or name.startswith("rbn-64x8-")]
+    assert checksums_elsewhere(names, {}) == expected(names)
+
+
+def test_generic_processor_makes_the_same_bytes(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    """Compiled for a processor without FMA, AVX or AVX-512, with NumPy's dispatch turned down as far.
+
+    The compiler's cache, whose name is a hash of all kernels, outlives the run: compiling takes a while.
+    """
+    names = [name for name in make.CASES if "-64x64x64-" in name or "-8x14x14-float16" in name]
+    names += ["white3d-8x14x14-uint8-wrap", "green2d-9x21-float16-wrap"]
+    names += [name for name in make.CASES if name.startswith("rbn-")]
+    kept: pytest.Cache | None = getattr(pytestconfig, "cache", None)  # with -p no:cacheprovider there is none
+    cache = kept.mkdir("generic") if kept else tmp_path
+    umath = vars(np)["_core"]._multiarray_umath
+    dispatched = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+    variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(cache)}
+    if dispatched:
+        variables["NPY_DISABLE_CPU_FEATURES"] = " ".join(dispatched)
+    assert checksums_elsewhere(names, variables) == expected(names)
+
+
+def test_plain_python_makes_the_same_bytes() -> None:
+    """Without the compiler, kernels are NumPy scalars and the twins of what is written in LLVM's language."""
+    names = [
+        *(name for name in make.CASES if "-4x5x6-" in name or "-8x8-" in name),
+        *(name for name in make.CASES if "-2x8x4-" in name),
+        "green2d-64x64-float16-wrap",
+    ]
+    # unsigned NumPy scalars warn where they wrap around, as they are meant to
+    assert checksums_elsewhere(names, {"NUMBA_DISABLE_JIT": "1"}, "-W", "ignore") == expected(names)
