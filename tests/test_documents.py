@@ -1,0 +1,152 @@
+"""The documents are true: their commands and code run, their links lead somewhere, and nothing is missing."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskbank
+from maskbank.cli import COMMANDS
+from maskbank.recipes import KINDS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for folder in (ROOT, *(ROOT / name for name in ("maskbank", "bin", "tests")))
+    for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+}
+README, EVERYTHING = DOCUMENTS["README.md"], "\n".join(DOCUMENTS.values())
+ELSEWHERE = ("bin/test", "bin/bench", "bin/tables", "bin/pictures")  # programs that other tests run
+
+# How a document is run: its blocks one after the other, in one folder and one process, as one pastes them.
+SESSION = """
+import shlex, subprocess, sys
+from maskbank.cli import main
+
+OPTIONAL = ("torch", "transformers", "jax", "matplotlib", "dask", "distributed")
+
+def python(block):
+    try:
+        exec(compile(block, "the document", "exec"), globals())
+    except ModuleNotFoundError as error:
+        if error.name.split(".")[0] not in OPTIONAL:
+            raise
+    except BaseException:
+        print(block, file=sys.stderr)
+        raise
+
+def maskbank_command(line):
+    try:
+        if ">" in line:
+            sys.exit(subprocess.run(f"{sys.executable} -m maskbank {line}", shell=True).returncode)
+        main(shlex.split(line))
+    except SystemExit as end:
+        if end.code:
+            sys.exit("this command of the document failed: maskbank " + line)
+"""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def smaller(line: str) -> str:
+    """A command with three items instead of many."""
+
+    def part(match: re.Match[str]) -> str:
+        first, end = (int(number) * 3 // 10_000 for number in match.groups())
+        return f"--items {first}:{end}"
+
+    return re.sub(r"--items (\d+):(\d+)", part, re.sub(r"(--n|-n) \d+", r"\1 3", line))
+
+
+def session(text: str) -> str:
+    """A document's console and Python blocks as one program, large numbers of items made small."""
+    program = [SESSION]
+    for language, block in re.findall(r"^```(console|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            program.append(f"python({block!r})")
+            continue
+        for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+            name, _, rest = line.partition(" ")
+            if name in ELSEWHERE:
+                continue
+            assert name in ("maskbank", "bin/maskbank"), f"no test can run {line}"
+            program.append(f"maskbank_command({smaller(rest)!r})")
+    return "\n".join(program)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_and_code_run(name: str, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", session(DOCUMENTS[name])], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", DOCUMENTS[name]):
+        if re.match(r"[a-z]+://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert file.exists(), f"{name} links to {target}"
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}, target
+
+
+def test_the_readme_can_be_read_to_its_end() -> None:
+    assert len(README.splitlines()) <= 220
+    first_screen = README.splitlines()[:30]
+    assert any("](.pictures/" in line for line in first_screen), "no picture of masks within the first screen"
+
+
+def test_every_public_name_is_documented() -> None:
+    for name in maskbank.__all__:
+        assert f"maskbank.{name}" in EVERYTHING, f"{name} is in no document"
+
+
+def test_every_command_kind_and_option_is_documented() -> None:
+    for kind in KINDS:
+        assert f"`{kind}`" in EVERYTHING, kind
+    for name in COMMANDS:
+        assert f"maskbank {name}" in README, f"{name} is not in the README"
+    kinds = (["generate", kind] for kind in ("green3d", "red2d", "rbn"))
+    for command in (*([name] for name in COMMANDS), *kinds):
+        text = subprocess.run(
+            [sys.executable, "-m", "maskbank", *command, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        for option in set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text)) - {"--help"}:
+            assert option in EVERYTHING, f"maskbank {' '.join(command)} {option} is in no document"
+
+
+def test_the_job_array_makes_the_bank(tmp_path: Path) -> None:
+    """As separate processes, a hundred times smaller; the tasks of an array know their number only."""
+    (script,) = [block for block in blocks(EVERYTHING, "sh") if "SLURM" in block]
+    (join,) = re.findall(r"^# afterwards: maskbank (.*)$", script, re.MULTILINE)
+    assert "#SBATCH --array=0-99\n" in script
+    command = f'maskbank() {{ {shlex.quote(sys.executable)} -m maskbank "$@"; }}\n'
+    script = script.replace("--n 1000000", "--n 30 --size 4x8x8").replace("* 10000", "* 10")
+    tasks = [
+        subprocess.Popen(
+            ["bash", "-c", command + script], cwd=tmp_path, env=os.environ | {"SLURM_ARRAY_TASK_ID": str(k)}
+        )
+        for k in range(3)
+    ]
+    assert [task.wait() for task in tasks] == [0, 0, 0]
+    subprocess.run(["bash", "-c", f"{command}maskbank {join}"], cwd=tmp_path, check=True)
+    maskbank.generate(tmp_path / "whole.h5", maskbank.Green(size=(4, 8, 8)), 30)
+    assert (tmp_path / "bank.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_the_programs_are_executable() -> None:
+    for script in ("bin/maskbank", "bin/test", "bin/bench", "bin/tables", "bin/pictures", ".ci/run"):
+        assert os.access(ROOT / script, os.X_OK), script
+        subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
