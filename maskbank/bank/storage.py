@@ -57,9 +57,9 @@ class BankFile:
         items: (count, ...) as stored. sigmas: float32 (count, 0 to 2). crcs: zlib.crc32 of each item.
         """
         self._write_items(items.reshape(-1).view(np.uint8).data, self._offset("noise", start))
-        self.claim(start, np.array(crcs, "<u4"), sigmas.copy())
+        self.record(start, np.array(crcs, "<u4"), sigmas.copy())
 
-    def claim(self, start: int, crcs: Array, sigmas: Array) -> None:
+    def record(self, start: int, crcs: Array, sigmas: Array) -> None:
         """Have the next checkpoint say that these items are in their place."""
         with self._lock:
             self._pending.append((start, crcs, sigmas))
@@ -133,13 +133,13 @@ class BankFile:
             self._close()
 
 
-class Mender(BankFile):
+class RepairFile(BankFile):
     """Writes items of a bank that is there, in place. Use as a context manager; `done` says what is whole."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
 
-    def __enter__(self) -> "Mender":
+    def __enter__(self) -> "RepairFile":
         known(self.path)  # says what is wrong with it, before it is opened for writing
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -164,7 +164,7 @@ class Mender(BankFile):
             raise
         return self
 
-    def mend_header(self) -> int:
+    def repair_header(self) -> int:
         """Make all that is around the tables what it was: the number of bytes that were not."""
         wrong = check.header_differences(self._fd, self.layout)
         for offset, piece in wrong:

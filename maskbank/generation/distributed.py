@@ -219,7 +219,7 @@ class _Job:
     def _claim(self, made: Made) -> None:
         for start, crcs, sigmas in made.pieces:
             numbers = np.frombuffer(crcs, "<u4")
-            self.writer.claim(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
+            self.writer.record(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
 
     def _lost(self, block: _Block, future: Any) -> None:
         """A task of which there is no result: its workers died, or could not load it, or Dask lost it."""

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from maskbank.bank.storage import Mender
+from maskbank.bank.storage import RepairFile
 from maskbank.generation.threads import check_threads, fill, maker_of
 
 
@@ -21,8 +21,8 @@ def repair(
     same again goes on. BankError where the header does not say what the bank was.
     """
     threads = check_threads(workers)
-    with Mender(os.path.abspath(os.fspath(path))) as bank:
-        header = bank.mend_header()
+    with RepairFile(os.path.abspath(os.fspath(path))) as bank:
+        header = bank.repair_header()
         damaged = int((~bank.done).sum())
         fill(bank, maker_of(bank.content), threads, progress, stop)
         bank.finish()

@@ -81,7 +81,7 @@ def taken_over(path: Path, recipe: Recipe, n: int, length: int, twice: bool = Fa
         for pieces, *_ in held:
             for start, crcs, sigmas in pieces:
                 numbers = np.frombuffer(crcs, "<u4")
-                writer.claim(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
+                writer.record(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
         writer.publish()
     return path.read_bytes()
 
