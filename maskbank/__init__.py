@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from maskbank.analysis.audit import audit
+    from maskbank.analysis.fit import fit
     from maskbank.bank.reader import Bank
     from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
     from maskbank.generation.generate import generate
@@ -31,6 +32,7 @@ _PLACES = {
     "Red": "maskbank.recipes",
     "White": "maskbank.recipes",
     "audit": "maskbank.analysis.audit",
+    "fit": "maskbank.analysis.fit",
     "generate": "maskbank.generation.generate",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "Red",
     "White",
     "audit",
+    "fit",
     "generate",
 ]
 

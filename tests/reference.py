@@ -411,3 +411,50 @@ def void_and_cluster(
         empty[p] = False
         density -= blob(p)
     return ranks.reshape(height, width)
+
+
+# Data, and the best linear map from what a mask shows of them
+
+
+def correlation_by_distance(clips: npt.NDArray[Any]) -> Float64s:
+    """The correlation of tokens by distance, from clips (N, pixels, *grid): products of pairs, one by one.
+
+    Less the mean of each pixel; distance n along an axis of n tokens is the mean of both n - 1; then, as a
+    torus of twice the grid sees it, no negative power, and 1 at distance 0.
+    """
+    values = clips.astype(np.float64)
+    values = values - values.mean((0, *range(2, values.ndim)), keepdims=True)
+    grid = values.shape[2:]
+    shape = tuple(2 * n for n in grid)
+    total, pairs = np.zeros(shape), np.zeros(shape)
+    for a in np.ndindex(grid):
+        for b in np.ndindex(grid):
+            d = tuple(y - x for x, y in zip(a, b, strict=True))
+            total[d] += (values[(..., *a)] * values[(..., *b)]).mean()
+            pairs[d] += 1
+    covariance = total / np.maximum(pairs, 1)
+    for axis, n in enumerate(grid):
+        line = np.moveaxis(covariance, axis, 0)
+        line[n] = (line[n - 1] + line[(n + 1) % (2 * n)]) / 2
+    power = np.maximum(np.fft.fftn(covariance).real, 0)
+    possible = np.fft.ifftn(power).real
+    return np.asarray(possible / possible.flat[0])
+
+
+def error_of_the_best_map(masks: npt.NDArray[np.bool_], correlation: Float64s) -> float:
+    """The error of the best linear map from masked to whole data, (B, *torus) masks, by normal equations.
+
+    All shifts of the masks are as likely; the data have this correlation by distance on the torus.
+    """
+    torus = correlation.shape
+    places = list(np.ndindex(torus))
+    sigma = np.array([
+        [correlation[tuple((y - x) % n for x, y, n in zip(a, b, torus, strict=True))] for b in places]
+        for a in places
+    ])  # fmt: skip
+    axes = tuple(range(1, masks.ndim))
+    shifted = [np.roll(masks, shift, axes).reshape(len(masks), -1) for shift in places]
+    every = np.concatenate(shifted).astype(np.float64)
+    seen = every.T @ every / len(every) * sigma  # E[(m x) (m x)']
+    cross = every.mean(0)[None] * sigma  # E[x (m x)']
+    return float(1.0 - np.trace(np.linalg.solve(seen, cross.T) @ cross) / np.trace(sigma))

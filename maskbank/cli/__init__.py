@@ -22,6 +22,7 @@ COMMANDS = {
     "repair": "Make what is damaged again.",
     "join": "Put parts of a bank together.",
     "rebuild": "Make a bank from its recipe's line.",
+    "fit": "Choose a mask for data.",
     "preview": "Draw what is in a bank.",
     "export": "Write masks as a .npy file.",
 }

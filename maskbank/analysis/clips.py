@@ -1,0 +1,224 @@
+"""Clips of data, read one at a time: from arrays, .npy, .npz and HDF5 files; and cut into tokens."""
+
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.checks import format_size
+from maskbank.errors import MaskbankError, RecipeError
+
+Array = npt.NDArray[Any]
+Float32s = npt.NDArray[np.float32]
+Grid = tuple[int, ...]
+
+PATCHES = {3: (2, 16, 16), 2: (16, 16), 1: (16,)}  # by the axes of a clip: VideoMAE's, MAE's and AudioMAE's
+CHANNELS = 4  # at most, on the last axis of images (N, H, W, C)
+PIXELS = 16  # of a token that are looked at: more change a difficulty by less than 0.004
+EPSILON = 1e-6  # added to the variance of a patch, as MAE does
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips of one array: how many, the shape of each, and `read`, which yields those of ascending numbers."""
+
+    name: str
+    count: int
+    shape: tuple[int, ...]
+    read: Callable[[Sequence[int]], Iterator[Array]]
+
+
+def opened(data: Any) -> list[Clips]:
+    """What holds the clips: an array, the name of a file, or several of these."""
+    if isinstance(data, str | os.PathLike):
+        return [_file(os.fspath(data))]
+    if isinstance(data, list | tuple) and data and all(isinstance(d, str | os.PathLike) for d in data):
+        return [_file(os.fspath(d)) for d in data]
+    if not hasattr(data, "shape") or not hasattr(data, "dtype"):
+        try:
+            data = np.asarray(data)
+        except ValueError:
+            raise RecipeError("clips differ in shape; give one array (N, ...), or files of arrays") from None
+    return [_array("clips", data)]
+
+
+def _file(path: str) -> Clips:
+    """Clips of a file, FILE or FILE:NAME for one array of several."""
+    name = ""
+    if not os.path.exists(path) and ":" in path:
+        path, name = path.rsplit(":", 1)
+    if not os.path.exists(path):
+        raise MaskbankError(f"there is no file {path}")
+    suffix = os.path.splitext(path)[1].lower()
+    readers = {".npy": _npy, ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}
+    if os.path.isdir(path) or suffix not in readers:
+        raise MaskbankError(
+            f"{path} is no .npy, .npz or .h5 file; save the clips as one array, as np.save does"
+        )
+    try:
+        return readers[suffix](path, name)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise MaskbankError(f"{path} cannot be read as an array: {error}") from None
+
+
+def _npy(path: str, _name: str) -> Clips:
+    """A memory map says where the clips are; they are read, so that what was used leaves the memory."""
+    array = np.load(path, mmap_mode="r")
+    if not isinstance(array, np.memmap) or not array.flags.c_contiguous or array.ndim < 2:
+        return _array(path, array)
+    shape, dtype, offset = array.shape[1:], array.dtype, array.offset
+    count = math.prod(shape)
+
+    def read(indices: Sequence[int]) -> Iterator[Array]:
+        for i in indices:
+            yield np.fromfile(path, dtype, count, offset=offset + i * count * dtype.itemsize).reshape(shape)
+
+    return Clips(path, array.shape[0], shape, read) if dtype.kind in "biuf" else _array(path, array)
+
+
+def _npz(path: str, name: str) -> Clips:
+    """One array of the archive, decompressed as it is read."""
+    with zipfile.ZipFile(path) as archive:
+        names = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
+    member = _one(path, name, names) + ".npy"
+
+    def header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        return np.lib.format.read_array_header_2_0(file)
+
+    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        shape, fortran, dtype = header(file)
+    if fortran or len(shape) < 2 or dtype.kind not in "biuf":
+        return _array(path, np.load(path)[member.removesuffix(".npy")])
+    size = math.prod(shape[1:]) * dtype.itemsize
+
+    def read(indices: Sequence[int]) -> Iterator[Array]:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            header(file)
+            before = 0
+            for i in indices:
+                file.seek((i - before) * size, os.SEEK_CUR)
+                yield np.frombuffer(file.read(size), dtype).reshape(shape[1:])
+                before = i + 1
+
+    return Clips(path, shape[0], shape[1:], read)
+
+
+def _hdf5(path: str, name: str) -> Clips:
+    """One dataset of the file, FILE:DATASET."""
+    import h5py
+
+    names: list[str] = []
+    with h5py.File(path, "r", locking=False) as file:
+        file.visititems(lambda key, value: names.append(key) if isinstance(value, h5py.Dataset) else None)
+        chosen = _one(path, name.strip("/"), names)
+        shape, dtype = file[chosen].shape, file[chosen].dtype
+    _check(path, shape, dtype)
+
+    def read(indices: Sequence[int]) -> Iterator[Array]:
+        with h5py.File(path, "r", locking=False) as file:
+            for i in indices:
+                yield file[chosen][i]
+
+    return Clips(f"{path}:{chosen}", shape[0], tuple(shape[1:]), read)
+
+
+def _one(path: str, name: str, names: list[str]) -> str:
+    """The array that is meant: the only one, or the one named."""
+    if name in names:
+        return name
+    if not name and len(names) == 1:
+        return names[0]
+    there = ", ".join(names[:10]) or "no array"
+    raise MaskbankError(f"{path} holds {there}; name one of them, as {path}:{names[0] if names else 'NAME'}")
+
+
+def _array(name: str, array: Any) -> Clips:
+    _check(name, array.shape, array.dtype)
+    return Clips(name, len(array), tuple(array.shape[1:]), lambda some: (np.asarray(array[i]) for i in some))
+
+
+def _check(name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    """RecipeError where these are no clips."""
+    if not any(word in str(dtype) for word in ("int", "float", "bool")):
+        raise RecipeError(f"{name} holds {dtype}; clips are arrays of numbers")
+    if not 2 <= len(shape) <= 5 or 0 in shape:
+        raise RecipeError(
+            f"{name} has the shape {tuple(shape)}; clips are (N, T, H, W), (N, T, H, W, C), (N, H, W), "
+            "(N, H, W, C), spectrograms (N, T, F) or signals (N, L)"
+        )
+
+
+def patch_for(shape: tuple[int, ...], patch: Any = None) -> tuple[int, ...]:
+    """The patch of a token, as given or as usual, for clips of this shape, or RecipeError."""
+    if patch is None:
+        axes = len(shape) - (len(shape) == 4 or (len(shape) == 3 and shape[-1] <= CHANNELS))
+        return PATCHES[axes]
+    extents = tuple(patch)
+    if not 1 <= len(extents) <= 3 or any(not hasattr(n, "__index__") or n < 1 for n in extents):
+        raise RecipeError(f"patch={patch!r} is no patch; give 1 to 3 whole numbers, as (2, 16, 16)")
+    if len(shape) - len(extents) not in (0, 1):
+        raise RecipeError(
+            f"patch={format_size(extents)} has {len(extents)} axes, the clips have {len(shape)}: "
+            f"{format_size(shape)}; a patch has an axis for each of theirs, the channels left out"
+        )
+    return tuple(int(n) for n in extents)
+
+
+def grid_of(shape: tuple[int, ...], patch: tuple[int, ...]) -> Grid:
+    """How many tokens a clip has along each axis, or RecipeError where patches do not fit."""
+    extents = shape[: len(patch)]
+    if any(n % p or n < p for n, p in zip(extents, patch, strict=True)):
+        fitting = format_size(tuple(max(n // p, 1) * p for n, p in zip(extents, patch, strict=True)))
+        raise RecipeError(
+            f"clips of {format_size(extents)} do not divide into patches of {format_size(patch)}; "
+            f"crop or resize them to {fitting}, or give another patch"
+        )
+    return tuple(n // p for n, p in zip(extents, patch, strict=True))
+
+
+class Tokens:
+    """Cuts clips into tokens, of each of which some pixels are kept: tokens(clip) is (pixels, *grid)."""
+
+    def __init__(self, shape: tuple[int, ...], patch: tuple[int, ...], normalised: bool) -> None:
+        self.grid = grid_of(shape, patch)
+        self.normalised = normalised
+        self._extents = (*patch, shape[-1] if len(shape) > len(patch) else 1)
+        pixels = math.prod(self._extents)
+        rng = np.random.default_rng(0)
+        chosen = np.sort(rng.permutation(pixels)[:PIXELS]) if pixels > PIXELS else np.arange(pixels)
+        self._places = np.stack(np.unravel_index(chosen, self._extents), 1)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels of a token are kept."""
+        return len(self._places)
+
+    def __call__(self, clip: Array) -> Float32s:
+        """float32 (pixels, *grid), less the mean of the patch and over its deviation where normalised."""
+        patch = self._extents[:-1]
+        whole = clip.reshape(*clip.shape[: len(patch)], self._extents[-1])
+        out = np.empty((self.pixels, *self.grid), np.float32)
+        for k, (*start, channel) in enumerate(self._places):
+            out[k] = whole[(*(slice(s, None, p) for s, p in zip(start, patch, strict=True)), channel)]
+        if self.normalised:
+            mean, deviation = self._moments(whole)
+            out = (out - mean) / deviation
+        return out
+
+    def _moments(self, clip: Array) -> tuple[Float32s, Float32s]:
+        """Mean and deviation of the pixels of each token, all channels together, as MAE's norm_pix_loss."""
+        patch = self._extents[:-1]
+        split = tuple(n for pair in zip(self.grid, patch, strict=True) for n in pair)
+        pixels = clip.astype(np.float32).reshape(*split, self._extents[-1])
+        axes = (*range(1, 2 * len(patch), 2), 2 * len(patch))
+        mean = pixels.mean(axes, keepdims=True)
+        variance = ((pixels - mean) ** 2).mean(axes)
+        return mean.reshape(self.grid), np.sqrt(variance + EPSILON)

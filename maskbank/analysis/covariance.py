@@ -1,0 +1,153 @@
+"""How tokens of data hang together: their correlation by how far apart they are, from a few hundred clips.
+
+Arrays by distance have twice the extents of the token grid, in the order of an FFT: distance d along an
+axis of n tokens stands at place d % 2n. No clip holds two tokens n apart: their correlation is taken to be
+that of tokens one nearer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.errors import RecipeError
+
+Float32s = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
+Grid = tuple[int, ...]
+
+BLOCKS = 16  # of clips, each left out once for the standard errors
+LONGEST = 1000.0  # tokens: a length beyond this is given as this
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """The correlation of tokens of data, by distance.
+
+    values: float64 (2 T, 2 H, 2 W), or fewer axes, 1 at distance 0, no negative power at any frequency.
+    parts: the same without one block of clips each, (blocks, ...); none from a single clip. lengths,
+    lengths_of_parts: float64 (axes,) and (blocks, axes), correlation lengths in tokens.
+    """
+
+    grid: Grid
+    clips: int
+    values: Float64s
+    parts: Float64s
+    lengths: Float64s
+    lengths_of_parts: Float64s
+
+    @property
+    def lengths_error(self) -> Float64s:
+        """Standard errors of the lengths: (axes,)."""
+        return standard_error(self.lengths_of_parts)
+
+
+def standard_error(parts: Float64s) -> Float64s:
+    """The jackknife's standard error of an estimate, from those without one block each, (blocks, ...)."""
+    blocks = len(parts)
+    if blocks < 2:
+        return np.full(parts.shape[1:], math.nan)
+    return np.asarray(np.sqrt((blocks - 1) / blocks * ((parts - parts.mean(0)) ** 2).sum(0)))
+
+
+class Estimate:
+    """The correlation of tokens, clip by clip: `add` each, then `correlation`.
+
+    Products of tokens d apart are summed over the clips and the pixels of a token, less the mean of each
+    pixel, and divided by the number of pairs. Memory does not grow with the number of clips.
+    """
+
+    def __init__(self, grid: Grid, pixels: int) -> None:
+        from scipy import fft
+
+        self.grid = grid
+        self.clips = 0
+        self._shape = tuple(2 * n for n in grid)
+        self._axes = tuple(range(-len(grid), 0))
+        self._ones = fft.rfftn(np.ones(grid), self._shape)
+        self._power = np.zeros((BLOCKS, *self._ones.shape))
+        self._sums = np.zeros((BLOCKS, pixels, *grid))
+        self._offset: Float32s | None = None
+
+    def add(self, tokens: Float32s) -> None:
+        """Add one clip: float32 (pixels, *grid)."""
+        from scipy import fft
+
+        if self._offset is None:  # keeps the digits of float32 for what varies
+            self._offset = tokens.mean(self._axes, keepdims=True)
+        tokens = tokens - self._offset
+        block = self.clips % BLOCKS
+        coefficients = fft.rfftn(tokens, self._shape, axes=self._axes)
+        self._power[block] += (coefficients.real**2 + coefficients.imag**2).sum(0, dtype=np.float64)
+        self._sums[block] += tokens
+        self.clips += 1
+
+    def correlation(self) -> Correlation:
+        """What the clips have shown, or RecipeError where nothing varies."""
+        blocks = min(self.clips, BLOCKS)
+        all_power, all_sums = self._power.sum(0), self._sums.sum(0)
+        values, lengths = self._finish(all_power, all_sums, self.clips)
+        left_out = []
+        if blocks > 1:
+            for b in range(blocks):
+                clips = self.clips - len(range(b, self.clips, BLOCKS))
+                left_out.append(self._finish(all_power - self._power[b], all_sums - self._sums[b], clips))
+        parts = np.array([part for part, _ in left_out]).reshape(-1, *self._shape)
+        lengths_of_parts = np.array([length for _, length in left_out]).reshape(-1, len(self.grid))
+        return Correlation(self.grid, self.clips, values, parts, lengths, lengths_of_parts)
+
+    def _finish(self, power: Float64s, sums: Float64s, clips: int) -> tuple[Float64s, Float64s]:
+        """The correlation and the lengths of some of the clips."""
+        from scipy import fft
+
+        means = sums.mean(self._axes) / clips
+        towards = fft.rfftn(np.tensordot(means, sums, 1), self._shape)
+        ones = np.abs(self._ones) ** 2
+        power = power - 2.0 * (towards.conj() * self._ones).real + clips * (means**2).sum() * ones
+        pairs = np.rint(fft.irfftn(ones, self._shape))
+        products = fft.irfftn(power, self._shape)
+        covariance = np.divide(products, pairs, out=np.zeros(self._shape), where=pairs > 0)
+        for axis, n in enumerate(self.grid):
+            along = np.moveaxis(covariance, axis, 0)
+            along[n] = (along[n - 1] + along[(n + 1) % (2 * n)]) / 2.0
+        variance = covariance.flat[0] / (clips * len(means))
+        if not variance > 1e-12 * float((self._offset**2).mean() if self._offset is not None else 0.0):
+            raise RecipeError("the clips are constant, so there is nothing to fit; give data that vary")
+        return possible(covariance), lengths(covariance / covariance.flat[0], self.grid)
+
+
+def possible(covariance: Float64s) -> Float64s:
+    """The correlation nearest to an estimated covariance: no negative power, and 1 at distance 0."""
+    from scipy import fft
+
+    values = fft.irfftn(np.maximum(fft.rfftn(covariance).real, 0.0), covariance.shape)
+    return np.asarray(values / values.flat[0])
+
+
+def lengths(correlation: Float64s, grid: Grid) -> Float64s:
+    """How far apart tokens are when their correlation has fallen to 1/e, along each axis: float64 (axes,).
+
+    Between two distances the logarithm is interpolated, and beyond the last one continued. NaN along an axis
+    of a single token.
+    """
+    found = np.full(len(grid), math.nan)
+    for axis, n in enumerate(grid):
+        if n < 2:
+            continue
+        line = correlation[tuple(slice(n) if a == axis else 0 for a in range(len(grid)))]
+        logs = np.log(np.clip(line, 1e-3, None))
+        below = np.flatnonzero(logs <= -1.0)
+        d = int(below[0]) if len(below) else n - 1
+        start = d - 1 if len(below) else 0
+        slope = (logs[start] - logs[d]) / (d - start)
+        found[axis] = min(start + (1.0 + logs[start]) / max(slope, 1e-9), LONGEST)
+    return found
+
+
+def exponential(grid: Grid, lengths: tuple[float, ...]) -> Float64s:
+    """exp(-d), d being the distance in correlation lengths, for tokens of a grid: (2 T, 2 H, 2 W)."""
+    square = np.zeros(())
+    for n, length in zip(grid, lengths, strict=True):
+        square = np.add.outer(square, (np.fft.fftfreq(2 * n, 1 / (2 * n)) / length) ** 2)
+    return np.asarray(np.exp(-np.sqrt(square)))

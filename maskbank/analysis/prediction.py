@@ -1,0 +1,149 @@
+"""The difficulty of masks for data, predicted without drawing a mask or training a model.
+
+A linear map that knows nothing of the mask gets the data with masked tokens set to 0, and is to give back all
+of it. With v the share of visible tokens, R(d) the probability that two tokens d apart are both visible,
+C(d) their correlation and S its Fourier transform, the best such map multiplies frequency f by
+
+    H(f) = v^2 S(f) / F[R C](f)        and leaves        D = 1 - sum(S H) / sum(S)
+
+(times 1 / v, as it multiplies the masked data). So the data's spectrum is blurred by the masks': it is what
+section A.15 looks at. Arrays by distance are as in `covariance`.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.recipes import COLOURS, LEAST_GAP
+
+Bools = npt.NDArray[np.bool_]
+Float64s = npt.NDArray[np.float64]
+Grid = tuple[int, ...]
+
+STEPS = 8  # values of a range of sigma; of each of two ranges, half as many
+TABLE = 4001  # correlations at which the chance of pairs is tabulated
+
+
+class Predictor:
+    """Predicts D for data of these correlations, (n, 2 T, 2 H, 2 W): predictor(pairs) is float64 (n,)."""
+
+    def __init__(self, correlations: Float64s) -> None:
+        from scipy import fft
+
+        self.correlations = correlations
+        self.axes = tuple(range(1, correlations.ndim))
+        self.spectra = np.maximum(fft.rfftn(correlations, axes=self.axes).real, 0.0)
+        # rfftn leaves out the second one of two equal coefficients
+        last, kept = correlations.shape[-1], self.spectra.shape[-1]
+        self.counts = np.array([1.0 if k in (0, last / 2) else 2.0 for k in range(kept)])
+
+    def __call__(self, pairs: Float64s) -> Float64s:
+        """D for masks with these `pairs`: the probability that both tokens are visible, by distance."""
+        from scipy import fft
+
+        square = float(pairs.flat[0]) ** 2
+        least = square * self.spectra  # no map makes an error below 0 at any frequency
+        blurred = np.maximum(fft.rfftn(pairs * self.correlations, axes=self.axes).real, least)
+        share = np.divide(least, blurred, out=np.zeros_like(least), where=blurred > 0)
+        weighted = self.spectra * self.counts
+        return np.asarray(1.0 - (weighted * share).sum(self.axes) / weighted.sum(self.axes))
+
+
+def chance_of_pairs(rho: Float64s, share: float) -> Float64s:
+    """The probability that two tokens are both among the highest `share`, for Gaussian noise.
+
+    rho: their correlation. v^2 + the integral from 0 to rho of exp(-z^2 / (1 + r)) / (2 pi sqrt(1 - r^2)) dr,
+    z being the normal quantile of 1 - v (Plackett 1954); here with r = sin t.
+    """
+    angles, integral = _integral(share)
+    return np.asarray(share**2 + np.interp(np.arcsin(np.clip(rho, -1.0, 1.0)), angles, integral))
+
+
+@lru_cache(16)
+def _integral(share: float) -> tuple[Float64s, Float64s]:
+    from scipy.integrate import cumulative_simpson
+    from scipy.special import ndtri
+
+    angles = np.linspace(-math.pi / 2, math.pi / 2, TABLE)
+    density = np.exp(-(ndtri(share) ** 2) / np.maximum(1.0 + np.sin(angles), 1e-300)) / (2.0 * math.pi)
+    integral = cumulative_simpson(density, x=angles, initial=0.0)
+    return angles, integral - integral[TABLE // 2]
+
+
+def noise_correlation(
+    colour: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], shape: Grid
+) -> Float64s:
+    """The autocorrelation of coloured noise on a torus, by distance: float64 of this shape.
+
+    sigmas: in voxels, before each axis' `stretch` multiplies them.
+    """
+    from scipy import fft
+
+    delta, *weights = COLOURS[f"{colour}2d"][0].mixture
+    response = np.full(shape, delta)
+    for weight, sigma in zip(weights, sigmas, strict=False):
+        product = np.ones(())
+        for n, factor in zip(shape, stretch, strict=True):
+            product = np.multiply.outer(product, _line(n, sigma * factor))
+        response += weight * product
+    half = response[..., : shape[-1] // 2 + 1]
+    covariance = fft.irfftn(half**2, shape)
+    return np.asarray(covariance / covariance.flat[0])
+
+
+def _line(n: int, sigma: float) -> Float64s:
+    """What scipy.ndimage's Gaussian with truncate=4 multiplies each coefficient of n places by."""
+    taps = np.exp(-0.5 * (np.arange(int(4.0 * sigma + 0.5) + 1) / sigma) ** 2)
+    taps /= 2.0 * taps.sum() - taps[0]
+    angles = 2.0 * np.pi * np.arange(n) / n
+    return np.asarray(taps[0] + 2.0 * np.cos(np.outer(angles, np.arange(1, len(taps)))) @ taps[1:])
+
+
+def pairs_of_noise(
+    colour: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], grid: Grid, share: float
+) -> Float64s:
+    """The probability that two tokens are both visible, by distance, in masks from coloured noise.
+
+    grid: that of the tokens; or of a frame, (H, W). share: of the visible tokens.
+    """
+    pairs = chance_of_pairs(noise_correlation(colour, sigmas, stretch, tuple(2 * n for n in grid)), share)
+    pairs.flat[0] = share
+    return pairs
+
+
+def pairs_of_masks(masks: Bools) -> Float64s:
+    """The same, counted in masks (B, *grid), True where visible. Where there is no pair, that of chance."""
+    from scipy import fft
+
+    grid = masks.shape[1:]
+    shape, axes = tuple(2 * n for n in grid), tuple(range(1, masks.ndim))
+    power = np.zeros((*shape[:-1], grid[-1] + 1))
+    for some in np.array_split(masks, -(-len(masks) // 16)):
+        power += (np.abs(fft.rfftn(some.astype(np.float64), shape, axes=axes)) ** 2).sum(0)
+    pairs = np.rint(fft.irfftn(np.abs(fft.rfftn(np.ones(grid), shape)) ** 2, shape)) * len(masks)
+    both = np.rint(fft.irfftn(power, shape))
+    return np.asarray(np.divide(both, pairs, out=np.full(shape, masks.mean() ** 2), where=pairs > 0))
+
+
+def repeated(pairs: Float64s, frames: int) -> Float64s:
+    """Those of masks that are the same in all frames, (2 T, 2 H, 2 W), from those of a frame."""
+    return np.broadcast_to(pairs, (2 * frames, *pairs.shape))
+
+
+def draws(kind: str) -> Iterator[tuple[float, ...]]:
+    """Sigmas spread evenly over the default ranges of a kind, as items draw them."""
+    ranges = COLOURS[kind][0]().ranges if kind.endswith("3d") else COLOURS[kind][0](size=(64, 64)).ranges
+    if len(ranges) < 2:
+        yield from ((float(s),) for s in _middles(*ranges[0], STEPS)) if ranges else ((),)
+        return
+    for first in _middles(*ranges[0], STEPS // 2):
+        for second in _middles(*ranges[1], STEPS // 2):
+            if second - first >= LEAST_GAP:
+                yield float(first), float(second)
+
+
+def _middles(low: float, high: float, steps: int) -> Float64s:
+    return np.asarray(low + (high - low) * (np.arange(steps) + 0.5) / steps)

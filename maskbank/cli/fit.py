@@ -1,0 +1,137 @@
+"""maskbank fit DATA...: which mask for these data."""
+
+import json
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import click
+
+from maskbank.checks import format_size, parse_size
+from maskbank.cli import SETTINGS
+from maskbank.cli.progress import Bar, say
+
+if TYPE_CHECKING:
+    from maskbank.analysis.fit import Fit
+
+AXES = {3: ("time", "height", "width"), 2: ("rows", "columns"), 1: ("time",)}
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+@click.command(context_settings=SETTINGS)
+@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=click.Path())
+@click.option("--patch", metavar="TxHxW", help="Pixels of a token.  [default: 2x16x16 for video, 16x16, 16]")
+@click.option(
+    "--mask-ratio", type=float, metavar="R",
+    help="The share that is masked.  [default: 0.9 for video, 0.75 for images with channels, 0.8]",
+)  # fmt: skip
+@click.option("--kind", metavar="K", help="The kind to recommend.  [default: green3d for video, blue2d]")
+@click.option(
+    "--aim", type=float, default=0.9, show_default=True, metavar="A",
+    help="The difficulty to reach, as a share of that of tube masks (video) or random ones.",
+)  # fmt: skip
+@click.option(
+    "--target", type=click.Choice(["raw", "normalised"]), default="raw", show_default=True,
+    help="What the loss compares: pixels, or pixels normalised per patch.",
+)  # fmt: skip
+@click.option(
+    "--clips", type=int, default=256, show_default=True, metavar="N", help="How many are looked at."
+)
+@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+def command(
+    data: tuple[str, ...],
+    patch: str | None,
+    mask_ratio: float | None,
+    kind: str | None,
+    aim: float,
+    target: str,
+    clips: int,
+    as_json: bool,
+) -> None:
+    """Choose a mask for data: measure them, predict how hard each mask makes them, recommend a bank.
+
+    DATA is one array of clips, or several files of them: .npy, .npz, .h5:DATASET; of the shape (N, T, H, W),
+    (N, T, H, W, C), (N, H, W), (N, H, W, C), spectrograms (N, T, F) or signals (N, L). No model is trained.
+
+    \b
+    maskbank fit clips.npy
+    maskbank fit spectrograms.h5:train --patch 16x16 --mask-ratio 0.8 --kind green2d
+    """
+    from maskbank.analysis.fit import fit
+
+    extents = None if patch is None else parse_size(patch)
+    with warnings.catch_warnings(), Bar(0, "clip") as bar:
+        warnings.showwarning = lambda message, *_args, **_kwargs: say(str(message))
+
+        def show(done: int, count: int) -> None:
+            bar.n = count
+            bar.show(done)
+
+        found = fit(
+            list(data), extents, mask_ratio, kind=kind, aim=aim, target=target, most=clips, progress=show
+        )
+    chosen = found.recommend
+    if not chosen.reached:
+        low, high = chosen.reachable
+        say(
+            f"aim={aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} of "
+            f"{found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
+        )
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else text(found))
+
+
+def text(found: "Fit") -> str:
+    """The page that is printed."""
+    chosen = found.recommend
+    lengths = ", ".join(
+        f"{name} {length:.2f} ± {error:.2f}"
+        for name, length, error in zip(AXES[len(found.grid)], found.length, found.length_error, strict=True)
+        if not math.isnan(length)
+    )
+    power = found.spectrum.power
+    sigmas = "".join(
+        f", {name} {value:g}"
+        for name in ("sigma", "sigma1", "sigma2")
+        if (value := getattr(chosen, name)) is not None
+    )
+    if any(factor != 1.0 for factor in chosen.stretch):
+        sigmas += f", stretch {'x'.join(f'{factor:g}' for factor in chosen.stretch)}"
+    lines = [
+        f"{found.clips:,} clips, {format_size(found.grid)} tokens of {format_size(found.patch)}, "
+        f"mask ratio {found.mask_ratio:g}, {found.target} pixels",
+        f"correlation length, in tokens: {lengths}",
+        f"spectrum, 0 to highest: {''.join(BARS[math.ceil(8 * p / power.max())] for p in power)}",
+        "",
+        *_table(found),
+        "",
+        f"recommended: {chosen.kind}{sigmas}",
+        f"difficulty {chosen.difficulty:.3f} ± {chosen.difficulty_error:.3f}, {chosen.share:.2f} of "
+        f"{found.baseline}'s. The aim, {found.aim:g}, is a rule of thumb:",
+        "the best masks of the paper's Tables 6, 7 and A.3 lie at 0.90 to 0.94 of their baseline's loss.",
+        "",
+        f"  {chosen.command}",
+    ]
+    return "\n".join(lines)
+
+
+def _table(found: "Fit") -> list[str]:
+    """The masks, the easiest first."""
+    from maskbank.analysis.fit import PAPER
+
+    losses = PAPER.get(len(found.grid), {})
+    rows = [("mask", "predicted difficulty", f"of {found.baseline}'s", "loss in the paper")]
+    for name in found.order:
+        value = found.difficulty[name]
+        rows.append(
+            (
+                name,
+                f"{value:.3f} ± {found.difficulty_error[name]:.3f}" + " ≈" * (name in found.ties),
+                f"{value / found.difficulty[found.baseline]:.2f}",
+                f"{losses[name]:.2f}" if name in losses else "",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return [*lines, "≈: within two standard errors of the one above; ± is one, over the clips"]
