@@ -25,7 +25,7 @@ EPSILON = 1e-6  # added to the variance of a patch, as MAE does
 
 @dataclass(frozen=True)
 class Clips:
-    """Clips of one array: how many, the shape of each, and `read`, which yields those of ascending numbers."""
+    """Clips of one array: how many, the shape of each, and `read`, which yields those it is asked for."""
 
     name: str
     count: int
