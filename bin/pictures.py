@@ -1,71 +1,99 @@
-"""The README's pictures: Figures 1 and 2 of the paper, made by maskbank itself, into .pictures/."""
+"""The README's pictures, made by maskbank, into .pictures/: masks, and Figures 1 and 2 of the paper."""
 
 import argparse
 import tempfile
 from pathlib import Path
 
 import maskbank
-from maskbank.analysis.drawing import Block, Row, page
-from maskbank.analysis.pictures import save
-from maskbank.analysis.structure import continuity
+from maskbank.analysis.drawing import Block, Row
+from maskbank.analysis.pictures import save_page
+from maskbank.analysis.structure import clumped, continuity
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 1
+VIDEO, AUDIO = (8, 14, 14), (64, 8)
+Source = maskbank.Recipe | str
 
 
-def one(folder: Path, recipe: maskbank.Recipe, grid: tuple[int, ...], ratio: float) -> maskbank.MaskSampler:
-    """Masks from a bank of one item."""
-    path = folder / f"{recipe.kind}.h5"
-    maskbank.generate(path, recipe, 1, seed=SEED)
-    return maskbank.MaskSampler(str(path), grid, ratio, seed=SEED)
+def sampler(folder: Path, source: Source, grid: tuple[int, ...], ratio: float) -> maskbank.MaskSampler:
+    """The masks of a baseline, or of a new bank."""
+    if isinstance(source, str):
+        return maskbank.MaskSampler(source, grid, ratio, seed=SEED)
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        bank = maskbank.generate(Path(own) / "bank.h5", source, 5, seed=SEED)
+        return maskbank.MaskSampler(bank, grid, ratio, seed=SEED)
 
 
-def figure1(folder: Path) -> Block:
-    """Masks from 2D random, blue, green and red noise."""
-    grid, ratio, size = (28, 28), 0.75, (64, 64)
-    samplers = {
-        "random": one(folder, maskbank.White(size=size), grid, ratio),
-        "blue, σ 0.5": one(folder, maskbank.Blue(size=size, sigma=(0.5, 0.5)), grid, ratio),
-        "green, σ 1 and 2": one(folder, maskbank.Green(size=size, sigma1=(1, 1), sigma2=(2, 2)), grid, ratio),
-        "red, σ 2": one(folder, maskbank.Red(size=size, sigma=(2, 2)), grid, ratio),
-    }
-    count = f"{samplers['random'].num_visible} of {28 * 28}\nvisible"
-    rows = [
-        Row("noise\n28×28", [sampler.windows(0) for sampler in samplers.values()]),
-        Row(f"mask\n{count}", [sampler(0).visible.reshape(grid) for sampler in samplers.values()]),
-    ]
-    return Block("Masks from 2D noise, at mask ratio 0.75", "", rows, list(samplers))
-
-
-def figure2(folder: Path) -> Block:
-    """Tube masks against those from green noise over consecutive frames, and random ones."""
-    grid, ratio = (8, 14, 14), 0.9
-    recipe = maskbank.Green(size=(64, 64, 64), sigma1=(1.5, 1.5), sigma2=(2, 2))
-    samplers = {
-        "tube": maskbank.MaskSampler("tube", grid, ratio, seed=SEED),
-        "green3d": one(folder, recipe, grid, ratio),
-        "random": maskbank.MaskSampler("random", grid, ratio, seed=SEED),
-    }
+def over_time(samplers: dict[str, maskbank.MaskSampler], title: str) -> Block:
+    """A mask of each sampler, frame by frame, and the share of visible tokens that stay visible."""
     rows = []
-    for name, sampler in samplers.items():
-        mask = sampler(0).visible.reshape(1, *grid)
-        words = f"{name}\n{continuity(mask, 0)[0]:.0%} stay"
-        rows.append(Row(words + "\nσ 1.5 and 2" * (name == "green3d"), list(mask[0])))
-    heads = [f"frame {t}" for t in range(grid[0])]
-    return Block("Masks over consecutive frames, at mask ratio 0.9 of 8×14×14", "", rows, heads)
+    for name, one in samplers.items():
+        mask = one(0).visible.reshape(VIDEO)
+        first, _, rest = name.partition(", ")
+        words = f"{first}\n{continuity(mask[None], 0)[0]:.0%} stay visible\n{rest}"
+        rows.append(Row(words.strip(), list(mask)))
+    return Block(title, rows, [f"frame {t}" for t in range(VIDEO[0])])
+
+
+def masks(folder: Path) -> list[Block]:
+    """Masks for video and for audio, from baselines and from banks."""
+    typical = maskbank.Green(sigma1=(0.95, 0.95), sigma2=(2.2, 2.2))  # the middle of the default ranges
+    video: dict[str, Source] = {"random": "random", "tube": "tube", "green3d": typical}
+    audio: dict[str, Source] = {
+        "random": "random",
+        "green2d": maskbank.Green(size=(64, 64)),
+        "blue2d": maskbank.Blue(size=(64, 64)),
+        "rbn": maskbank.RBN(),
+    }
+    of_video = {name: sampler(folder, source, VIDEO, 0.9) for name, source in video.items()}
+    rows = []
+    for name, source in audio.items():
+        mask = sampler(folder, source, AUDIO, 0.8)(0).visible.reshape(AUDIO)
+        rows.append(Row(f"{name}\n{clumped(mask).sum() / mask.sum():.0%} in clumps", [mask], True))
+    return [
+        over_time(of_video, "Masks for video: 8×14×14 tokens, 90 % masked"),
+        Block("Masks for audio: 64×8 tokens, 80 % masked", rows, spectrogram=True, wide=True),
+    ]
+
+
+def figure1(folder: Path) -> list[Block]:
+    """2D random, blue, green and red noise and the masks from it."""
+    grid, size = (28, 28), (64, 64)
+    recipes = {
+        "random": maskbank.White(size=size),
+        "blue, σ 0.5": maskbank.Blue(size=size, sigma=(0.5, 0.5)),
+        "green, σ 1 and 2": maskbank.Green(size=size, sigma1=(1, 1), sigma2=(2, 2)),
+        "red, σ 2": maskbank.Red(size=size, sigma=(2, 2)),
+    }
+    samplers = [sampler(folder, recipe, grid, 0.75) for recipe in recipes.values()]
+    rows = [
+        Row("noise\n28×28", [one.windows(0) for one in samplers]),
+        Row(f"mask\n{samplers[0].num_visible} of {28 * 28}\nvisible",
+            [one(0).visible.reshape(grid) for one in samplers]),
+    ]  # fmt: skip
+    return [Block("Masks from 2D noise, at mask ratio 0.75", rows, list(recipes))]
+
+
+def figure2(folder: Path) -> list[Block]:
+    """Tube masks against those from green noise over consecutive frames, and random ones."""
+    recipe = maskbank.Green(sigma1=(1.5, 1.5), sigma2=(2, 2))
+    samplers = {
+        "tube": sampler(folder, "tube", VIDEO, 0.9),
+        "green3d, σ 1.5 and 2": sampler(folder, recipe, VIDEO, 0.9),
+        "random": sampler(folder, "random", VIDEO, 0.9),
+    }
+    return [over_time(samplers, "Masks over consecutive frames, at mask ratio 0.9 of 8×14×14")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / ".pictures", help="a folder")
-    folder: Path = parser.parse_args().output
-    folder.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as banks:
-        for number, make in enumerate((figure1, figure2), 1):
-            path = folder / f"figure{number}.png"
-            save([page([make(Path(banks))])], str(path), force=True)
-            for bank in Path(banks).glob("*.h5"):
-                bank.unlink()
+    output: Path = parser.parse_args().output
+    output.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for make in (masks, figure1, figure2):
+            path = output / f"{make.__name__}.png"
+            save_page(make(Path(folder)), str(path), force=True)
             print(f"{path}: {path.stat().st_size:,} bytes")
 
 

@@ -20,7 +20,7 @@ LAYERS = [
     "generation.worker", "generation.cluster", "generation.distributed", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
     "analysis.structure", "analysis.spectrum", "analysis.covariance", "analysis.prediction",
-    "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.report", "analysis.loader",
+    "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.measures", "analysis.loader",
     "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures", "cli",
 ]  # fmt: skip
 

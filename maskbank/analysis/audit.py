@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from maskbank.analysis import report
 from maskbank.analysis.findings import (
     ENOUGH,
     Bools,
@@ -26,6 +25,7 @@ from maskbank.analysis.findings import (
     workers,
 )
 from maskbank.analysis.loader import Finder
+from maskbank.analysis.measures import compare
 from maskbank.checks import check_grid, check_ratio, choice, format_size, integer
 from maskbank.errors import RecipeError
 
@@ -37,7 +37,7 @@ class AuditReport(dict[str, Any]):
 
     Keys: grid, batches, masks, different (masks), num_visible (the median), ones ("masked" or "visible": what
     fits the counts, whatever was said), place (where in a batch the masks are); `findings`, each {"name",
-    "ok", "says", "remedy"}; `not_looked_at`, {name: why}; `measures`, as in `report`; `ok`, whether all
+    "ok", "says", "remedy"}; `not_looked_at`, {name: why}; `measures`, as in `Structure`; `ok`, whether all
     findings are.
     """
 
@@ -136,7 +136,7 @@ def audit(
         else:
             missing["positions"] = f"{seen.different:,} different masks are too few; raise batches"
         if len(masks) > 1 and have_neighbours(masks):
-            measures = report.compared(masks, visible)
+            measures = compare(masks, visible)
             findings.append(told_from_random(masks, measures, structured))
         else:
             missing["structure"] = "there is only one mask" if len(masks) == 1 else "no token has a neighbour"

@@ -1,63 +1,100 @@
 """Drawing with matplotlib: pages of panels, and what they are made of.
 
-matplotlib (the extra `plot`) is imported by what draws, and only there. No display is needed, nor is any
-state of pyplot's or of the user's matplotlibrc used: the same arguments give the same picture.
+matplotlib (the extra `plot`) is imported by the functions that draw, and only there. They need no display
+and use neither pyplot nor the user's matplotlibrc: the same arguments give the same picture.
 """
 
 import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.analysis.measures import Radial
 from maskbank.analysis.structure import clumped
 from maskbank.errors import MaskbankError
 
 Array = npt.NDArray[Any]
-Bools = npt.NDArray[np.bool_]
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
-MASKED, VISIBLE, CLUMP, GREY, BLACK = "#e9e9e9", "#0072b2", "#e69f00", "#777777", "#000000"
+MASKED, VISIBLE, CLUMP, GREY = "#e9e9e9", "#0072b2", "#e69f00", "#777777"
 NOISE = "cividis"
+DPI, WIDTH = 200, 8.0  # WIDTH and all that follows: inches
+LABELS, PANELS, SPECTRUM = 1.2, 4.8, 2.0  # the columns of a page; a spectrum is as high as wide
+LARGEST = 1.2  # height of a panel
+LINE = 0.15  # of text
+STYLE = {
+    "font.size": 8, "axes.linewidth": 0.5, "axes.labelpad": 1.5, "axes.titlepad": 2.5,
+    "svg.hashsalt": "maskbank", "pdf.fonttype": 42,
+}  # fmt: skip
 
-# inches
-DPI = 200
-LEFT, PANELS, SPECTRUM, MARGIN = 1.2, 4.8, 1.95, 0.08
-HIGHEST, LARGEST, GAP = 1.2, 1.2, 0.04
-LINE, TEXT = 0.15, 8  # TEXT: points
-STYLE = {"font.size": TEXT, "axes.linewidth": 0.5, "axes.labelpad": 1.5, "axes.titlepad": 2.5}
 
-
-@dataclass
+@dataclass(frozen=True)
 class Row:
-    """Panels beside each other, of (H, W): noise, masks (bool), or masks whose clumps are marked."""
+    """Panels beside each other, (H, W): noise, masks (bool), or masks whose clumps are marked.
+
+    label: the first line is bold.
+    """
 
     label: str
     panels: Sequence[Array]
     clumps: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Block:
-    """A part of a page: a title, a caption, rows of panels, and maybe a spectrum beside them.
+    """A part of a page: a title, rows of panels, maybe a spectrum beside them, and a caption below.
 
-    turned: height is drawn from left to right, as time is in a spectrogram.
+    heads: above the columns. unit: what the spectrum's frequencies count. spectrogram: panels are (time,
+    frequency), drawn with time from left to right and frequency upwards. wide: one panel fills a row.
     """
 
     title: str
-    caption: str
     rows: Sequence[Row]
-    heads: Sequence[str] = ()  # above the columns
-    spectrum: dict[str, Any] = field(default_factory=dict)
-    turned: bool = False
+    heads: Sequence[str] = ()
+    caption: str = ""
+    spectrum: Radial | None = None
+    unit: str = "voxel"
+    spectrogram: bool = False
+    wide: bool = False
+
+    @property
+    def columns(self) -> int:
+        """How many panels fit into a row: at least 4, so that few do not become huge."""
+        return 1 if self.wide else max(4, *(len(row.panels) for row in self.rows))
+
+    @property
+    def labels(self) -> float:
+        """The width of the labels, in inches."""
+        return LABELS if any(row.label for row in self.rows) else 0.05
+
+    @property
+    def height(self) -> float:
+        """The height of the block, in inches."""
+        heads = max([head.count("\n") + 1 for head in self.heads], default=0)
+        rows = max(sum(self.heights()), SPECTRUM if self.spectrum else 0.0)
+        return rows + LINE * (heads + len(self.lines()) + 2.2)
+
+    def heights(self) -> list[float]:
+        """The height of each row, in inches."""
+        heights = []
+        for row in self.rows:
+            high, wide = row.panels[0].shape[:: -1 if self.spectrogram else 1]
+            panel = min(PANELS / self.columns * high / wide, LARGEST)
+            heights.append(max(panel, 0.9 * LINE * (row.label.count("\n") + 1)))
+        return heights
+
+    def lines(self) -> list[str]:
+        """The caption, wrapped."""
+        return textwrap.wrap(self.caption, int(16 * WIDTH))
 
 
-def needed() -> None:
-    """MaskbankError, with the remedy, where there is no matplotlib."""
+def check_matplotlib() -> None:
+    """MaskbankError, with the remedy, where matplotlib is not installed."""
     try:
         import matplotlib
         import PIL.Image  # comes with it
@@ -69,7 +106,7 @@ def needed() -> None:
 
 
 @contextmanager
-def plain(**changes: Any) -> Iterator[None]:
+def plain_style(**changes: Any) -> Iterator[None]:
     """Matplotlib's own defaults, whatever the user's are, and this module's."""
     from matplotlib import style
 
@@ -78,164 +115,108 @@ def plain(**changes: Any) -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, dpi: float) -> Any:
-    """An empty figure, in inches, that draws to memory."""
+    """An empty figure, in inches, laid out by matplotlib, that draws to memory."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi)
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0.0, hspace=0.0)
     FigureCanvasAgg(figure)
     return figure
 
 
-def pixels(figure: Any) -> npt.NDArray[np.uint8]:
-    """What is drawn, (H, W, 3)."""
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3]
+def page(blocks: Sequence[Block]) -> Any:
+    """A figure of blocks, one below the other. Call it, and save the figure, within `plain_style`."""
+    beside = SPECTRUM if any(block.spectrum for block in blocks) else 0.0
+    heights = [block.height for block in blocks]
+    width = PANELS + max(block.labels for block in blocks)
+    figure = new_figure(width + beside, sum(heights) + 2 * LINE, DPI)
+    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for block, part in zip(blocks, parts, strict=True):
+        part.suptitle(block.title, x=0.01, ha="left", weight="bold", size=9.5)
+        part.supxlabel("\n".join([*block.lines(), " "]), x=0.01, ha="left", size=8)
+        if beside:
+            left, right = part.subfigures(1, 2, width_ratios=(width, beside))
+            if block.spectrum:
+                _show_spectrum(right.subplots(), block.spectrum, block.unit)
+        else:
+            left = part
+        _show_rows(left, block)
+    _legend(figure, [row for block in blocks for row in block.rows])
+    return figure
 
 
-def place(figure: Any, x: float, y: float, width: float, height: float) -> Any:
-    """Axes at inches from the top left, on whole pixels."""
-    x, y, width, height = (round(value * DPI) / DPI for value in (x, y, width, height))
-    wide, high = figure.get_size_inches()
-    return figure.add_axes((x / wide, 1 - (y + height) / high, width / wide, height / high))
-
-
-def write(figure: Any, x: float, y: float, text: str, **how: Any) -> Any:
-    """Text at inches from the top left."""
-    wide, high = figure.get_size_inches()
-    return figure.text(x / wide, 1 - y / high, text, **({"va": "top", "ha": "left"} | how))
-
-
-def page(parts: Sequence[Block]) -> npt.NDArray[np.uint8]:
-    """A page of blocks, one below the other, as pixels (H, W, 3)."""
-    needed()
-    width = LEFT + PANELS + MARGIN + SPECTRUM * any(part.spectrum for part in parts)
-    laid = [_lay_out(part, width) for part in parts]
-    foot = 0.2
-    height = round((sum(one.height for one in laid) + foot + MARGIN) * DPI) / DPI
-    with plain():
-        figure = new_figure(round(width * DPI) / DPI, height, DPI)
-        y = MARGIN
-        for part, one in zip(parts, laid, strict=True):
-            _draw_block(figure, part, one, y)
-            y += one.height
-        _legend(figure, height - foot / 2, [row for part in parts for row in part.rows])
-        return pixels(figure)
-
-
-@dataclass
-class _Layout:
-    """Where things of a block stand, in inches below its top."""
-
-    lines: list[str]
-    pitch: float
-    boxes: list[tuple[float, float]]
-    tops: list[float]
-    end: float
-    height: float
-
-
-def _lay_out(block: Block, width: float) -> _Layout:
-    lines = textwrap.wrap(block.caption, int((width - 2 * MARGIN) * 16.2))
-    y = LINE + 0.04 + len(lines) * LINE + 0.05 + (LINE if block.heads else 0)
-    columns = max(len(row.panels) for row in block.rows)
-    long = columns == 1 and not block.heads
-    pitch = PANELS if long else min(PANELS / columns, LARGEST)
-    boxes, tops = [], []
-    for row in block.rows:
-        shape = row.panels[0].shape
-        high, wide = shape[::-1] if block.turned else shape
-        scale = min((pitch - GAP) / wide, HIGHEST / high)
-        boxes.append((max(wide * scale, 0.1), max(high * scale, 0.1)))
-        tops.append(y)
-        needs = LINE * 0.9 * (row.label.count("\n") + 1)
-        y += max(boxes[-1][1], needs) + GAP
-    y += 0.17  # the name of the axis
-    end = max(y, tops[0] + 1.62) if block.spectrum else y
-    return _Layout(lines, pitch, boxes, tops, y, end + 0.14)
-
-
-def _draw_block(figure: Any, block: Block, laid: _Layout, top: float) -> None:
-    write(figure, MARGIN, top, block.title, weight="bold", size=TEXT + 1.5)
-    for i, line in enumerate(laid.lines):
-        write(figure, MARGIN, top + LINE + 0.04 + i * LINE, line)
-    for row, (wide, high), y in zip(block.rows, laid.boxes, laid.tops, strict=True):
+def _show_rows(figure: Any, block: Block) -> None:
+    columns, heights = block.columns, block.heights()
+    grid = figure.add_gridspec(
+        len(block.rows),
+        columns + 1,
+        height_ratios=heights,
+        width_ratios=[LABELS, *[PANELS / columns] * columns],
+    )
+    for i, row in enumerate(block.rows):
+        label = figure.add_subplot(grid[i, 0])
+        label.set_axis_off()
         name, _, rest = row.label.partition("\n")
-        write(figure, MARGIN, top + y, name, weight="bold")
-        write(figure, MARGIN, top + y + 0.13, rest)
-        for i, panel in enumerate(row.panels):
-            axes = place(figure, LEFT + i * laid.pitch, top + y, wide, high)
-            show(axes, panel.T if block.turned else panel, row.clumps)
-            if i == 0:
-                across, down = ("height", "width") if block.turned else ("width", "height")
-                axes.set_ylabel(down if high > 0.4 else down[0].upper(), size=TEXT - 1)
-                if row is block.rows[-1]:
-                    axes.set_xlabel(across if wide > 0.4 else across[0].upper(), size=TEXT - 1)
-            if row is block.rows[0] and block.heads:
-                axes.set_title(block.heads[i], size=TEXT)
-    if block.spectrum:
-        _show_spectrum(figure, block.spectrum, top + laid.tops[0])
+        how = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "in_layout": False}
+        label.annotate(name, (0, 1), (2, 0), weight="bold", **how)
+        label.annotate(rest, (0, 1), (2, -10), **how)
+        for j, panel in enumerate(row.panels):
+            axes = figure.add_subplot(grid[i, 1 + j])
+            show(axes, panel.T if block.spectrogram else panel, row.clumps, block.spectrogram)
+            if i == 0 and block.heads:
+                axes.set_title(block.heads[j], size=8)
+            if row is block.rows[-1] and j == 0:
+                names = "time →  frequency ↑" if block.spectrogram else "width →  height ↓"
+                axes.set_xlabel(names, loc="left", size=7)
 
 
-def show(axes: Any, panel: Array, clumps: bool) -> Any:
-    """One panel: noise in shades, or a mask."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    how = {"aspect": "auto", "interpolation": "nearest"}
-    if panel.dtype != bool:
-        low, high = np.quantile(panel, [0.01, 0.99])
-        return axes.imshow(panel, cmap=NOISE, vmin=low, vmax=max(high, low + 1e-9), **how)
-    return axes.imshow(painted(panel, clumps), **how)
+def show(axes: Any, panel: Array, clumps: bool = False, upwards: bool = False) -> Any:
+    """Draw one panel: noise in shades, or a mask in colours."""
+    axes.set(xticks=[], yticks=[], anchor="NW")
+    long = max(panel.shape) > 40 * min(panel.shape)  # else it would be a hairline
+    how = {
+        "aspect": "auto" if long else "equal", "interpolation": "nearest",
+        "origin": "lower" if upwards else "upper",
+    }  # fmt: skip
+    if panel.dtype == bool:
+        return axes.imshow(painted(panel, clumps), **how)
+    low, high = np.quantile(panel, [0.01, 0.99])
+    return axes.imshow(panel, cmap=NOISE, vmin=low, vmax=max(high, low + 1e-9), **how)
 
 
-def painted(mask: Bools, clumps: bool) -> npt.NDArray[np.uint8]:
+def painted(mask: npt.NDArray[np.bool_], clumps: bool = False) -> npt.NDArray[np.uint8]:
     """A mask in colours: (H, W, 3)."""
-    return colours()[mask.astype(np.int64) + (clumped(mask) if clumps else False)]
+    colours = np.array([list(bytes.fromhex(one[1:])) for one in (MASKED, VISIBLE, CLUMP)], np.uint8)
+    return colours[mask.astype(np.int64) + (clumped(mask) if clumps else False)]
 
 
-def colours() -> npt.NDArray[np.uint8]:
-    """Of masked, visible and clumped tokens: (3, 3)."""
-    return np.array([list(bytes.fromhex(colour[1:])) for colour in (MASKED, VISIBLE, CLUMP)], np.uint8)
-
-
-def _show_spectrum(figure: Any, items: dict[str, Any], top: float) -> None:
-    axes = place(figure, LEFT + PANELS + 0.62, top + 0.14, SPECTRUM - 0.68, 0.86)
+def _show_spectrum(axes: Any, found: Radial, unit: str) -> None:
+    x, power = np.array(found["frequency"]), np.array([1.0, *found["power"], *found.get("analytic", [])])
     axes.axhline(1.0, color=GREY, lw=1.0, label="random: 1")
-    x = np.array(items["frequency"])
-    every = [1.0, *items["power"]]
-    if "analytic" in items:
-        axes.plot(x, items["analytic"], color=CLUMP, lw=2.2, label="analytic")
-        every += items["analytic"]
-    axes.plot(x, items["power"], ".", color=VISIBLE, ms=3.2, label="measured")
-    low, high = max(min(every), 1e-9), max(every)
+    if "analytic" in found:
+        axes.plot(x, found["analytic"], color=CLUMP, lw=2.2, label="analytic")
+    axes.plot(x, found["power"], ".", color=VISIBLE, ms=3.2, label="measured")
+    low, high = max(power.min(), 1e-9), power.max()
     axes.set_yscale("log")
     axes.set_ylim(10 ** math.floor(math.log10(low / 1.3)), 10 ** math.ceil(math.log10(high * 1.3)))
-    axes.set_xlim(0, max(0.5, float(x.max()) + 1 / 64))
+    axes.set(xlim=(0, max(0.5, float(x.max()) + 1 / 64)), box_aspect=0.7, anchor="N")
     axes.minorticks_off()
-    axes.tick_params(labelsize=TEXT - 1, width=0.5, length=2, pad=1.5)
-    axes.set_title("radial power spectrum", size=TEXT)
-    axes.set_xlabel("cycles per voxel", size=TEXT - 1)
-    axes.set_ylabel("power", size=TEXT - 1)
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.4, -0.34), ncols=2, frameon=False, fontsize=TEXT - 1,
-        handlelength=1.0, columnspacing=0.8, handletextpad=0.4, labelspacing=0.2, borderpad=0,
-    )  # fmt: skip
+    axes.tick_params(labelsize=7, width=0.5, length=2, pad=1.5)
+    axes.set_title("radial power spectrum", size=8)
+    axes.set_xlabel(f"cycles per {unit}", size=7)
+    axes.set_ylabel("power", size=7)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=2, frameon=False, fontsize=7)
 
 
-def _legend(figure: Any, y: float, rows: Sequence[Row]) -> None:
+def _legend(figure: Any, rows: Sequence[Row]) -> None:
     """What the colours say, at the foot of a page."""
-    x, side = LEFT, 0.11
-    entries: list[tuple[Any, str]] = [(VISIBLE, "visible"), (MASKED, "masked")]
+    from matplotlib.patches import Patch
+
+    entries = [(VISIBLE, "visible"), (MASKED, "masked")]
     if any(row.clumps for row in rows):
         entries.append((CLUMP, "visible, beside a visible one (a clump)"))
+    patches = [Patch(facecolor=colour, edgecolor=GREY, lw=0.5, label=text) for colour, text in entries]
     if any(row.panels[0].dtype != bool for row in rows):
-        entries.append((None, "noise, low to high"))
-    for colour, text in entries:
-        wide = side if colour else 5 * side
-        axes = place(figure, x, y - side / 2, wide, side)
-        if colour:
-            axes.set(xticks=[], yticks=[], facecolor=colour)
-        else:
-            show(axes, np.arange(64.0)[None], False)
-        written = write(figure, x + wide + 0.05, y, text, va="center_baseline")
-        x += wide + 0.25 + written.get_window_extent(figure.canvas.get_renderer()).width / DPI
+        patches.append(Patch(facecolor="none", label="noise: dark is low, bright is high"))
+    figure.legend(handles=patches, loc="outside lower left", ncols=4, frameon=False, handlelength=1.2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.analysis import report, structure
+from maskbank.analysis import measures, structure
 from maskbank.errors import RecipeError
 
 Bools = npt.NDArray[np.bool_]
@@ -17,7 +17,7 @@ Finding = dict[str, Any]
 REPEATED = 0.01  # of the masks: a larger share is no chance
 BIASED = 0.15  # relative deviation of positions, root mean square: red noise in small windows has half of it
 SURE = 6.0  # standard errors of what is the worst of many
-FAINT = 0.02  # correlation of neighbours below report.CLEAR, and yet there
+FAINT = 0.02  # correlation of neighbours below measures.CLEAR, and yet there
 ENOUGH = 64  # different masks, to speak about positions
 FURTHEST = 64  # batches apart, of which repetitions are looked for
 LAGS = (1, 2, 3)  # tokens apart, whose correlation tells the order of axes
@@ -37,7 +37,7 @@ class Seen:
         self.different = 0
         self._hashes: set[int] = set()
         self._kept: list[Bools] = []
-        self._most = max(8, min(report.MASKS, report.MOST_TOKENS // tokens))
+        self._most = max(8, min(measures.MASKS, measures.MOST_TOKENS // tokens))
         self._every = 1  # one in so many is kept
         self._places = (np.arange(tokens) - (tokens - 1) / 2) / tokens
 
@@ -309,7 +309,7 @@ def _next(masks: Bools, axis: int) -> float:
     return float(each.mean()) if len(each) else math.nan
 
 
-def told_from_random(masks: Bools, measures: dict[str, dict[str, float]], structured: bool | None) -> Finding:
+def told_from_random(masks: Bools, found: dict[str, dict[str, float]], structured: bool | None) -> Finding:
     """Whether neighbours are more, or less, alike than in random masks of the same count."""
     told, apart, peer = [], False, "random"
     if structure.repeated(masks):
@@ -319,13 +319,13 @@ def told_from_random(masks: Bools, measures: dict[str, dict[str, float]], struct
     for name, axis in zip("THW"[-len(masks.shape[1:]) :], range(masks.ndim - 1), strict=True):
         value, error, chance = structure.correlation(masks, axis)
         if not math.isnan(value):
-            apart |= abs(value) > max(report.SURE * error, FAINT)
+            apart |= abs(value) > max(measures.SURE * error, FAINT)
             told.append(f"{name} {_next(masks, axis):.3f} ({chance:.3f})")
     says = f"next token visible, too (by chance): {', '.join(told)}"
-    if "difficulty" in measures:
-        difficulty = measures["difficulty"]
+    if "difficulty" in found:
+        difficulty = found["difficulty"]
         says += f"; difficulty {difficulty['value']:.2f} (of random masks {difficulty['random']:.2f})"
-    if report.differs(masks):
+    if measures.differs(masks):
         return _finding("structure", True, f"unlike random masks: {says}")
     lost = (
         "of a bank, use fit='crop' (resizing steps over the noise's wavelength) or sigmas nearer to 1 token"

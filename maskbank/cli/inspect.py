@@ -47,9 +47,10 @@ def command(
         return
     found = []
     if as_structure:
+        from maskbank.analysis.measures import usual_sampler
         from maskbank.cli import structure_table
 
-        samplers = [structure_table.sampler_for(bank, grid, mask_ratio, fit) for bank in opened]
+        samplers = [usual_sampler(bank, grid, mask_ratio, fit=fit) for bank in opened]
         found = [structure_table.structure(sampler) for sampler in samplers]
     if as_json:
         facts = [describe(bank) for bank in opened]

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from maskbank.analysis.report import MEASURES, report, usual
-from maskbank.bank.reader import Bank
+from maskbank.analysis.measures import measure_structure
 from maskbank.sampling.sampler import MaskSampler
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -16,18 +15,20 @@ SPECTRA = (  # what the line says, of what, and which numbers
     ("the recipe's", "windows", "analytic"),
     ("spectrum of masks", "masks", "power"),
 )
+MEASURES = {
+    "time": "visible in the next frame, too",
+    "space": "visible beside, in its frame, too",
+    "clustering": "clustering score S",
+    "adjacency": "with a visible 4-neighbour",
+    "difficulty": "difficulty of reconstruction",
+    "per_frame": "visible tokens of a frame, spread",
+}
 _SHARES = ("time", "space", "adjacency", "difficulty")  # those that lie between 0 and 1
 
 
-def sampler_for(bank: Bank, grid: str | None, mask_ratio: float | None, fit: str) -> MaskSampler:
-    """A sampler as a model would have it, where nothing else is asked for."""
-    its_grid, ratio = usual(bank, grid)
-    return MaskSampler(bank, its_grid, ratio if mask_ratio is None else mask_ratio, fit=fit)
-
-
 def structure(sampler: MaskSampler) -> dict[str, Any]:
-    """The report, with the sampler's parameters, for programs."""
-    return {"sampler": sampler.config} | report(sampler)
+    """The measures of a sampler, with its parameters, for programs."""
+    return {"sampler": sampler.config, **measure_structure(sampler)}
 
 
 def table(names: list[str], found: list[dict[str, Any]]) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 import maskbank
 from maskbank import noise
-from maskbank.analysis import spectrum, structure
-from maskbank.analysis.report import report
+from maskbank.analysis import measures, spectrum, structure
+from maskbank.analysis.measures import measure_structure
 from maskbank.recipes import COLOURS, Recipe
 from tests import reference
 
@@ -133,10 +133,10 @@ def test_an_alarm_where_structure_is_lost_and_none_where_it_is_there(tmp_path: P
         (blue, "crop", True),
         (white, "crop", False),
     ):
-        found = report(maskbank.MaskSampler(bank, VIDEO, 0.9, fit=fit), 128)
+        found = measure_structure(maskbank.MaskSampler(bank, VIDEO, 0.9, fit=fit), 128)
         assert found["reaches"] is reaches, (bank.kind, fit, found["measures"])
         assert ("ALARM" in found["verdict"]) is not reaches
-    assert "crop" in report(maskbank.MaskSampler(green, VIDEO, 0.9, fit="resize"), 64)["verdict"]
+    assert "crop" in measure_structure(maskbank.MaskSampler(green, VIDEO, 0.9, fit="resize"), 64)["verdict"]
 
 
 @pytest.mark.parametrize("recipe", [maskbank.Green(size=(32, 32, 32)), maskbank.Blue(size=(32, 32, 32))])
@@ -144,11 +144,11 @@ def test_spectra_of_windows_and_masks_stand_beside_what_they_should_be(
     recipe: Recipe, tmp_path: Path
 ) -> None:
     bank = maskbank.generate(tmp_path / "b.h5", recipe, 64)
-    found = report(maskbank.MaskSampler(bank, VIDEO, 0.9))["spectrum"]
-    for what, other in (("items", "analytic"), ("windows", "analytic")):
-        measured, error = np.array(found[what]["power"]), np.array(found[what]["error"])
-        assert (np.abs(measured - found[what][other]) < 5 * error + 0.02 * measured).all(), what
-    chance = report(maskbank.MaskSampler("random", VIDEO, 0.9))["spectrum"]["masks"]
+    found = measure_structure(maskbank.MaskSampler(bank, VIDEO, 0.9))["spectrum"]
+    for one in (found["items"], found["windows"]):
+        measured, error = np.array(one["power"]), np.array(one["error"])
+        assert (np.abs(measured - one["analytic"]) < 5 * error + 0.02 * measured).all()
+    chance = measure_structure(maskbank.MaskSampler("random", VIDEO, 0.9))["spectrum"]["masks"]
     power, error = np.array(chance["power"]), np.array(chance["error"])
     assert (np.abs(power - 1.0) < 5 * error).all()
     assert chance["power"] == chance["random"]
@@ -164,7 +164,7 @@ def test_a_flat_bank_over_time_is_judged_by_its_frames(tmp_path: Path) -> None:
         ("blue", maskbank.Blue(size=(64, 64)), True),
     ):
         bank = maskbank.generate(tmp_path / f"{name}.h5", recipe, 200)
-        assert report(maskbank.MaskSampler(bank, VIDEO, 0.9))["reaches"] is reaches, name
+        assert measure_structure(maskbank.MaskSampler(bank, VIDEO, 0.9))["reaches"] is reaches, name
 
 
 def test_where_no_structure_can_be_the_grid_is_to_blame(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_where_no_structure_can_be_the_grid_is_to_blame(tmp_path: Path) -> None:
         (green, (7, 7), 0.97, "1 visible tokens of 49 are too few"),
         (rbn, (64, 8), 0.01, "6 masked tokens of 512 are too few"),
     ):
-        found = report(maskbank.MaskSampler(bank, grid, ratio))
+        found = measure_structure(maskbank.MaskSampler(bank, grid, ratio))
         assert words in found["verdict"]
         assert "larger grid" in found["verdict"]
 
@@ -189,8 +189,8 @@ def test_nothing_is_hidden_in_a_mask_that_shows_all() -> None:
 
 def test_a_bank_of_huge_items_is_not_transformed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bank = maskbank.generate(tmp_path / "b.h5", maskbank.Green(size=(16, 16, 16)), 3)
-    monkeypatch.setattr(maskbank.analysis.report, "LARGEST", 16**3 - 1)
-    found = report(maskbank.MaskSampler(bank, VIDEO, 0.9))
+    monkeypatch.setattr(measures, "LARGEST", 16**3 - 1)
+    found = measure_structure(maskbank.MaskSampler(bank, VIDEO, 0.9))
     assert "items" not in found["spectrum"]
     assert found["reaches"]
 
@@ -201,5 +201,5 @@ def test_any_grid_has_a_report(grid: tuple[int, ...], tmp_path: Path) -> None:
         bank = maskbank.generate(tmp_path / f"{name}.h5", recipe, 10)
         if len(recipe.size) == 2 and grid == (2, 1, 5):
             continue
-        found = report(maskbank.MaskSampler(bank, grid, 0.6), 32)
+        found = measure_structure(maskbank.MaskSampler(bank, grid, 0.6), 32)
         assert all(math.isfinite(x) for one in found["measures"].values() for x in one.values())

@@ -1,8 +1,9 @@
-"""What the masks of a sampler look like, beside random and tube masks: the numbers, and what they mean."""
+"""Measures of the structure of a sampler's masks, beside random and tube masks, and what they mean."""
 
 import math
+import os
 from functools import lru_cache
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -11,96 +12,136 @@ from maskbank.analysis import spectrum, structure
 from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid
 from maskbank.recipes import RBN
+from maskbank.sampling.baselines import NAMES
 from maskbank.sampling.sampler import MaskSampler
 
 Bools = npt.NDArray[np.bool_]
 
-MASKS = 256  # looked at
-HARD = 12  # of them, by `difficulty`, which takes long
-MOST_TOKENS = 2**20  # looked at in all: fewer masks of a large grid
-MOST_VOXELS = 2**22  # of items, or of a grid, whose spectrum is measured; of a single item,
-LARGEST = 2**24  # or it is left out: it would take longer than one waits
+MASKS = 256  # measured
+HARD = 12  # masks whose difficulty is measured, which is slow
+MOST_TOKENS = 2**20  # measured in all: fewer masks of a large grid
+MOST_VOXELS = 2**22  # of all items whose spectrum is measured
+LARGEST = 2**24  # voxels of one item; the spectrum of larger ones would take minutes, and is left out
 # Correlation of neighbours: random masks have none, blue noise -0.10, green items that were resized -0.045
 CLEAR = 0.07
 SURE = 4.5  # standard errors
-FEW = 8  # visible or masked tokens, of which none can stand in a pattern
-WORK = 4e9  # multiplications for `difficulty`: a second or two, or it is left out
-
-# name -> what it says, in the words of the table
-MEASURES = {
-    "time": "visible in the next frame, too",
-    "space": "visible beside, in its frame, too",
-    "clustering": "clustering score S",
-    "adjacency": "with a visible 4-neighbour",
-    "difficulty": "difficulty of reconstruction",
-    "per_frame": "visible tokens of a frame, spread",
-}
+FEW = 8  # visible or masked tokens: fewer make no pattern
+WORK = 4e9  # multiplications for `difficulty`: one or two seconds; beyond, it is left out
 
 
-def usual(
-    bank: Bank, grid: tuple[int, ...] | str | None = None, moving: bool = False
-) -> tuple[tuple[int, ...], float]:
-    """The grid and the mask ratio at which a bank is looked at, where a user gives none.
+Measure = dict[str, float]  # value, error, random, tube: the mean of masks, its standard error, other means
 
-    8x14x14 at 0.9 for video; for rbn its own; 14x14 at 0.75 for other images. Smaller where items are and
-    do not tile. moving: over time, so a grid of three axes, whatever the bank. grid: the given one.
+
+class Radial(TypedDict):
+    """A radial spectrum: for each bin its frequency, power, standard error, and the energy up to it.
+
+    analytic: the power that the recipe gives. random, tube: the power of these masks.
+    """
+
+    frequency: list[float]
+    power: list[float]
+    error: list[float] | None
+    cumulative: list[float]
+    analytic: NotRequired[list[float]]
+    random: NotRequired[list[float]]
+    tube: NotRequired[list[float]]
+
+
+class Spectra(TypedDict, total=False):
+    """Spectra of masks, and for a bank of windows and of `looked_at` items; empty for a huge grid."""
+
+    looked_at: int
+    masks: Radial
+    windows: Radial
+    items: Radial
+
+
+class Structure(TypedDict):
+    """What `measure_structure` finds. masks: how many were measured."""
+
+    grid: list[int]
+    num_visible: int
+    masks: int
+    measures: dict[str, Measure]
+    spectrum: Spectra
+    reaches: bool
+    verdict: str
+
+
+def usual(bank: Bank, grid: tuple[int, ...] | str | None = None) -> tuple[tuple[int, ...], float]:
+    """The grid (the given one, if any) and the mask ratio at which a bank is looked at by default.
+
+    8x14x14 at 0.9 for video; an rbn bank's own; 14x14 at 0.75 for other images. Smaller where items are
+    smaller and do not tile.
     """
     size, recipe = bank.recipe.size, bank.recipe
-    three = moving or len(size if grid is None else check_grid(grid)) == 3
+    three = len(size if grid is None else check_grid(grid)) == 3
     if isinstance(recipe, RBN) and not three:
         return recipe.size if grid is None else check_grid(grid), recipe.mask_ratio
     wanted: tuple[int, ...] = (8, 14, 14) if three else (14, 14)
     if recipe.boundary != "wrap":
-        most = size if len(size) == 3 else (wanted[0], *size)
-        wanted = tuple(map(min, wanted, most[-len(wanted) :]))
+        wanted = tuple(map(min, wanted, size[-len(wanted) :]))
     return wanted if grid is None else check_grid(grid), 0.9 if three else 0.75
 
 
-def report(sampler: MaskSampler, most: int = MASKS) -> dict[str, Any]:
-    """Measures of structure, each with its standard error, for the sampler, random and tube masks.
+def usual_sampler(
+    source: Bank | str | os.PathLike[str],
+    grid: tuple[int, ...] | str | None = None,
+    mask_ratio: float | None = None,
+    seed: int = 0,
+    fit: str = "crop",
+) -> MaskSampler:
+    """A sampler of a bank, its path or a baseline's name, at the grid and ratio of `usual` unless given."""
+    if isinstance(source, str) and source in NAMES:
+        its_grid, ratio = check_grid(grid or (8, 14, 14)), 0.9
+        if len(its_grid) == 2:
+            ratio = 0.75
+    else:
+        source = source if isinstance(source, Bank) else Bank(source)
+        its_grid, ratio = usual(source, grid)
+    return MaskSampler(source, its_grid, ratio if mask_ratio is None else mask_ratio, seed=seed, fit=fit)
 
-    Keys: grid, num_visible, masks (how many were looked at); `measures`: for each of MEASURES that the grid
-    has, {"value", "error", "random", "tube"}; `spectrum`: radial ones, {"frequency", "power", "error",
-    "cumulative"}, of `masks`, with the powers of `random` and `tube` ones, and for banks of `items` and
-    `windows`, with what the recipe should give (`analytic`) where that is known; `reaches`: whether masks
-    can be told from random ones; `verdict`: one sentence, with the remedy where they cannot. Takes seconds,
-    whatever the size of the bank.
+
+def measure_structure(sampler: MaskSampler, most: int = MASKS) -> Structure:
+    """Measure the structure of at most so many masks of a sampler, beside random and tube masks.
+
+    `measures` has time, space (the next token along time, and in a frame, is visible, too), clustering
+    (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame (the
+    spread of visible tokens over frames), each where the grid has it. `reaches`: whether masks differ from
+    random ones. `verdict`: a sentence, with the remedy where they do not. Takes seconds for any bank.
     """
     count = max(2, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
-    measures = compared(masks, sampler.num_visible, sampler.seed)
     reaches = differs(masks)
     return {
         "grid": list(sampler.grid),
         "num_visible": sampler.num_visible,
         "masks": count,
-        "measures": measures,
+        "measures": compare(masks, sampler.num_visible, sampler.seed),
         "spectrum": _spectra(sampler, masks) if masks[0].size <= MOST_VOXELS else {},
         "reaches": reaches,
         "verdict": _verdict(sampler, reaches),
     }
 
 
-def compared(masks: Bools, num_visible: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Measures of masks (B, T, H, W) or (B, H, W), True where visible, beside random and tube masks'."""
+def compare(masks: Bools, num_visible: int, seed: int = 0) -> dict[str, Measure]:
+    """Measure masks (B, T, H, W) or (B, H, W), True where visible, beside random and tube masks."""
     grid, tokens = masks.shape[1:], masks[0].size
-    hard = hard_masks(len(masks), num_visible, tokens)
+    hard = _hard_masks(len(masks), num_visible, tokens)
     others = _others(grid, num_visible)
     found = {name: _baseline(name, grid, shown, seed, len(masks), hard) for name, shown in others.items()}
     return {
         name: {"value": value, "error": error}
         | {other: theirs[name][0] for other, theirs in found.items() if name in theirs}
-        for name, (value, error) in measure(masks, hard).items()
+        for name, (value, error) in _measured(masks, hard).items()
     }
 
 
 def _others(grid: tuple[int, ...], num_visible: int) -> dict[str, int]:
-    """The baselines that masks of a grid stand beside, and how many tokens those show."""
+    """The baselines to compare masks of a grid with, and how many tokens each shows."""
     others = {"random": num_visible}
-    if (
-        len(grid) == 3 and math.prod(grid[1:]) > 1
-    ):  # a tube has as many in every frame, so maybe not exactly so
-        frame = math.prod(grid[1:])
+    frame = math.prod(grid[1:])
+    if len(grid) == 3 and frame > 1:  # a tube shows the same number in every frame
         others["tube"] = min(max(round(num_visible / grid[0]), 1), frame - 1) * grid[0]
     return others
 
@@ -115,12 +156,12 @@ def _masks_of(name: str, grid: tuple[int, ...], num_visible: int, seed: int, cou
 def _baseline(
     name: str, grid: tuple[int, ...], num_visible: int, seed: int, count: int, hard: int
 ) -> dict[str, tuple[float, float]]:
-    """`measure` of a baseline's masks, once for several banks."""
-    return measure(_masks_of(name, grid, num_visible, seed, count), hard)
+    """The measures of a baseline's masks, kept for other banks."""
+    return _measured(_masks_of(name, grid, num_visible, seed, count), hard)
 
 
-def measure(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each measure over masks; `hard`: of how many, difficulty is taken."""
+def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
+    """Mean and standard error of each measure; difficulty is that of the first `hard` masks."""
     axes = visible.ndim - 1
     frames = visible if axes == 3 else visible[:, None]
     beside = [
@@ -144,8 +185,8 @@ def measure(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def hard_masks(count: int, visible: int, tokens: int) -> int:
-    """Of how many masks difficulty is taken: of none where two would take too long."""
+def _hard_masks(count: int, visible: int, tokens: int) -> int:
+    """How many masks have their difficulty measured: none where two would take too long."""
     most = int(WORK / (visible**2 * tokens))
     return min(HARD, count, most) if most > 1 else 0
 
@@ -153,7 +194,7 @@ def hard_masks(count: int, visible: int, tokens: int) -> int:
 def differs(masks: Bools) -> bool:
     """Whether neighbours in masks (B, T, H, W) or (B, H, W) are more, or less, alike than in random ones.
 
-    That a mask is repeated over time, as a tube, does not count: it is of its frames then.
+    Masks that are repeated over time, like a tube, are judged by their frames.
     """
     if structure.repeated(masks):
         masks = masks[:, 0]
@@ -185,12 +226,12 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
     return f"ALARM: at this grid these masks cannot be told from random ones; {remedy}"
 
 
-def _spectra(sampler: MaskSampler, masks: Bools) -> dict[str, Any]:
-    """Radial spectra of masks, windows and items, beside those that they should have, or that others have."""
+def _spectra(sampler: MaskSampler, masks: Bools) -> Spectra:
+    """Radial spectra of masks, windows and items, beside the recipe's and those of baselines."""
     of_masks = _radial(_even(masks))
     for name, shown in _others(sampler.grid, sampler.num_visible).items():
         others = _masks_of(name, sampler.grid, shown, sampler.seed, len(masks))
-        of_masks[name] = _radial(_even(others))["power"]
+        of_masks[name] = _radial(_even(others))["power"]  # type: ignore[literal-required]
     bank = sampler.bank
     if bank is None:
         return {"masks": of_masks}
@@ -199,14 +240,14 @@ def _spectra(sampler: MaskSampler, masks: Bools) -> dict[str, Any]:
     count = max(1, min(len(bank), 64, MOST_VOXELS // math.prod(recipe.size)))
     places = np.linspace(0, len(bank) - 1, count).astype(int)
     mean, spread = (0.0, 1.0)
-    if bank.dtype.kind == "u":  # levels and ranks are no numbers of unit variance: make them so
+    if bank.dtype.kind == "u":  # uint8 levels and rbn's ranks are scaled to unit variance
         sample = np.concatenate([bank[int(place)].reshape(-1)[:MOST_VOXELS] for place in places])
         mean, spread = float(sample.mean()), float(sample.std())
-    spectra = {"windows": _radial((windows - mean) / spread), "masks": of_masks}
+    spectra: Spectra = {"windows": _radial((windows - mean) / spread), "masks": of_masks}
     if math.prod(recipe.size) > LARGEST:
         return spectra
     items = np.stack([bank[int(place)] for place in places]).astype(np.float64)
-    spectra |= {"items": _radial((items - mean) / spread, periodic)}
+    spectra["items"] = _radial((items - mean) / spread, periodic)
     if not isinstance(recipe, RBN):
         sigma = bank.sigma
         drawn = np.zeros((count, 0), np.float32) if sigma is None else sigma[places]
@@ -215,7 +256,7 @@ def _spectra(sampler: MaskSampler, masks: Bools) -> dict[str, Any]:
         if periodic and sampler.fit == "crop" and sampler.normalize is None and windows.ndim == items.ndim:
             blurred = spectrum.of_windows(expected, sampler.grid)
             spectra["windows"]["analytic"] = spectrum.radial(blurred).power.tolist()
-    return {"looked_at": count} | spectra
+    return {"looked_at": count, **spectra}
 
 
 def _even(masks: Bools) -> npt.NDArray[np.float64]:
@@ -224,7 +265,7 @@ def _even(masks: Bools) -> npt.NDArray[np.float64]:
     return np.asarray((masks - share) / math.sqrt(share * (1 - share)))
 
 
-def _radial(fields: npt.NDArray[np.float64], periodic: bool = True) -> dict[str, Any]:
+def _radial(fields: npt.NDArray[np.float64], periodic: bool = True) -> Radial:
     each = [spectrum.radial(spectrum.measured(field[None], periodic), periodic) for field in fields]
     powers = np.array([one.power for one in each])
     found = spectrum.Spectrum(each[0].frequency, powers.mean(0), each[0].count)
