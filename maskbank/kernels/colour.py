@@ -5,7 +5,8 @@ import numpy as np
 from maskbank.kernels.convert import store
 from maskbank.kernels.gaussian import gain, gaussian_taps
 from maskbank.kernels.jit import kernel
-from maskbank.kernels.philox import SIGMAS, VOXELS, block, normals, uniform
+from maskbank.kernels.philox import block, normals, uniform
+from maskbank.kernels.streams import SIGMAS, VOXELS
 
 u32 = np.uint32
 u64 = np.uint64

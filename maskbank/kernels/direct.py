@@ -15,7 +15,8 @@ from maskbank.kernels.convert import store
 from maskbank.kernels.gaussian import continue_lines, fold, plane_axes
 from maskbank.kernels.jit import kernel
 from maskbank.kernels.lines import tap_sum
-from maskbank.kernels.philox import VOXELS, normals
+from maskbank.kernels.philox import normals
+from maskbank.kernels.streams import VOXELS
 
 f32 = np.float32
 u64 = np.uint64

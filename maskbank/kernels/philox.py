@@ -6,7 +6,7 @@ Philox4x32-10 is the generator of Salmon, Moraes, Dror and Shaw, "Parallel rando
     key      seed, low word first
     counter  c0 block number, c1 stream, c2 and c3 item index, low word first
 
-Each purpose draws from a stream of its own, so that no two purposes share a word.
+`maskbank.kernels.streams` is the table of streams.
 """
 
 import numpy as np
@@ -17,16 +17,6 @@ u32 = np.uint32
 u64 = np.uint64
 i32 = np.int32
 f32 = np.float32
-
-# Streams. Those of a set of masks count sets where the others count items.
-VOXELS = 0
-SIGMAS = 1
-POSITIONS = 2  # the order of Algorithm 1, for each set
-TIES = 3  # which of equal masks, for each set
-PRIORITIES = 4  # which of equal positions in the rank extension
-SWAPS = 5  # what to swap with, for each set
-WINDOWS = 6  # where a mask's window lies: these two are keyed as maskbank.sampling.selection says
-ITEMS = 7  # which item it is cut from
 
 CHUNK = 256  # blocks made at once: their words and normals stay in the first-level cache
 

@@ -16,7 +16,8 @@ import math
 import numpy as np
 
 from maskbank.kernels.jit import kernel, widest_vectors
-from maskbank.kernels.philox import POSITIONS, PRIORITIES, SWAPS, TIES, block, words
+from maskbank.kernels.philox import block, words
+from maskbank.kernels.streams import POSITIONS, PRIORITIES, SWAPS, TIES
 
 i64 = np.int64
 u32 = np.uint32

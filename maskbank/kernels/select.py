@@ -6,7 +6,8 @@
 import numpy as np
 
 from maskbank.kernels.jit import inlined, kernel, widest_vectors
-from maskbank.kernels.philox import ITEMS, WINDOWS, block
+from maskbank.kernels.philox import block
+from maskbank.kernels.streams import ITEMS, WINDOWS
 
 i64 = np.int64
 u16 = np.uint16
@@ -121,17 +122,24 @@ def restore_all(visible, count, restore):
 
 
 @kernel
-def crop_masks(
-    noise, begin, items, size, grid, periodic, flips, halves, bits, per_frame, count, ids, keys, half, visible
-):
-    """Masks of samples: bool (B, L), or (B, L of one frame) of which the caller makes more.
+def crop_masks(noise, begin, items, cut, rule, ids, keys, visible):
+    """Fill visible, bool (B, t * h * w), with the masks of samples.
 
-    noise: unsigned (n, T * H * W), the bits of items begin, begin + 1, ... of all `items`; samples that
-    take others are left alone. size: (T, H, W). grid: (t, h, w). flips: which of height (1), width (2),
-    time (4) may be flipped, and whether height and width may change places (8).
-    halves: whether the bits are those of floats, whose order is another. bits: below 2**bits. per_frame:
-    `count` is that of each frame. ids: uint64 (B,). keys: uint32 (4,), for windows and for items.
+    noise: unsigned (n, T * H * W), the bits of items begin, begin + 1, ... of `items` in all. Rows of
+    samples that take other items are not written. ids: uint64 (B,). keys: uint32 (4,), two words for
+    windows and two for items. cut and rule are plain tuples, which Numba unpacks in half the time of a
+    named one:
+
+    cut: (size, grid, periodic, flips). size: (T, H, W) of an item. grid: (t, h, w) of the window. periodic:
+    the item tiles. flips: the sum of what is allowed: flip height (1), width (2), time (4), transpose (8).
+    rule: (floats, bits, per_frame, count). floats: whether the values are floats. bits: values are below
+    2**bits. per_frame: `count` values are visible in each frame, otherwise in the whole window.
     """
+    size, grid, periodic, flips = cut
+    floats, bits, per_frame, count = rule
+    half = 3  # of the bits of an item's number
+    while 1 << 2 * half < items:
+        half += 1
     t, h, w = grid
     length = t * h * w
     values = np.empty(length, noise.dtype)
@@ -164,7 +172,7 @@ def crop_masks(
                 for d in range(w):
                     values[j] = source[u64(row + xs[u64(d)])]
                     j += u64(1)
-        if halves:
+        if floats:
             for i in range(length):
                 value = i64(values[i])
                 values[i] = lowest ^ value if value & sign else value | sign

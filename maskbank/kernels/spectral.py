@@ -17,7 +17,8 @@ from maskbank.kernels.convert import store
 from maskbank.kernels.fourier import transform
 from maskbank.kernels.jit import kernel
 from maskbank.kernels.lines import WIDTH, transpose
-from maskbank.kernels.philox import VOXELS, normals
+from maskbank.kernels.philox import normals
+from maskbank.kernels.streams import VOXELS
 
 f32 = np.float32
 u64 = np.uint64

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.checks import count_visible
-from maskbank.sampling.selection import BASELINES, WINDOWS, Bools, UInt64s, select_all, words
+from maskbank.kernels.streams import BASELINES, WINDOWS
+from maskbank.sampling.selection import Bools, UInt64s, select_all, words
 
 UInt32s = npt.NDArray[np.uint32]
 Grid = tuple[int, ...]

@@ -11,6 +11,7 @@ from maskbank import __version__
 from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid, check_ratio, check_seed, choice, count_visible, format_size, integer
 from maskbank.errors import BankError, RecipeError
+from maskbank.kernels.streams import WINDOWS
 from maskbank.recipes import RBN
 from maskbank.sampling import baselines, selection
 from maskbank.sampling.masks import Bools, Int64s, Masks, UInt64s, check_ids, core
@@ -157,9 +158,9 @@ class MaskSampler:
                 f"grid={format_size(self.grid)} is larger than the items, {format_size(size)}, which do not "
                 f"tile (boundary {bank.recipe.boundary}); use a bank made with boundary wrap, or larger items"
             )
-        self._floats = bank.dtype.kind == "f"
         ranks = isinstance(bank.recipe, RBN)
-        self._bits = (math.prod(size) - 1).bit_length() if ranks else 8 * bank.dtype.itemsize
+        bits = (math.prod(size) - 1).bit_length() if ranks else 8 * bank.dtype.itemsize
+        self._rule = bank.dtype.kind == "f", bits, self.segments > 1, self.segment_count
 
     def __call__(self, ids: Any, epoch: int = 0, view: int = 0) -> Masks:
         """The masks of these samples: ids are B integers (or one), 0 to 2**63 - 1.
@@ -186,12 +187,11 @@ class MaskSampler:
             frames = np.empty((len(numbers), math.prod(self.cut.window)), bool)
             for part in self.bank.parts:
                 core().crop_masks(
-                    part.bits, part.content.first - self.bank.first, len(self.bank), *self.cut,
-                    self._floats, self._bits, self.segments > 1,
-                    self.segment_count, numbers, keys, selection.half_bits(len(self.bank)), frames,
+                    part.bits, part.content.first - self.bank.first, len(self.bank), tuple(self.cut),
+                    self._rule, numbers, keys, frames,
                 )  # fmt: skip
         else:
-            drawn = selection.words(numbers, selection.WINDOWS, keys[:2])
+            drawn = selection.words(numbers, WINDOWS, keys[:2])
             items = selection.item_of(numbers, len(self.bank), keys[2:])
             frames = self._select(self._cut(self.bank, items, drawn), drawn)
         return np.tile(frames, self.grid[0]) if self._repeated else frames
@@ -225,7 +225,7 @@ class MaskSampler:
         window = (1, *self.grid[-2:]) if self._repeated or len(self.grid) == 2 else self.grid
         if isinstance(self.mask_ratio, tuple):
             return baselines.timefreq(numbers, keys, window[1:], self.mask_ratio)
-        drawn = selection.words(numbers, selection.WINDOWS, keys[:2])
+        drawn = selection.words(numbers, WINDOWS, keys[:2])
         return self._select(baselines.VALUES[self.baseline](numbers, keys, window), drawn)
 
     def windows(self, ids: Any, epoch: int = 0, view: int = 0) -> Float32s:
@@ -237,7 +237,7 @@ class MaskSampler:
             raise RecipeError(f"the baseline {self.baseline} has no noise to cut windows from; give a bank")
         numbers, single = check_ids(ids)
         keys = self._keys(epoch, view)
-        drawn = selection.words(numbers, selection.WINDOWS, keys[:2])
+        drawn = selection.words(numbers, WINDOWS, keys[:2])
         items = selection.item_of(numbers, len(self.bank), keys[2:])
         windows = self._cut(self.bank, items, drawn).astype(np.float32)
         if self.normalize == "window":
@@ -279,7 +279,7 @@ class MaskSampler:
         numbers, _ = check_ids([index])
         keys = self._keys(epoch, view)
         first = skip + selection.item_of(numbers, sets, keys[2:]) * masks
-        drawn = np.repeat(selection.words(numbers, selection.WINDOWS, keys[:2]), masks, 0)
+        drawn = np.repeat(selection.words(numbers, WINDOWS, keys[:2]), masks, 0)
         visible = self._select(self._cut(bank, first + np.arange(masks), drawn), drawn)
         return Masks(visible, self.grid, self.num_visible)
 

@@ -1,7 +1,7 @@
 """Which item a sample gets, where its window lies, and which of its values are the largest: in NumPy alone.
 
 `maskbank.kernels.select` does the same, faster; the numbers are equal. Everything is drawn by
-Philox4x32-10 (see `maskbank.kernels.philox`). The seed, the epoch and the view give two keys:
+Philox4x32-10 (see `maskbank.kernels.philox` and `.streams`). The seed, the epoch and the view give two keys:
 
     block(c0 = epoch, c1 = MASKS, c2 = view, c3 = 0; key = seed) -> key of windows, key of items
 
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.kernels.streams import ITEMS, MASKS, WINDOWS
+
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
-
-WINDOWS, ITEMS, MASKS, BASELINES = 6, 7, 8, 9  # streams
 
 FLIP_HEIGHT, FLIP_WIDTH, FLIP_TIME, TRANSPOSE = 1, 2, 4, 8
 
@@ -165,28 +165,21 @@ def crop_masks(
     noise: Array,
     begin: int,
     items: int,
-    size: tuple[int, ...],
-    grid: tuple[int, ...],
-    periodic: bool,
-    flips: int,
-    halves: bool,
-    bits: int,
-    per_frame: bool,
-    count: int,
+    cut: tuple[tuple[int, ...], tuple[int, ...], bool, int],
+    rule: tuple[bool, int, bool, int],
     ids: UInt64s,
     keys: npt.NDArray[np.uint32],
-    half: int,
     visible: Bools,
 ) -> None:
     """What `maskbank.kernels.select.crop_masks` does."""
+    floats, bits, per_frame, count = rule
     places = item_of(ids, items, keys[2:]) - begin
     here = (places >= 0) & (places < len(noise))
     drawn = words(ids[here], WINDOWS, keys[:2])
-    cut = crop(noise, places[here], size, grid, periodic, flips, drawn)
-    if halves:
-        cut = ordered(cut.view(f"f{cut.dtype.itemsize}"))
-    segments = grid[0] if per_frame else 1
-    keys_of_segments = cut.reshape(len(cut), segments, visible.shape[1] // segments)
-    chosen = np.empty(keys_of_segments.shape, bool)
-    select_all(keys_of_segments, bits, count, starts(drawn, chosen.shape[-1]), chosen)
-    visible[here] = chosen.reshape(len(cut), visible.shape[1])
+    values = crop(noise, places[here], *cut, drawn)
+    if floats:
+        values = ordered(values.view(f"f{values.dtype.itemsize}"))
+    segments = cut[1][0] if per_frame else 1
+    chosen = np.empty((len(values), segments, visible.shape[1] // segments), bool)
+    select_all(values.reshape(chosen.shape), bits, count, starts(drawn, chosen.shape[-1]), chosen)
+    visible[here] = chosen.reshape(len(chosen), visible.shape[1])

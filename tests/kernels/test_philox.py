@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from maskbank.kernels import philox
+from maskbank.kernels import philox, streams
 from maskbank.kernels.jit import kernel
 from tests import reference
 from tests.reference import MASK
@@ -57,7 +57,7 @@ def kernel_words(seed: int, stream: int, index: int, first: int, n: int) -> Word
     return out
 
 
-def kernel_normals(seed: int, index: int, first: int, n: int, stream: int = philox.VOXELS) -> Floats:
+def kernel_normals(seed: int, index: int, first: int, n: int, stream: int = streams.VOXELS) -> Floats:
     out = np.empty(n, np.float32)
     philox.normals(np.uint64(seed), stream, np.uint64(index), first, out)
     return out
@@ -176,7 +176,7 @@ def test_polar_keeps_digits_where_cosine_or_sine_is_tiny() -> None:
 def test_normals_equal_float64_twin(seed: int, index: int) -> None:
     """Box-Muller on the twin's words in float64, in the layout's order, to within 1e-6."""
     got = kernel_normals(seed, index, 0, 5000)
-    exact = reference.normals(seed, philox.VOXELS, index, 0, 5000)
+    exact = reference.normals(seed, streams.VOXELS, index, 0, 5000)
     assert np.abs(got - exact).max() < 1e-6
     assert np.median(np.abs(got - exact) / np.abs(exact)) < 1e-7
     assert (np.abs(got - exact) <= 8e-7 * np.abs(exact)).all()

@@ -12,7 +12,7 @@ import pytest
 from scipy import special, stats
 
 from maskbank import noise
-from maskbank.kernels import philox
+from maskbank.kernels import philox, streams
 from maskbank.recipes import White
 from tests import reference
 
@@ -122,11 +122,11 @@ def test_seed_and_item_are_not_one_number() -> None:
 
 def test_streams_are_independent() -> None:
     """The numbers of the voxels' stream and of the sigmas' stream have nothing in common."""
-    streams = np.empty((2, N), np.float32)
-    for stream, out in zip((philox.VOXELS, philox.SIGMAS), streams, strict=True):
+    numbers = np.empty((2, N), np.float32)
+    for stream, out in zip((streams.VOXELS, streams.SIGMAS), numbers, strict=True):
         philox.normals(np.uint64(0), stream, np.uint64(0), 0, out)
-    assert abs(correlation(streams[0], streams[1])) < Z
-    assert abs(correlation(streams[0, 1:], streams[1, :-1])) < Z
+    assert abs(correlation(numbers[0], numbers[1])) < Z
+    assert abs(correlation(numbers[0, 1:], numbers[1, :-1])) < Z
 
 
 def test_means_of_items_scatter_as_they_should(many: npt.NDArray[np.float32]) -> None:

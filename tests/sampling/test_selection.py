@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from maskbank.kernels import philox, select
-from maskbank.sampling import selection
+from maskbank.kernels import colour, direct, philox, rbn, select, spectral, streams
+from maskbank.sampling import baselines, selection
 from tests import reference
 from tests.kernels.test_philox import KNOWN
 
@@ -57,23 +57,22 @@ def test_philox_equals_twin(counter: tuple[int, int, int, int], key: tuple[int, 
 
 
 def test_no_two_purposes_share_a_stream() -> None:
-    """Streams of the kernels are numbered from 0; what selection draws goes on from there."""
-    makers = [
-        *(philox.VOXELS, philox.SIGMAS, philox.POSITIONS, philox.TIES, philox.PRIORITIES, philox.SWAPS),
-        *(philox.WINDOWS, philox.ITEMS),
-    ]
-    small = {name: n for name, n in vars(philox).items() if name.isupper() and isinstance(n, int) and n < 99}
-    assert sorted(makers) == sorted(small.values()), "a stream that this test does not know"
-    assert (selection.WINDOWS, selection.ITEMS) == (philox.WINDOWS, philox.ITEMS)
-    everything = [*makers, selection.MASKS, selection.BASELINES]
-    assert len(set(everything)) == len(everything)
+    """And no purpose ever gets another stream: items and masks would change."""
+    table = {name: number for name, number in vars(streams).items() if name.isupper()}
+    assert table == {
+        "VOXELS": 0, "SIGMAS": 1, "POSITIONS": 2, "TIES": 3, "PRIORITIES": 4, "SWAPS": 5,
+        "WINDOWS": 6, "ITEMS": 7, "MASKS": 8, "BASELINES": 9,
+    }  # fmt: skip
+    for module in (philox, colour, rbn, spectral, direct, select, selection, baselines):
+        own = {name: vars(module)[name] for name in table.keys() & vars(module).keys()}
+        assert own.items() <= table.items(), module
 
 
 @PROPERTY
 @given(U64, U32, U32)
 def test_keys_are_one_block_of_the_seed(seed: int, epoch: int, view: int) -> None:
     keys = selection.keys(seed, epoch, view)
-    twin = reference.philox4x32_10((epoch, selection.MASKS, view, 0), (seed & 2**32 - 1, seed >> 32))
+    twin = reference.philox4x32_10((epoch, streams.MASKS, view, 0), (seed & 2**32 - 1, seed >> 32))
     assert keys.tolist() == list(twin)
     assert not keys.flags.writeable, "all calls share them"
 
@@ -303,9 +302,10 @@ def both(case: dict[str, Any]) -> tuple[Bools, Bools]:
         visible = np.full((len(ids), math.prod(grid)), before)
         for begin, end in itertools.pairwise(bounds):
             module.crop_masks(
-                noise[begin:end], begin, len(items), items.shape[1:], grid, case["periodic"], case["flips"],
-                items.dtype.kind == "f", case["bits"], case["per_frame"], case["count"], ids, keys,
-                selection.half_bits(len(items)), visible,
+                noise[begin:end], begin, len(items),
+                (items.shape[1:], grid, case["periodic"], case["flips"]),
+                (items.dtype.kind == "f", case["bits"], case["per_frame"], case["count"]),
+                ids, keys, visible,
             )  # fmt: skip
         found.append(visible)
     return found[0], found[1]
@@ -317,11 +317,11 @@ def test_masks_of_kernel_numpy_and_twin_are_equal(case: dict[str, Any]) -> None:
     kernel, twin = both(case)
     np.testing.assert_array_equal(kernel, twin)
     key = reference.philox4x32_10(
-        (case["epoch"], selection.MASKS, case["view"], 0), (case["seed"] & 2**32 - 1, case["seed"] >> 32)
+        (case["epoch"], streams.MASKS, case["view"], 0), (case["seed"] & 2**32 - 1, case["seed"] >> 32)
     )
     chosen = selection.item_of(uint64s(*case["ids"]), len(case["items"]), np.array(key[2:], np.uint32))
     for number, item, visible in zip(case["ids"], chosen, kernel, strict=True):
-        words = reference.philox4x32_10((0, selection.WINDOWS, number & 2**32 - 1, number >> 32), key[:2])
+        words = reference.philox4x32_10((0, streams.WINDOWS, number & 2**32 - 1, number >> 32), key[:2])
         window = slow_window(case["items"][item], case["grid"], case["periodic"], case["flips"], words)
         for frames in window.reshape(len(window) if case["per_frame"] else 1, -1):
             expected, visible = slow_visible(frames, case["count"], words[3]), visible[:]
