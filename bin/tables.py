@@ -131,8 +131,6 @@ def native(banks: Banks, title: str) -> None:
     made["wrap, K = 5, ties first"] = banks.rbn(ties="first")
     for init in ("white", "blue"):
         made[f"wrap, K = 5, init {init}"] = banks.rbn(init=init)
-    for passes in (1, 8, 32):
-        made[f"wrap, K = 5, refine {passes}"] = banks.rbn(refine=passes)
     made["void-and-cluster, wrap"] = banks.void_and_cluster()
     rows = []
     for name, values in made.items():
@@ -153,12 +151,9 @@ def ratios(banks: Banks) -> None:
     """Mean S of one bank at every ratio, beside banks made for each."""
     rows: list[tuple[str, ...]] = [line("random", banks.colour(maskbank.White))]
     for boundary in ("wrap", "open"):
-        for passes in (0, 8):
-            given = {"boundary": boundary, "refine": passes}
-            name = f"{boundary}{f', refine {passes}' if passes else ''}"
-            rows.append(line(f"{name}: one bank, for {percent(NATIVE)}", banks.rbn(**given)))
-            each = (score(banks.rbn(mask_ratio=ratio, **given), ratio) for ratio in RATIOS)
-            rows.append((f"{name}: a bank for each", *(f"{s:.3f}" for s in each)))
+        rows.append(line(f"{boundary}: one bank, for {percent(NATIVE)}", banks.rbn(boundary=boundary)))
+        each = (score(banks.rbn(mask_ratio=ratio, boundary=boundary), ratio) for ratio in RATIOS)
+        rows.append((f"{boundary}: a bank for each", *(f"{s:.3f}" for s in each)))
     rows.append(line(f"void-and-cluster, for {percent(NATIVE)}", banks.void_and_cluster()))
     table(("mean S at masked", *(percent(ratio) for ratio in RATIOS)), rows)
 

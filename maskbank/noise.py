@@ -69,6 +69,8 @@ class _Sets:
         patches = math.prod(recipe.size)
         wrap = recipe.boundary == "wrap"
         self._around = rbn.neighbourhood(recipe.size, recipe.window, recipe.whole_weights, wrap)  # type: ignore[no-untyped-call]
+        inverted = recipe.placed < recipe.num_visible
+        self._rule = rbn.Rule(recipe.masks_per_set, recipe.placed, inverted, recipe.ties == "first")
         self._order = np.arange(patches)
         self._owners = np.zeros(patches, np.int32)
         self._number = -1
@@ -89,9 +91,8 @@ class _Sets:
             count = min(self.recipe.masks_per_set - mask, len(block) - done)
             self._make_set(number)
             rbn.rank_masks(
-                self.seed, np.uint64(first + done), mask, self.recipe.placed < self.recipe.num_visible,
-                self.recipe.ties == "first", self._around, self._order, self._owners,
-                stored[done : done + count],
+                self.seed, np.uint64(first + done), mask, self._rule, self._around, self._order,
+                self._owners, stored[done : done + count],
             )  # fmt: skip
             done += count
             if done == len(block):
@@ -100,13 +101,11 @@ class _Sets:
     def _make_set(self, number: int) -> None:
         if number == self._number:
             return
-        recipe = self.recipe
-        if recipe.init != "zeros":
+        if self.recipe.init != "zeros":
             self._threshold(number)
         rbn.make_set(
-            self.seed, np.uint64(number), recipe.masks_per_set, recipe.placed, recipe.ties == "first",
-            recipe.refine, self._before, self._around, self._order, self._owners,
-        )  # fmt: skip
+            self.seed, np.uint64(number), self._rule, self._before, self._around, self._order, self._owners
+        )
         self._number = number
 
     def _threshold(self, number: int) -> None:

@@ -18,7 +18,7 @@ Float64s = npt.NDArray[np.float64]
 Neighbours = list[list[tuple[int, int]]]  # of each position: which, and the weight it counts with
 
 MASK = 0xFFFFFFFF
-VOXELS, SIGMAS, POSITIONS, TIES, PRIORITIES, SWAPS = range(6)
+VOXELS, SIGMAS, POSITIONS, TIES, PRIORITIES = range(5)
 NOBODY = -1
 
 # What the paper's equations 1 to 3 (and ColorMAE's fourth colour) do to w, G(s1) w and G(s2) w
@@ -235,34 +235,6 @@ def algorithm1(
     return m  # 24
 
 
-def refined(
-    owners: list[int], order: list[int], passes: int, around: Neighbours, seed: int, number: int
-) -> list[int]:
-    """Which mask owns each position, after swaps of two positions that lower their scores."""
-    owners = list(owners)
-    length = len(owners)
-
-    def score(p: int, mask: int) -> int:
-        return sum(weight for q, weight in around[p] if owners[q] == mask) if mask != NOBODY else 0
-
-    for turn in range(passes):
-        for t, p in enumerate(order):
-            a = owners[p]
-            if score(p, a) == 0:
-                continue
-            for word in words(seed, SWAPS, number, turn * length + t):
-                q = below(word, length)
-                b = owners[q]
-                if b == a:
-                    continue
-                now = score(p, a) + score(q, b)
-                owners[p], owners[q] = b, a
-                if score(q, a) + score(p, b) < now:
-                    break
-                owners[p], owners[q] = a, b
-    return owners
-
-
 def rank_extension(inside: list[bool], priority: list[int], around: Neighbours) -> list[int]:
     """Ranks of all positions, those inside first, equals in the order of `priority`.
 
@@ -312,7 +284,7 @@ def rbn_owners(recipe: RBN, seed: int, number: int) -> tuple[list[int], list[int
     drawn = stream(seed, TIES, number, length) if recipe.ties == "random" else None
     made = algorithm1(order, masks, placed, around, drawn, before)
     owners = [next((i for i in range(masks) if made[i][p]), NOBODY) for p in range(length)]
-    return refined(owners, order, recipe.refine, around, seed, number), order, around
+    return owners, order, around
 
 
 def rbn_item(recipe: RBN, seed: int, index: int) -> npt.NDArray[Any]:

@@ -152,10 +152,6 @@ def _rbn_options() -> list[Option]:
             "--boundary", type=click.Choice(RBN.boundaries), default="wrap", show_default=True,
             help="Beyond an edge: wrap makes masks that tile, open has no neighbours there.",
         ),
-        _recipe_option(
-            "--refine", type=int, default=0, show_default=True, metavar="PASSES",
-            help="Passes of swaps that spread patches further; not in the paper.",
-        ),
     ]  # fmt: skip
 
 

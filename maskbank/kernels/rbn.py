@@ -1,23 +1,17 @@
 """Regularised blue noise: sets of disjoint masks by the paper's Algorithm 1, and their rank extension.
 
 Position p of a grid (H, W) is (y, x) with p = y * W + x. Its neighbours are those that equation 5 counts,
-in four directions and all windows. A kernel gets them as `around`, a tuple of
-
-    width     W
-    offsets   int64 (neighbours, 3): dy + R, dx + R and the weight, summed over the windows that reach there
-    rows      int64 (H + 2 R,)
-    columns   int64 (W + 2 R,): rows[y + dy + R] + columns[x + dx + R] is a neighbour's number, or
-              negative where there is none
-    existing  int64 (L,): the weight of all neighbours that a position has, at least 1
+in four directions and all windows.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from maskbank.kernels.jit import kernel, widest_vectors
-from maskbank.kernels.philox import block, words
-from maskbank.kernels.streams import POSITIONS, PRIORITIES, SWAPS, TIES
+from maskbank.kernels.philox import words
+from maskbank.kernels.streams import POSITIONS, PRIORITIES, TIES
 
 i64 = np.int64
 u32 = np.uint32
@@ -28,16 +22,35 @@ NOBODY = -1
 NEVER = np.iinfo(np.int64).max
 NOWHERE = -(2**40)
 
-# A key is (a share of neighbours, a place in an order). Shares are quotients of numbers up to 2**20, so
+# A cost is (a share of neighbours, a place in an order). Shares are quotients of numbers up to 2**20, so
 # different ones are 2**-40 apart: in these units 4, and rounding cannot make them equal.
 SHARES = 2.0**42
 
 _32 = u64(32)
-_LOW = u64(0xFFFFFFFF)
+
+
+class Rule(NamedTuple):
+    """How the masks of a set are made."""
+
+    masks: int  # K
+    placed: int  # positions that Algorithm 1 gives to each mask
+    inverted: bool  # those are the masked positions, not the visible ones
+    first_wins: bool  # of equal masks, or equal positions, the first is taken, not a random one
+
+
+class Around(NamedTuple):
+    """The neighbours of all positions. R: how far the largest window reaches."""
+
+    width: int  # W
+    offsets: Any  # int64 (neighbours, 3): dy + R, dx + R, and the weight, summed over all windows
+    rows: Any  # int64 (H + 2 R,)
+    # int64 (W + 2 R,): rows[y + dy + R] + columns[x + dx + R] is a neighbour's number, negative for none
+    columns: Any
+    existing: Any  # int64 (L,): the weight of all neighbours that a position has, at least 1
 
 
 def neighbourhood(size, windows, weights, periodic):
-    """`around` for a grid (H, W), odd widths of windows and four whole weights.
+    """The neighbours in a grid (H, W), for odd widths of windows and four whole weights.
 
     On a torus a neighbour met from both sides counts twice, as in a tiling; a position is never its own.
     """
@@ -60,7 +73,7 @@ def neighbourhood(size, windows, weights, periodic):
     for dy, dx, weight in offsets:
         there = (rows[dy : dy + height, None] >= 0) & (columns[None, dx : dx + width] >= 0)
         existing += weight * there
-    return width, table, rows, columns, np.maximum(existing.reshape(math.prod(size)), 1)
+    return Around(width, table, rows, columns, np.maximum(existing.reshape(math.prod(size)), 1))
 
 
 @kernel
@@ -89,28 +102,15 @@ def shuffle(drawn, order):
 
 
 @kernel
-def score(p, mask, owners, around):
-    """Equation 5, summed over the windows, for position p among the positions that `mask` owns."""
-    width, offsets, rows, columns, _ = around
-    y = p // width
-    x = p - y * width
-    total = 0
-    for o in range(offsets.shape[0]):
-        q = rows[y + offsets[o, 0]] + columns[x + offsets[o, 1]]
-        if q >= 0 and owners[q] == mask:
-            total += offsets[o, 2]
-    return total
-
-
-@kernel
-def assign(order, drawn, first_wins, masks, placed, before, around, owners):
+def assign(order, drawn, rule, before, around, owners):
     """Algorithm 1: give each position, in this order, to the mask with the lowest score there.
 
     order: int64 (L,). drawn: uint32 (L,), for each place in the order a word that chooses among equal
-    masks; with `first_wins` the first of them is taken, which is Algorithm 1 to the letter. A mask takes
-    `placed` positions. before: uint8 (masks, L), what each mask holds where nothing is decided yet; or
-    (0, L) for nothing. Fills owners, int32 (L,), with the number of a mask or NOBODY.
+    masks, unless the first of them wins, as Algorithm 1 has it. before: uint8 (masks, L), the positions
+    that each mask has before; they count until they are decided. (0, L) for none. Fills owners, int32 (L,),
+    with the number of a mask or NOBODY.
     """
+    masks, placed, _, first_wins = rule
     width, offsets, rows, columns, _ = around
     counts = np.zeros(masks, np.int64)
     scores = np.empty(masks, np.int64)
@@ -150,64 +150,25 @@ def assign(order, drawn, first_wins, masks, placed, before, around, owners):
 
 
 @kernel
-def swap(seed, number, passes, order, around, owners):
-    """Let positions of different masks change places wherever that lowers their scores. Counts stay.
-
-    In each pass, each position that has neighbours in its mask tries the four positions that the words of
-    a block of stream SWAPS choose, until one is better.
-    """
-    length = owners.size
-    for turn in range(passes):
-        for t in range(length):
-            p = order[t]
-            mine = owners[p]
-            here = score(p, mine, owners, around) if mine != NOBODY else 0
-            if here == 0:
-                continue
-            four = block(
-                u32(turn * length + t),
-                u32(SWAPS),
-                u32(number & _LOW),
-                u32(number >> _32),
-                u32(seed & _LOW),
-                u32(seed >> _32),
-            )
-            for word in four:
-                q = below(word, length)
-                other = owners[q]
-                if other == mine:
-                    continue
-                now = here + (score(q, other, owners, around) if other != NOBODY else 0)
-                owners[p] = other
-                owners[q] = mine
-                then = score(q, mine, owners, around)
-                then += score(p, other, owners, around) if other != NOBODY else 0
-                if then < now:
-                    break
-                owners[p] = mine
-                owners[q] = other
-
-
-@kernel
-def lowest(keys, start, stop):
-    """The least of keys[start:stop]."""
+def lowest(costs, start, stop):
+    """The least of costs[start:stop]."""
     widest_vectors()
     least = NEVER
     for j in range(start, stop):
-        least = min(least, keys[j])
+        least = min(least, costs[j])
     return least
 
 
 @kernel
 def peel(candidates, weights, places, rank, step, around, ranks):
-    """Rank candidates, always the one whose neighbours weigh least, as a share of those that exist.
+    """Rank the candidates, next always the one whose neighbours weigh least, as a share of all it has.
 
-    candidates: bool (L,). weights: int64 (L,), of each position's neighbours that are no candidates, kept
-    up to date. places: int64 (L,), each position's place in the order that decides among equals. Writes
-    rank, rank + step, ... to ranks, int64 (L,).
+    candidates: bool (L,). weights: int64 (L,), the weight of each position's neighbours that are no
+    candidates; it is kept up to date. places: int64 (L,), each position's place in the order that decides
+    among equals. Writes rank, rank + step, ... to ranks, int64 (L,).
 
-    Keys only grow, so the least key of a part of them changes only where it was that one: a step costs
-    the neighbours, a part or some, and as many parts, each about the square root of L.
+    Costs are kept in about sqrt(L) parts, with the least cost of each part. Costs only grow, so a part's
+    least one changes only with the position that had it. A step costs about sqrt(L).
     """
     width, offsets, rows, columns, existing = around
     length = ranks.size
@@ -218,16 +179,16 @@ def peel(candidates, weights, places, rank, step, around, ranks):
     parts = ((length - 1) >> shift) + 1
     last = (1 << bits) - 1
     order = np.empty(length, np.int64)
-    keys = np.full(parts << shift, NEVER)
+    costs = np.full(parts << shift, NEVER)
     left = 0
     for p in range(length):
         order[places[p]] = p
         if candidates[p]:
-            keys[p] = i64(f64(weights[p]) * SHARES / f64(existing[p])) << bits | places[p]
+            costs[p] = i64(f64(weights[p]) * SHARES / f64(existing[p])) << bits | places[p]
             left += 1
     least = np.empty(parts, np.int64)
     for part in range(parts):
-        least[part] = lowest(keys, part << shift, (part + 1) << shift)
+        least[part] = lowest(costs, part << shift, (part + 1) << shift)
     for _ in range(left):
         p = order[lowest(least, 0, parts) & last]
         ranks[p] = rank
@@ -239,15 +200,15 @@ def peel(candidates, weights, places, rank, step, around, ranks):
             if q < 0:
                 continue
             weights[q] += offsets[o, 2]
-            old = keys[q]
+            old = costs[q]
             if old != NEVER:
-                keys[q] = i64(f64(weights[q]) * SHARES / f64(existing[q])) << bits | (old & last)
+                costs[q] = i64(f64(weights[q]) * SHARES / f64(existing[q])) << bits | (old & last)
                 part = q >> shift
                 if old == least[part]:
-                    least[part] = lowest(keys, part << shift, (part + 1) << shift)
-        keys[p] = NEVER
+                    least[part] = lowest(costs, part << shift, (part + 1) << shift)
+        costs[p] = NEVER
         part = p >> shift
-        least[part] = lowest(keys, part << shift, (part + 1) << shift)
+        least[part] = lowest(costs, part << shift, (part + 1) << shift)
 
 
 @kernel
@@ -275,25 +236,24 @@ def extend(inside, places, around, ranks):
 
 
 @kernel
-def make_set(seed, number, masks, placed, first_wins, passes, before, around, order, owners):
-    """Set `number`: its random order, int64 (L,), and who owns which position, int32 (L,).
+def make_set(seed, number, rule, before, around, order, owners):
+    """Set `number`: fill order, int64 (L,), and owners, int32 (L,), the mask that owns each position.
 
-    masks: K. placed: how many positions a mask takes. before: see `assign`. passes: of swaps.
+    before: see `assign`.
     """
     drawn = np.empty(order.size, np.uint32)
     draw_words(seed, POSITIONS, number, drawn)
     shuffle(drawn, order)
     draw_words(seed, TIES, number, drawn)
-    assign(order, drawn, first_wins, masks, placed, before, around, owners)
-    swap(seed, number, passes, order, around, owners)
+    assign(order, drawn, rule, before, around, owners)
 
 
 @kernel
-def rank_masks(seed, item, first, inverted, first_wins, around, order, owners, stored):
-    """Masks first, first + 1, ... of a set: stored, uint16 or uint32 (count, L), high values visible.
+def rank_masks(seed, item, first, rule, around, order, owners, stored):
+    """Fill stored, uint16 or uint32 (count, L), with masks first, first + 1, ... of a set: high is visible.
 
-    item: the number of the first of them among all items. inverted: a set placed the masked positions.
-    Equal positions are told apart by the set's order with `first_wins`, else by one of the item's own.
+    item: the number of the first of them among all items. Among equal positions the first in an order is
+    ranked first: in the set's own order if the first wins, otherwise in one drawn for the item.
     """
     length = order.size
     drawn = np.empty(length, np.uint32)
@@ -301,11 +261,11 @@ def rank_masks(seed, item, first, inverted, first_wins, around, order, owners, s
     places = np.empty(length, np.int64)
     ranks = np.empty(length, np.int64)
     for i in range(stored.shape[0]):
-        if not first_wins:
+        if not rule.first_wins:
             draw_words(seed, PRIORITIES, item + u64(i), drawn)
             shuffle(drawn, own)
         for t in range(length):
             places[own[t]] = t
         extend(owners == first + i, places, around, ranks)
         for p in range(length):
-            stored[i, p] = ranks[p] if inverted else length - 1 - ranks[p]
+            stored[i, p] = ranks[p] if rule.inverted else length - 1 - ranks[p]

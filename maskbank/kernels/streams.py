@@ -1,7 +1,8 @@
 """The table of random streams: each purpose draws from its own, so no two purposes share a word.
 
 A word is a pure function of (key, stream, index, block number): see `maskbank.kernels.philox`. The numbers
-are part of every item and every mask, so they never change.
+are part of every item and every mask, so they never change. Number 5 is
+retired.
 """
 
 # Items. The key is the bank's seed; the index is the item's, or the set's where that is noted.
@@ -10,7 +11,6 @@ SIGMAS = 1
 POSITIONS = 2  # the order of Algorithm 1, for each set
 TIES = 3  # which of equal masks, for each set
 PRIORITIES = 4  # which of equal positions in the rank extension
-SWAPS = 5  # what to swap with, for each set
 
 # Masks. `maskbank.sampling.selection` says what the keys and the counters are.
 WINDOWS = 6  # where a window lies

@@ -23,8 +23,7 @@ class RBN(Recipe):
     horizontal, vertical and two diagonal counts. init: "zeros", or "white" or "blue" for masks that are
     thresholded from such noise first (section 3.3). ties: which of equal masks gets a position, a
     "random" one or the "first" (Algorithm 1 to the letter). boundary: beyond an edge are the patches of
-    the other side ("wrap") or none ("open"). refine: passes of swaps after the greedy one, not in the
-    paper. dtype: uint16, or uint32 beyond 65,536 patches, found by itself.
+    the other side ("wrap") or none ("open"). dtype: uint16, or uint32 beyond 65,536 patches, found by itself.
     """
 
     size: tuple[int, ...] = (64, 8)
@@ -35,7 +34,6 @@ class RBN(Recipe):
     weights: tuple[float, ...] = (0.4, 0.4, 0.1, 0.1)
     init: str = "zeros"
     ties: str = "random"
-    refine: int = 0
 
     colour = "rbn"
     dtypes = ("uint16", "uint32")
@@ -95,7 +93,6 @@ class RBN(Recipe):
             raise RecipeError(f"weights={self.weights} have too many digits; round them, as 0.4 0.4 0.1 0.1")
         choice("init", self.init, ("zeros", "white", "blue"))
         choice("ties", self.ties, ("random", "first"))
-        object.__setattr__(self, "refine", integer("refine", self.refine, 0, 1000))
 
     @property
     def caution(self) -> str:

@@ -29,10 +29,10 @@ def test_rbn_prints_its_tables_and_leaves_nothing(tmp_path: Path) -> None:
         *(f"blue, thresholded, sigma {sigma}" for sigma in ("0.5", "1", "2")),
         *(f"Algorithm 1, open, K = {masks}" for masks in (1, 2, 3, 5)),
         "Algorithm 1, wrap, K = 5 (default)",
-        *(f"wrap, K = 5, {change}" for change in ("ties first", "init white", "init blue", "refine 8")),
+        *(f"wrap, K = 5, {change}" for change in ("ties first", "init white", "init blue")),
         "void-and-cluster, wrap",
         *(f"{boundary}: one bank, for 80 %" for boundary in ("wrap", "open")),
-        *(f"{boundary}, refine 8: a bank for each" for boundary in ("wrap", "open")),
+        *(f"{boundary}: a bank for each" for boundary in ("wrap", "open")),
         "void-and-cluster, for 80 %",
     ):
         assert all(float(cell.rstrip(" %")) >= 0 for cell in columns[name]), name

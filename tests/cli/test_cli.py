@@ -82,13 +82,13 @@ def test_all_options_of_rbn_reach_the_recipe(tmp_path: Path) -> None:
     result = run(
         "generate", "rbn", "-n", 4, "-o", path, "--size", "12x10", "--seed", 7, "--mask-ratio", 0.3,
         "--masks-per-set", 2, "--window", 7, "--window", 1, "--weights", 1, 0.5, 0, ".25",
-        "--init", "blue", "--ties", "first", "--boundary", "open", "--refine", 3,
+        "--init", "blue", "--ties", "first", "--boundary", "open",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     bank = maskbank.Bank(path)
     assert bank.recipe == maskbank.RBN(
         size=(12, 10), mask_ratio=0.3, masks_per_set=2, window=(1, 7), weights=(1.0, 0.5, 0.0, 0.25),
-        init="blue", ties="first", boundary="open", refine=3,
+        init="blue", ties="first", boundary="open",
     )  # fmt: skip
     assert (bank.seed, bank.dtype.name, bank.shape) == (7, "uint16", (4, 12, 10))
 
@@ -178,7 +178,6 @@ def test_every_variant_is_made(variant: str, kind: str, tmp_path: Path) -> None:
         ("rbn -n 3 --init red", 2, ["--init", "red", "blue"]),
         ("rbn -n 3 --ties last", 2, ["--ties", "last", "first"]),
         ("rbn -n 3 --boundary reflect", 2, ["--boundary", "reflect", "open"]),
-        ("rbn -n 3 --refine -1", 2, ["refine=-1", "0 to 1000"]),
         ("rbn -n 3 --sigma 1 2", 2, ["--sigma"]),
         ("green2d -n 3 -o nowhere/b.h5", 1, ["nowhere", "folder"]),
         ("green2d -n 3 -o /proc/b.h5", 1, ["/proc/b.h5"]),
@@ -369,7 +368,7 @@ def test_inspect_tells_how_regularised_blue_noise_was_made(banks: Path) -> None:
     expected = {
         "kind": "rbn", "items": "6", "item": "9x7 (H x W)", "dtype": "uint16", "recipe: mask_ratio": "0.75",
         "recipe: masks_per_set": "4", "recipe: window": "3, 5", "recipe: weights": "1, 0.5, 0, 0",
-        "recipe: boundary": "open", "recipe: init": "zeros", "recipe: ties": "random", "recipe: refine": "0",
+        "recipe: boundary": "open", "recipe: init": "zeros", "recipe: ties": "random",
     }  # fmt: skip
     assert {key: rows.get(key) for key in expected} == expected
     assert not [key for key in rows if key.startswith("drawn")]
@@ -377,7 +376,7 @@ def test_inspect_tells_how_regularised_blue_noise_was_made(banks: Path) -> None:
     assert facts["shape"] == [6, 9, 7]
     assert facts["recipe"] == {
         "size": [9, 7], "mask_ratio": 0.75, "masks_per_set": 4, "window": [3, 5], "boundary": "open",
-        "weights": [1.0, 0.5, 0.0, 0.0], "init": "zeros", "ties": "random", "refine": 0, "dtype": "uint16",
+        "weights": [1.0, 0.5, 0.0, 0.0], "init": "zeros", "ties": "random", "dtype": "uint16",
     }  # fmt: skip
     assert "sigma" not in facts
     lines = run("inspect", "rbn.h5", "green.h5", cwd=banks).stdout.splitlines()

@@ -43,9 +43,9 @@ CASES: dict[str, Recipe] = {
 } | {
     "rbn-64x8-uint16-wrap": RBN(),
     "rbn-64x8-uint16-open-first": RBN(mask_ratio=0.75, boundary="open", ties="first"),
-    "rbn-64x8-uint16-wrap-inverted-refined": RBN(mask_ratio=0.3, weights=(1, 1, 1, 1), refine=2),
+    "rbn-64x8-uint16-wrap-inverted": RBN(mask_ratio=0.3, weights=(1, 1, 1, 1)),
     "rbn-8x8-uint16-open-blue": RBN(
-        size=(8, 8), boundary="open", init="blue", masks_per_set=3, window=(3, 5, 7), refine=1
+        size=(8, 8), boundary="open", init="blue", masks_per_set=3, window=(3, 5, 7)
     ),
     "rbn-8x8-uint16-wrap-white-inverted": RBN(
         size=(8, 8), mask_ratio=0.4, init="white", weights=(0.37, 0.41, 0.11, 0.11)

@@ -114,7 +114,7 @@ CASES = [
     RBN(size=(1, 9), window=(1,)),
     RBN(size=(1, 9), window=(5, 9), mask_ratio=0.5),
     RBN(size=(1, 9), window=(3, 5), mask_ratio=0.5, init="white"),  # each would be above itself
-    RBN(size=(2, 9), window=(5, 9), init="blue", refine=2),
+    RBN(size=(2, 9), window=(5, 9), init="blue"),
     RBN(size=(9, 1), window=(3, 7), boundary="open", ties="first"),
     RBN(size=(5, 7)),
     RBN(size=(5, 7), boundary="open", ties="first", mask_ratio=0.9),
@@ -122,7 +122,7 @@ CASES = [
     RBN(size=(5, 7), window=(7,), weights=HORIZONTAL, mask_ratio=0.5, boundary="open"),
     RBN(size=(5, 7), window=(1, 3), weights=UNEVEN, masks_per_set=1),
     RBN(size=(5, 7), weights=(0.0, 0.0, 1.0, 0.0), boundary="open"),  # two corners without a neighbour
-    RBN(size=(5, 7), init="white", refine=1, boundary="open", mask_ratio=0.3),
+    RBN(size=(5, 7), init="white", boundary="open", mask_ratio=0.3),
     RBN(size=(5, 7), init="blue", masks_per_set=3),
     *(RBN(size=(8, 8), ties=t, boundary=b) for t in ("random", "first") for b in ("wrap", "open")),
     *(RBN(size=(8, 8), mask_ratio=r, ties="first") for r in (0.3, 0.5, 0.9)),
@@ -132,13 +132,12 @@ CASES = [
     *(RBN(size=(8, 8), masks_per_set=k, boundary="open") for k in (1, 2, 4)),
     *(RBN(size=(8, 8), init=i, ties="first") for i in ("white", "blue")),
     *(RBN(size=(8, 8), init=i, boundary="open", mask_ratio=0.5) for i in ("white", "blue")),
-    *(RBN(size=(8, 8), refine=r, masks_per_set=3) for r in (1, 2, 5)),
-    RBN(size=(8, 8), refine=2, ties="first", boundary="open", mask_ratio=0.3, weights=ISOTROPIC),
+    RBN(size=(8, 8), ties="first", boundary="open", mask_ratio=0.3, weights=ISOTROPIC),
     RBN(size=(16, 8)),
     RBN(size=(16, 8), boundary="open", ties="first", mask_ratio=0.9),
     RBN(size=(16, 8), window=(7, 9)),  # windows as wide as the torus: some neighbours count twice
     RBN(size=(16, 8), window=(7, 9), mask_ratio=0.9, boundary="open", weights=UNEVEN),
-    RBN(size=(16, 8), window=(5, 15), mask_ratio=0.5, weights=ISOTROPIC, ties="first", refine=1),
+    RBN(size=(16, 8), window=(5, 15), mask_ratio=0.5, weights=ISOTROPIC, ties="first"),
 ]
 
 
@@ -179,7 +178,6 @@ def test_any_small_recipe_equals_the_twin(data: st.DataObject) -> None:
         init=data.draw(st.sampled_from(["zeros", "white", "blue"])),
         ties=data.draw(st.sampled_from(["random", "first"])),
         boundary=data.draw(st.sampled_from(["wrap", "open"])),
-        refine=data.draw(st.integers(0, 2)),
     )
     assert recipe.num_visible == visible
     seed, index = data.draw(st.integers(0, HIGH)), data.draw(st.integers(0, 2**48 - 1))
@@ -207,9 +205,9 @@ def test_one_mask_a_set_is_random_masking() -> None:
         RBN(boundary="open", ties="first"),
         RBN(mask_ratio=0.5),
         RBN(mask_ratio=0.3, init="blue"),
-        RBN(mask_ratio=0.9, masks_per_set=4, refine=2),
+        RBN(mask_ratio=0.9, masks_per_set=4),
         RBN(mask_ratio=0.02, window=(3, 5, 7), masks_per_set=7),
-        RBN(size=(14, 14), mask_ratio=0.75, init="white", refine=1),
+        RBN(size=(14, 14), mask_ratio=0.75, init="white"),
         RBN(size=(12, 5), mask_ratio=0.69, boundary="open"),
         RBN(size=(3, 3), window=(3,), mask_ratio=0.01 + 5 / 9),
     ],
@@ -298,7 +296,7 @@ def test_a_large_rank_extension(boundary: str) -> None:
 # Fair
 
 
-@pytest.mark.parametrize("recipe", [RBN(), RBN(boundary="open", mask_ratio=0.7, refine=1)], ids=title)
+@pytest.mark.parametrize("recipe", [RBN(), RBN(boundary="open", mask_ratio=0.7)], ids=title)
 def test_no_place_in_a_set_is_worse(recipe: RBN) -> None:
     """With random ties; at the native ratio and at another."""
     items = sets(recipe, 800, seed=6)
@@ -319,7 +317,7 @@ def test_ties_first_favour_the_first_masks() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", [RBN(), RBN(mask_ratio=0.3), RBN(init="blue", refine=1, weights=HORIZONTAL)], ids=title
+    "recipe", [RBN(), RBN(mask_ratio=0.3), RBN(init="blue", weights=HORIZONTAL)], ids=title
 )
 def test_no_position_of_a_torus_is_favoured(recipe: RBN) -> None:
     """One mask of each set, so counts are binomial; and rows and columns, which would show an edge."""
@@ -379,24 +377,6 @@ def test_one_bank_serves_every_ratio(boundary: str) -> None:
             assert score(items, ratio) <= score(native, ratio)
 
 
-@pytest.mark.parametrize("boundary", ["wrap", "open"])
-def test_swaps_lower_the_score_of_every_set(boundary: str) -> None:
-    """More passes go on from fewer; what they count with is S as the boundary has it."""
-    before: npt.NDArray[np.float64] | None = None
-    means = []
-    for passes in (0, 1, 4):
-        masks = threshold(sets(RBN(boundary=boundary, refine=passes), 100), 0.8)
-        assert (masks.sum((-2, -1)) == 102).all()
-        assert masks.sum(1).max() == 1
-        after = clustering(masks, wrap=boundary == "wrap").sum(1)
-        if before is not None:
-            assert (after <= before + 1e-9).all()
-        means.append(clustering(masks).mean())
-        before = after
-    assert means[0] > means[1] > means[2]
-    assert means[2] < 0.9 * means[0]
-
-
 # In any blocks, by any number of workers
 
 
@@ -424,7 +404,7 @@ def test_items_do_not_depend_on_blocks(recipe: RBN) -> None:
     np.testing.assert_array_equal(together, singly)
 
 
-@pytest.mark.parametrize("recipe", [RBN(), RBN(init="blue", refine=1, boundary="open")], ids=title)
+@pytest.mark.parametrize("recipe", [RBN(), RBN(init="blue", boundary="open")], ids=title)
 def test_banks_do_not_depend_on_workers(recipe: RBN, tmp_path: Path) -> None:
     """1003 items are no whole number of sets, and no block of items is."""
     assert 1003 % recipe.masks_per_set

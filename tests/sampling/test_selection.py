@@ -60,7 +60,7 @@ def test_no_two_purposes_share_a_stream() -> None:
     """And no purpose ever gets another stream: items and masks would change."""
     table = {name: number for name, number in vars(streams).items() if name.isupper()}
     assert table == {
-        "VOXELS": 0, "SIGMAS": 1, "POSITIONS": 2, "TIES": 3, "PRIORITIES": 4, "SWAPS": 5,
+        "VOXELS": 0, "SIGMAS": 1, "POSITIONS": 2, "TIES": 3, "PRIORITIES": 4,
         "WINDOWS": 6, "ITEMS": 7, "MASKS": 8, "BASELINES": 9,
     }  # fmt: skip
     for module in (philox, colour, rbn, spectral, direct, select, selection, baselines):
