@@ -3,64 +3,46 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:  # for type checkers, which do not run the code below
+    from maskbank.analysis.audit import audit as audit
+    from maskbank.analysis.fit import fit as fit
+    from maskbank.bank.reader import Bank as Bank
+    from maskbank.errors import BankError as BankError
+    from maskbank.errors import MaskbankError as MaskbankError
+    from maskbank.errors import OutputError as OutputError
+    from maskbank.errors import RecipeError as RecipeError
+    from maskbank.generation.generate import generate as generate
+    from maskbank.recipes import RBN as RBN
+    from maskbank.recipes import Blue as Blue
+    from maskbank.recipes import Green as Green
+    from maskbank.recipes import Purple as Purple
+    from maskbank.recipes import Recipe as Recipe
+    from maskbank.recipes import Red as Red
+    from maskbank.recipes import White as White
+    from maskbank.sampling.masks import Masks as Masks
+    from maskbank.sampling.sampler import MaskSampler as MaskSampler
+
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from maskbank.analysis.audit import audit
-    from maskbank.analysis.fit import fit
-    from maskbank.bank.reader import Bank
-    from maskbank.errors import BankError, MaskbankError, OutputError, RecipeError
-    from maskbank.generation.generate import generate
-    from maskbank.recipes import RBN, Blue, Green, Purple, Recipe, Red, White
-    from maskbank.sampling.masks import Masks
-    from maskbank.sampling.sampler import MaskSampler
-
-# Loaded when first used: `import maskbank` stays as cheap as the standard library.
-_PLACES = {
-    "RBN": "maskbank.recipes",
-    "Bank": "maskbank.bank.reader",
-    "BankError": "maskbank.errors",
-    "Blue": "maskbank.recipes",
-    "Green": "maskbank.recipes",
-    "MaskSampler": "maskbank.sampling.sampler",
-    "MaskbankError": "maskbank.errors",
-    "Masks": "maskbank.sampling.masks",
-    "OutputError": "maskbank.errors",
-    "Purple": "maskbank.recipes",
-    "Recipe": "maskbank.recipes",
-    "RecipeError": "maskbank.errors",
-    "Red": "maskbank.recipes",
-    "White": "maskbank.recipes",
-    "audit": "maskbank.analysis.audit",
-    "fit": "maskbank.analysis.fit",
-    "generate": "maskbank.generation.generate",
+# Loaded when first used: `import maskbank` is then as cheap as the standard library.
+_NAMES = {
+    "analysis.audit": "audit",
+    "analysis.fit": "fit",
+    "bank.reader": "Bank",
+    "errors": "BankError MaskbankError OutputError RecipeError",
+    "generation.generate": "generate",
+    "recipes": "RBN Blue Green Purple Recipe Red White",
+    "sampling.masks": "Masks",
+    "sampling.sampler": "MaskSampler",
 }
-
-__all__ = [
-    "RBN",
-    "Bank",
-    "BankError",
-    "Blue",
-    "Green",
-    "MaskSampler",
-    "MaskbankError",
-    "Masks",
-    "OutputError",
-    "Purple",
-    "Recipe",
-    "RecipeError",
-    "Red",
-    "White",
-    "audit",
-    "fit",
-    "generate",
-]
+_MODULES = {name: f"maskbank.{module}" for module, names in _NAMES.items() for name in names.split()}
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'maskbank' has no attribute {name!r}")
-    value = getattr(import_module(_PLACES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

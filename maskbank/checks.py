@@ -28,14 +28,35 @@ def check_workers(workers: Any) -> int:
 
 def parse_size(text: str) -> tuple[int, ...]:
     """'64x64x64' -> (64, 64, 64)."""
-    if not re.fullmatch(r"\d+([x×]\d+)*", text.strip().lower()):
-        raise RecipeError(f"size={text!r} is not a size; write for example 64x64x64 (T x H x W) or 64x64")
+    if not re.fullmatch(r"\d{1,18}([x×]\d{1,18})*", text.strip().lower()):
+        raise RecipeError(
+            f"size={shown(text)} is not a size; write for example 64x64x64 (T x H x W) or 64x64"
+        )
     return tuple(int(part) for part in re.split("[x×]", text.strip().lower()))
 
 
 def format_size(size: tuple[int, ...]) -> str:
     """(64, 64, 64) -> '64x64x64'."""
     return "x".join(map(str, size))
+
+
+def format_bytes(n: int) -> str:
+    """5243039744 -> '5.24 GB'."""
+    size = float(n)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB" if size < 999.5 else f"{size:,.0f} TB"
+
+
+def shown(value: Any) -> str:
+    """A value as the text of a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a very large number"
+    return text if len(text) <= 100 else f"{text[:60]}…{text[-20:]}"
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -45,17 +66,19 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
             raise TypeError
         number = value.__index__()
     except (AttributeError, TypeError):
-        raise RecipeError(f"{name}={value!r} is not a whole number") from None
+        raise RecipeError(f"{name}={shown(value)} is not a whole number") from None
     if number < low or (high is not None and number > high):
         allowed = f"{low} and more" if high is None else f"{low} to {high}"
-        raise RecipeError(f"{name}={number} is out of range; allowed is {allowed}")
+        raise RecipeError(f"{name}={shown(number)} is out of range; allowed is {allowed}")
     return int(number)
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """RecipeError where `value` is none of `allowed`."""
     if value not in allowed:
-        raise RecipeError(f"{name}={value!r} is not known; choose {', '.join(allowed[:-1])} or {allowed[-1]}")
+        raise RecipeError(
+            f"{name}={shown(value)} is not known; choose {', '.join(allowed[:-1])} or {allowed[-1]}"
+        )
 
 
 def check_size(size: Any) -> tuple[int, ...]:
@@ -65,10 +88,12 @@ def check_size(size: Any) -> tuple[int, ...]:
     try:
         axes = tuple(size)
     except TypeError:
-        raise RecipeError(f"size={size!r} is not a size; give (T, H, W) or (H, W)") from None
-    if len(axes) not in (2, 3):
-        raise RecipeError(f"size={axes!r} has {len(axes)} axes; a bank holds (T, H, W) or (H, W)")
+        raise RecipeError(f"size={shown(size)} is not a size; give (T, H, W) or (H, W)") from None
     axes = tuple(integer("size", axis, 1, MOST_VOXELS) for axis in axes)
+    if len(axes) not in (2, 3):
+        raise RecipeError(
+            f"size={format_size(axes[:9])} has {len(axes)} axes; a bank holds T x H x W or H x W, as 64x64"
+        )
     if math.prod(axes) > MOST_VOXELS:
         raise RecipeError(
             f"size={format_size(axes)} has {math.prod(axes):,} voxels; an item has at most {MOST_VOXELS:,}"
@@ -83,7 +108,7 @@ def check_ratio(mask_ratio: Any) -> float:
     except OverflowError:
         ratio = math.inf
     except (TypeError, ValueError):
-        raise RecipeError(f"mask_ratio={mask_ratio!r} is not a number; give a share, as 0.9") from None
+        raise RecipeError(f"mask_ratio={shown(mask_ratio)} is not a number; give a share, as 0.9") from None
     if not 0.0 < ratio < 1.0:  # true for NaN, too
         raise RecipeError(f"mask_ratio={ratio:g} is not between 0 and 1; give the masked share, as 0.9")
     return ratio
@@ -113,7 +138,7 @@ def check_grid(grid: Any) -> tuple[int, ...]:
     except (TypeError, RecipeError):
         axes = ()
     if len(axes) not in (2, 3):
-        raise RecipeError(f"grid={grid!r} is not a token grid; give (T, H, W) or (H, W), as (8, 14, 14)")
+        raise RecipeError(f"grid={shown(grid)} is not a token grid; give (T, H, W) or (H, W), as (8, 14, 14)")
     axes = tuple(integer("grid", axis, 1, MOST_VOXELS) for axis in axes)
     if math.prod(axes) > MOST_TOKENS:
         raise RecipeError(f"grid={format_size(axes)} has more than {MOST_TOKENS:,} tokens")
@@ -121,11 +146,11 @@ def check_grid(grid: Any) -> tuple[int, ...]:
 
 
 def check_items(items: Any, n: int) -> tuple[int, int]:
-    """A range of items, (a, b) for a to b - 1 of n, or RecipeError."""
+    """A range of items, (a, b) or "a:b" for a to b - 1 of n, as Python ints, or RecipeError."""
     try:
-        first, end = items
+        first, end = map(int, items.split(":")) if isinstance(items, str) else items
     except (TypeError, ValueError):
-        raise RecipeError(f"items={items!r} is not a range; give two numbers, as 0:5000") from None
+        raise RecipeError(f"items={shown(items)} is not a range; give two numbers, as 0:5000") from None
     first, end = integer("items", first, 0, n), integer("items", end, 0, n)
     if first >= end:
         raise RecipeError(f"items={first}:{end} is empty; give A:B with A below B, for items A to B - 1")

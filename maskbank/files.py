@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from maskbank.errors import OutputError
@@ -28,6 +28,12 @@ def check_free(path: str, force: bool) -> None:
     check_place(path)
     if os.path.lexists(path) and not (force and os.path.isfile(path)):
         raise OutputError(f"{path} is there already; choose another -o, or replace it with --force")
+
+
+def check_sources(path: str, sources: Iterable[str]) -> None:
+    """OutputError where `path` is one of the files that its contents are read from."""
+    if os.path.exists(path) and any(os.path.samefile(path, source) for source in sources):
+        raise OutputError(f"{path} is one of the files that are read; give another name")
 
 
 @contextlib.contextmanager

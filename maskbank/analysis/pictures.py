@@ -17,8 +17,8 @@ from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.measures import Measure, measure_structure, usual_sampler
 from maskbank.analysis.structure import clumped
 from maskbank.bank.reader import Bank
-from maskbank.errors import OutputError, RecipeError
-from maskbank.files import appearing, check_free
+from maskbank.errors import RecipeError
+from maskbank.files import appearing, check_free, check_sources
 from maskbank.recipes import RBN
 from maskbank.sampling import selection
 from maskbank.sampling.sampler import MaskSampler
@@ -71,8 +71,7 @@ def draw(
         if suffix == ".gif":
             grid, mask_ratio = samplers[0].grid, _ratio(samplers[0])
     parts = [part for sampler in samplers if sampler.bank for part in sampler.bank.parts]
-    if os.path.exists(name) and any(os.path.samefile(name, part.path) for part in parts):
-        raise OutputError(f"{name} is one of the banks; choose another -o")
+    check_sources(name, (part.path for part in parts))
     made = "1 bank" if len(given) == 1 else f"{len(given)} banks"
     if suffix != ".gif":
         save_page(blocks(samplers), name, force)

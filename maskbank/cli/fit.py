@@ -2,14 +2,14 @@
 
 import json
 import math
-import warnings
 from typing import TYPE_CHECKING
 
 import click
 
 from maskbank.checks import format_size, parse_size
 from maskbank.cli import SETTINGS
-from maskbank.cli.progress import Bar, say
+from maskbank.cli.output import say, show
+from maskbank.cli.progress import Bar
 
 if TYPE_CHECKING:
     from maskbank.analysis.fit import Fit
@@ -60,15 +60,14 @@ def command(
     from maskbank.analysis.fit import fit
 
     extents = None if patch is None else parse_size(patch)
-    with warnings.catch_warnings(), Bar(0, "clip") as bar:
-        warnings.showwarning = lambda message, *_args, **_kwargs: say(str(message))
+    with Bar(0, "clip") as bar:
 
-        def show(done: int, count: int) -> None:
+        def progress(done: int, count: int) -> None:
             bar.n = count
             bar.show(done)
 
         found = fit(
-            list(data), extents, mask_ratio, kind=kind, aim=aim, target=target, most=clips, progress=show
+            list(data), extents, mask_ratio, kind=kind, aim=aim, target=target, most=clips, progress=progress
         )
     chosen = found.recommend
     if not chosen.reached:
@@ -77,7 +76,7 @@ def command(
             f"aim={aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} of "
             f"{found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
         )
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else text(found))
+    show(json.dumps(found.to_dict(), indent=2) if as_json else text(found))
 
 
 def text(found: "Fit") -> str:

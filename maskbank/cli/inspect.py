@@ -9,6 +9,8 @@ import numpy as np
 from maskbank.bank.reader import Bank
 from maskbank.checks import format_size
 from maskbank.cli import SETTINGS
+from maskbank.cli.options import Share
+from maskbank.cli.output import show
 from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 
 
@@ -22,7 +24,7 @@ from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 @click.option(
     "--grid", metavar="TxHxW", help="With --structure: the model's tokens.  [default: 8x14x14, 14x14]"
 )
-@click.option("--mask-ratio", type=float, metavar="R", help="With --structure.  [default: 0.9, 0.75]")
+@click.option("--mask-ratio", type=Share(), metavar="R", help="With --structure.  [default: 0.9, 0.75]")
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default="crop", help="With --structure.")
 def command(
     banks: tuple[str, ...],
@@ -43,7 +45,7 @@ def command(
     opened = [Bank(path) for path in banks]
     if as_recipe:
         for bank in opened:
-            click.echo(canonical_json(rebuild_line(bank)))
+            show(canonical_json(rebuild_line(bank)))
         return
     found = []
     if as_structure:
@@ -56,11 +58,11 @@ def command(
         facts = [describe(bank) for bank in opened]
         for fact, one in zip(facts, found, strict=False):
             fact["structure"] = one
-        click.echo(json.dumps(facts[0] if len(facts) == 1 else facts, indent=2))
+        show(json.dumps(facts[0] if len(facts) == 1 else facts, indent=2))
         return
-    click.echo(table([rows(bank) for bank in opened], list(banks)))
+    show(table([rows(bank) for bank in opened], list(banks)))
     if as_structure:
-        click.echo("\n" + structure_table.table(list(banks), found))
+        show("\n" + structure_table.table(list(banks), found))
 
 
 def rebuild_line(bank: Bank) -> dict[str, Any]:

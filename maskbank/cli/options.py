@@ -1,6 +1,56 @@
-"""Options that several commands share."""
+"""Options that several commands have, and what people may type for them."""
+
+import re
+from decimal import Decimal
+from typing import Any
 
 import click
 
-WORKERS = click.option("-j", "--workers", type=int, metavar="W", help="Cores to use.  [default: all]")
+from maskbank.cli import output
+
+
+class Count(click.ParamType[int, Any]):
+    """A whole number: 10000, 10_000, 10k, 1e4, 2M."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(-?\d[\d_,]*(?:\.\d+)?(?:e\d{1,2})?)([km]?)", str(value).strip().lower())
+        if match:
+            number = Decimal(re.sub("[_,]", "", match[1])) * {"": 1, "k": 1_000, "m": 1_000_000}[match[2]]
+            if number == int(number):
+                return int(number)
+        return self.fail(f"{value!r} is not an integer; write for example 10000, 10k or 1e4", param, ctx)
+
+
+class Share(click.ParamType[float, Any]):
+    """A share of one: 0.9 or 90%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            return float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+        except ValueError:
+            return self.fail(f"{text!r} is not a share; write for example 0.9 or 90%", param, ctx)
+
+
+def _quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    output.quiet = value
+
+
+WORKERS = click.option(
+    "-j", "--workers", type=int, metavar="W",
+    help="Cores to use; the bytes do not depend on it.  [default: all]",
+)  # fmt: skip
 FORCE = click.option("--force", is_flag=True, help="Replace what is at OUT.")
+QUIET = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Print errors only."
+)
+MASK_RATIO = click.option(
+    "--mask-ratio", type=Share(), metavar="R", help="The share that is masked: 0.9 or 90%."
+)
+SAMPLER_SEED = click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="S", help="The sampler's seed."
+)

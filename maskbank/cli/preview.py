@@ -5,8 +5,9 @@ import time
 
 import click
 
+from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.progress import human_bytes
+from maskbank.cli.output import say
 
 
 @click.command(context_settings=SETTINGS)
@@ -40,5 +41,5 @@ def command(
     start = time.perf_counter()
     what = draw(banks, output, grid, mask_ratio, seed, force=force)
     seconds = time.perf_counter() - start
-    size = human_bytes(os.path.getsize(output))
-    click.echo(f"made {output}: {what}, {size}, in {seconds:.1f} s", err=True)
+    size = format_bytes(os.path.getsize(output))
+    say(f"made {output}: {what}, {size}, in {seconds:.1f} s")

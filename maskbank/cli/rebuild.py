@@ -5,18 +5,18 @@ from pathlib import Path
 
 import click
 
-from maskbank.checks import check_workers
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import FORCE, WORKERS
-from maskbank.cli.progress import Bar, stopping, told
+from maskbank.cli.options import FORCE, QUIET, WORKERS
+from maskbank.cli.progress import make
 from maskbank.errors import BankError
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("recipe", metavar="RECIPE")
+@click.argument("recipe", metavar="RECIPE", type=click.Path())
 @click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The file.  [default: KIND.h5]")
 @WORKERS
 @FORCE
+@QUIET
 def command(recipe: str, output: str | None, workers: int | None, force: bool) -> None:
     """Make a bank from what inspect --recipe printed: a file that holds the line, or the line itself.
 
@@ -27,16 +27,12 @@ def command(recipe: str, output: str | None, workers: int | None, force: bool) -
     from maskbank.generation.generate import write
     from maskbank.generation.rebuild import content_of
 
-    if workers is not None:
-        check_workers(workers)
     if not recipe.lstrip().startswith("{"):
+        if not os.path.isfile(recipe):
+            raise BankError(f"there is no file {recipe}; give one, or the line that starts with {{")
         try:
-            if not os.path.isfile(recipe):
-                raise BankError(f"there is no file {recipe}; give one, or the line that starts with {{")
             recipe = Path(recipe).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise BankError(f"cannot read {recipe}: {error}") from None
     content = content_of(recipe)
-    path = output or f"{content.recipe.kind}.h5"
-    with told(path, content), stopping() as stop, Bar(content.n) as bar:
-        write(path, content, workers=workers, force=force, progress=bar.show, stop=stop)
+    make(write, output or f"{content.recipe.kind}.h5", content, content, workers=workers, force=force)

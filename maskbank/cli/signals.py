@@ -1,20 +1,31 @@
-"""Ctrl-C and SIGTERM: the first one finishes what is in hand, the second one leaves at once."""
+"""Ctrl-C and SIGTERM: the first one finishes the items in hand, the second one ends at once."""
 
+import contextlib
 import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from maskbank.errors import Interrupted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Stopped(Interrupted):
+    """A command was stopped by a signal; `code` is the exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class Stop(threading.Event):
-    """Set by the first signal. Use as a context manager around what looks at it."""
+    """Set by the first signal. Use as a context manager around the work that looks at it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.code = 130  # what the process ends with
+        self.code = 130  # the exit code of the process
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
@@ -31,6 +42,14 @@ class Stop(threading.Event):
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.is_set():
+            _answer("stopped at once; run the same command again to go on")
             os._exit(128 + number)
         self.code = 128 + number
         self.set()
+        _answer("stopping: finishing the items in hand; once more stops at once")
+
+
+def _answer(text: str) -> None:
+    """A line on stderr, past Python's buffers, which the interrupted code may be writing to."""
+    with contextlib.suppress(OSError):
+        os.write(2, ("\n" * os.isatty(2) + f"maskbank: {text}\n").encode())

@@ -8,30 +8,20 @@ import numpy as np
 
 from maskbank.bank import check, layout
 from maskbank.bank.salvage import known
+from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.progress import Bar, human_bytes
-from maskbank.errors import BankError, MaskbankError
+from maskbank.cli.options import QUIET, Share
+from maskbank.cli.output import show
+from maskbank.cli.progress import Bar
+from maskbank.errors import BankError, MaskbankError, RecipeError
 
 _MOST_RUNS = 10  # ranges of damaged items that are named
 
 
-class _Share(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
-    name = "share"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip()
-        try:
-            share = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
-        except ValueError:
-            share = 0.0
-        if not 0.0 < share <= 1.0:
-            self.fail(f"sample={text} is no share of the items; give for example 1% or 0.01", param, ctx)
-        return share
-
-
 @click.command(context_settings=SETTINGS)
 @click.argument("bank", metavar="BANK", type=click.Path())
-@click.option("--sample", type=_Share(), metavar="SHARE", help="Look at a random share only, as 1%.")
+@click.option("--sample", type=Share(), metavar="SHARE", help="Look at a random share only, as 1%.")
+@QUIET
 def command(bank: str, sample: float | None) -> None:
     """Check that a bank is whole: header, layout, every checksum, and the sigmas of its recipe and seed.
 
@@ -52,6 +42,8 @@ def command(bank: str, sample: float | None) -> None:
     n = found.content.n
     items = None
     if sample is not None:
+        if not 0.0 < sample <= 1.0:
+            raise RecipeError(f"sample={sample:g} is not a share of the items; give for example 1% or 0.01")
         count = max(1, round(sample * n))
         items = np.sort(np.random.default_rng().choice(n, count, replace=False))
     fd = os.open(bank, os.O_RDONLY | os.O_CLOEXEC)
@@ -69,9 +61,9 @@ def command(bank: str, sample: float | None) -> None:
         raise BankError(f"{bank} is damaged: {' and '.join(faults)}; maskbank repair makes it whole")
     seconds = time.perf_counter() - start
     size = len(good) * found.content.item_bytes
-    click.echo(
+    show(
         f"{bank} is whole: {what} of {found.content.recipe.kind}, fingerprint {found.content.fingerprint}, "
-        f"{human_bytes(size)} in {seconds:.1f} s"
+        f"{format_bytes(size)} in {seconds:.1f} s"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from maskbank.bank import check
 from maskbank.bank.reader import Part, in_order, whole_of
 from maskbank.errors import BankError
+from maskbank.files import check_sources
 from maskbank.generation.generate import write
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def join(
 
     The file equals the one made in one go. Each item is compared with its checksum on the way. Goes on
     where an earlier run stopped. BankError where parts leave a gap, overlap, do not belong together, or
-    are damaged.
+    are damaged; OutputError where `path` is one of them.
     """
     opened = in_order([Part(os.path.abspath(os.fspath(part)), None) for part in parts])
+    check_sources(os.fspath(path), (part.path for part in opened))
     content = whole_of(opened)
     return write(
         path, content, lambda: _Copier(opened), workers=workers, force=force, progress=progress, stop=stop

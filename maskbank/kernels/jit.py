@@ -23,7 +23,7 @@ class CompilerCacheWarning(UserWarning):
 
 
 def _cache_folder() -> str | None:
-    """Where compiled kernels are kept, or None where nothing can be written.
+    """The folder where compiled kernels are kept, or None where there can be none.
 
     Numba notices a change of the file a kernel stands in, but not of the kernels it calls in other
     files. A folder named after all kernel sources makes stale machine code impossible.
@@ -31,24 +31,41 @@ def _cache_folder() -> str | None:
     sources = hashlib.sha256()
     for source in sorted(HERE.glob("*.py")):
         sources.update(source.read_bytes())
-    name = f"kernels-{sources.hexdigest()[:12]}"
     given = os.environ.get("NUMBA_CACHE_DIR")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    bases = [Path(given)] if given else [HERE / "__pycache__", user / "maskbank"]
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    bases = [Path(given)] if given else [HERE / "__pycache__", Path(user) / "maskbank"]
+    reasons = []
     for base in bases:
-        folder = base / name
-        probe = folder / f"probe-{os.getpid()}"
-        try:
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                _forget(base)
-            probe.touch()
-            probe.unlink()
-        except OSError:
-            continue
-        return str(folder)
-    _warn(f"cannot write to {' or '.join(map(str, bases))}")
+        folder = base / f"kernels-{sources.hexdigest()[:12]}"
+        reason = _unusable(folder)
+        if not reason:
+            return str(folder)
+        reasons.append(reason)
+    _warn("; ".join(reasons))
     return None
+
+
+def _unusable(folder: Path) -> str:
+    """Why compiled kernels cannot be kept in a folder, or nothing. Makes the folder where there is none."""
+    if folder.parts[0] == "~":
+        return "there is no home folder"
+    try:
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _forget(folder.parent)
+        # kernels are kept as pickles, which run the code of whoever wrote them
+        found = folder.lstat()
+        if os.name == "posix" and found.st_uid not in (0, os.geteuid()):
+            return f"{folder} belongs to another user"
+        if os.name == "posix" and found.st_mode & 0o022:
+            return f"other users can write to {folder}"
+        probe = folder / f"probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return f"cannot write to {folder.parent}"
+    return ""
 
 
 def _forget(base: Path) -> None:

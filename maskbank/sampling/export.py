@@ -7,7 +7,7 @@ import numpy as np
 
 from maskbank.checks import integer
 from maskbank.errors import OutputError
-from maskbank.files import appearing
+from maskbank.files import appearing, check_sources
 from maskbank.sampling.sampler import MaskSampler
 
 _AT_ONCE = 4096  # masks
@@ -34,6 +34,8 @@ def export(
     """
     name = os.path.abspath(os.fspath(path))
     integer("n", n, 1, 2**48)
+    if sampler.bank is not None:
+        check_sources(name, (part.path for part in sampler.bank.parts))
     length = sampler(0).visible.size
     width = -(-length // 8) if packed else length
     with appearing(name, force) as file:

@@ -11,7 +11,7 @@ import pytest
 
 import maskbank
 from maskbank.analysis import drawing, measures, pictures, structure
-from tests.cli.test_cli import one_line, run
+from tests.cli.common import call, one_line
 
 full = pytest.mark.full
 
@@ -136,26 +136,28 @@ def test_the_same_arguments_make_the_same_bytes(
 def test_the_command_makes_a_picture_and_keeps_what_is_there(
     banks: dict[str, str], tmp_path: Path, images: Any
 ) -> None:
-    made = run("preview", banks["rbn"], banks["green"], "-o", "a.png", cwd=tmp_path)
+    made = call("preview", banks["rbn"], banks["green"], "-o", "a.png", cwd=tmp_path)
     assert (made.returncode, made.stdout) == (0, "")
     assert made.stderr.startswith("made a.png: 2 banks, ")
     before = (tmp_path / "a.png").read_bytes()
-    assert "--force" in one_line(run("preview", banks["green"], "-o", "a.png", cwd=tmp_path), 1)
+    assert "--force" in one_line(call("preview", banks["green"], "-o", "a.png", cwd=tmp_path), 1)
     assert (tmp_path / "a.png").read_bytes() == before
     args = ("preview", banks["green"], "-o", "a.png", "--force", "--grid", "4x6x6", "--mask-ratio", 0.5)
-    assert run(*args, cwd=tmp_path).returncode == 0
+    assert call(*args, cwd=tmp_path).returncode == 0
     assert (tmp_path / "a.png").read_bytes() != before
     assert "larger than the items" in one_line(
-        run("preview", banks["green"], banks["tiny"], "-o", "b.gif", cwd=tmp_path), 2
+        call("preview", banks["green"], banks["tiny"], "-o", "b.gif", cwd=tmp_path), 2
     )
     assert "larger than the items" in one_line(
-        run("preview", banks["tiny"], "-o", "b.png", "--grid", "8x14x14", cwd=tmp_path), 2
+        call("preview", banks["tiny"], "-o", "b.png", "--grid", "8x14x14", cwd=tmp_path), 2
     )
     assert "mask_ratio=1" in one_line(
-        run("preview", banks["tiny"], "-o", "b.png", "--mask-ratio", 1, cwd=tmp_path), 2
+        call("preview", banks["tiny"], "-o", "b.png", "--mask-ratio", 1, cwd=tmp_path), 2
     )
-    assert "there is no folder" in one_line(run("preview", banks["green"], "-o", "no/a.png", cwd=tmp_path), 1)
-    assert "nothing.h5" in one_line(run("preview", "nothing.h5", "-o", "b.png", cwd=tmp_path), 1)
+    assert "there is no folder" in one_line(
+        call("preview", banks["green"], "-o", "no/a.png", cwd=tmp_path), 1
+    )
+    assert "nothing.h5" in one_line(call("preview", "nothing.h5", "-o", "b.png", cwd=tmp_path), 1)
     assert os.listdir(tmp_path) == ["a.png"]
 
 

@@ -36,9 +36,9 @@ class Ended:
         return json.loads(self.out)
 
     def line(self, code: int) -> str:
-        """The one line that it ended with."""
+        """The one line that it ended with, after the one that says what is made."""
         assert self.code == code, self
-        lines = self.err.splitlines()
+        lines = [line for line in self.err.splitlines() if not line.startswith("making ")]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("maskbank: ")
         assert self.out == ""

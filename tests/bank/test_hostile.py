@@ -584,7 +584,7 @@ def test_commands_leave_what_is_no_file_alone(command: str, warm: Warm, tmp_path
     (tmp_path / "empty").touch()
     before = sorted(os.listdir(tmp_path))
     args = {
-        "join": ["join", "out.h5", "{}"],
+        "join": ["join", "-o", "out.h5", "{}"],
         "rebuild": ["rebuild", "{}", "-o", "out.h5"],
         "generate": ["generate", "white2d", "--size", "4x4", "-n", "3", "-o", "{}"],
     }.get(command, [command, "{}"])
@@ -606,7 +606,7 @@ def test_a_mutated_part_or_bank_stops_every_command_with_one_line(
     with open(path, "r+b") as file:
         file.seek(60)
         file.write(b"\xff" * 12_000)
-    args = {"join": ["join", str(tmp_path / "out.h5"), str(path)]}.get(command, [command, str(path)])
+    args = {"join": ["join", "-o", str(tmp_path / "out.h5"), str(path)]}.get(command, [command, str(path)])
     line = warm.maskbank(*args, cwd=str(tmp_path)).line(1)
     assert str(path) in line
     assert os.listdir(tmp_path) == ["b.h5"]

@@ -94,13 +94,13 @@ def test_parts_that_do_not_belong_together_are_refused(warm: Warm, tmp_path: Pat
     }
     for parts, words in refusals.items():
         names = [f"{name}.h5" for name in parts.split()]
-        ended = warm.maskbank("join", "out.h5", *names, cwd=str(tmp_path))
+        ended = warm.maskbank("join", "-o", "out.h5", *names, cwd=str(tmp_path))
         assert words in ended.line(ended.code), parts
         assert not (tmp_path / "out.h5").exists()
         (tmp_path / "out.h5.partial").unlink(missing_ok=True)
-    line = warm.maskbank("join", "a.h5", "a.h5", "b.h5", cwd=str(tmp_path)).line(1)
+    line = warm.maskbank("join", "-o", "a.h5", "a.h5", "b.h5", cwd=str(tmp_path)).line(1)
     assert "another bank" in line
-    assert warm.maskbank("join", "out.h5", "c.h5", "a.h5", "b.h5", cwd=str(tmp_path)).code == 0
+    assert warm.maskbank("join", "-o", "out.h5", "c.h5", "a.h5", "b.h5", cwd=str(tmp_path)).code == 0
     maskbank.generate(tmp_path / "whole.h5", recipe, 30)
     assert (tmp_path / "out.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 

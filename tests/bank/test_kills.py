@@ -111,7 +111,7 @@ def test_generate_goes_on_after_kill_9_at_any_moment(
 def test_join_goes_on_after_kill_9_at_any_moment(
     warm: Warm, originals: Path, quick_path: Path, share: Share
 ) -> None:
-    args = ["join", "bank.h5", *(str(originals / name) for name in PARTS)]
+    args = ["join", "-o", "bank.h5", *(str(originals / name) for name in PARTS)]
     campaign(Victim(warm, quick_path, args, originals / "green2d.h5"), share(50), 2)
 
 
@@ -178,7 +178,7 @@ def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, sha
 
     every: dict[str, tuple[list[str], Callable[[], None]]] = {
         "generate": (["generate", *SMALL_ARGS, "-o", str(path)], empty),
-        "join": (["join", str(path), str(quick_path / "0.h5"), str(quick_path / "1.h5")], empty),
+        "join": (["join", "-o", str(path), str(quick_path / "0.h5"), str(quick_path / "1.h5")], empty),
         "repair": (["repair", str(path)], damaged),
     }
     cases = []

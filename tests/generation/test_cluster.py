@@ -98,7 +98,7 @@ def test_a_client_of_ones_own_is_used_and_left_open(three: Cluster, tmp_path: Pa
 def test_parts_are_made_and_joined(three: Cluster, whole: bytes) -> None:
     for items, name in (("0:1111", "a.h5"), (f"1111:{N}", "b.h5")):
         assert three.maskbank(*ARGS[:-1], name, "--items", items).code == 0
-    join = Command(three.folder, "join", "bank.h5", "a.h5", "b.h5")
+    join = Command(three.folder, "join", "-o", "bank.h5", "a.h5", "b.h5")
     join.wait()
     assert join.code == 0, join.err
     same(three.folder, whole)

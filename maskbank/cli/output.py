@@ -1,0 +1,83 @@
+"""All that the command line prints passes here: results to stdout, the rest to stderr."""
+
+import contextlib
+import io
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+_MOST = 900  # characters of a message; one of that length fills half a screen
+
+quiet = False  # with -q: errors and results only
+
+
+def visible(text: str) -> str:
+    """Text with control characters, which a terminal would obey, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def line(text: str) -> str:
+    """A message as one line, cut in its middle where it is too long."""
+    text = visible(" ".join(text.split()))
+    return text if len(text) <= _MOST else f"{text[: _MOST - 300]} … {text[-300:]}"
+
+
+def show(text: str) -> None:
+    """Print a result on stdout; its lines stay lines."""
+    print("\n".join(map(visible, text.split("\n"))), flush=True)
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, except with -q."""
+    if not quiet:
+        _to_stderr(line(text))
+
+
+def complain(text: str) -> None:
+    """Print an error on stderr, as one line; the library's parameters get the names that options have."""
+    _to_stderr("maskbank: " + line(text.replace("force=True", "--force")))
+
+
+def _to_stderr(text: str) -> None:
+    try:
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)  # above the bar
+        else:
+            print(text, file=sys.stderr, flush=True)
+    except OSError:  # nobody can read it: that is no reason to stop
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def after_a_while(text: str, seconds: float = 2.0) -> Iterator[None]:
+    """Say what a command does if it takes longer than some seconds."""
+    timer = threading.Timer(seconds, say, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Streams that can take any text, also where they were closed; warnings as lines of ours."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # opened now, so that no bank gets its number
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those for developers
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _warn
+        yield
+
+
+def _warn(message: Any, *_args: Any, **_kwargs: Any) -> None:
+    say(f"maskbank: {message}")

@@ -1,0 +1,47 @@
+"""Calls of the command line: in this process, or as a process of their own."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskbank.cli import main
+
+Result = subprocess.CompletedProcess[str]
+MASKBANK = [sys.executable, "-m", "maskbank"]
+
+
+def call(*args: object, cwd: Path | None = None) -> Result:
+    """`maskbank ARGS` in this process: most of a process's time is its start."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd or "."),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        main([*map(str, args)])
+    assert isinstance(end.value.code, int)
+    return Result([*map(str, args)], end.value.code, out.getvalue(), err.getvalue())
+
+
+def run(*args: object, cwd: Path | None = None, **environment: str) -> Result:
+    """`maskbank ARGS` as a process."""
+    return subprocess.run(
+        [*MASKBANK, *map(str, args)],
+        cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def one_line(result: Result, code: int) -> str:
+    """What a user reads when something goes wrong: exactly one line on stderr, nothing on stdout."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("maskbank: ")
+    return lines[0]

@@ -1,0 +1,182 @@
+"""What a command meets outside: the compiler's cache, closed streams, hostile text, a shell's background."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskbank
+from tests.cli.common import MASKBANK, call, one_line, run
+
+
+def test_an_unwritable_compiler_cache_is_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    path = tmp_path / "b.h5"
+    result = run(
+        "generate", "white2d", "-n", 3, "--size", "4x4", "-o", path, NUMBA_CACHE_DIR=str(file / "no")
+    )
+    assert result.returncode == 0
+    warning, *_, made = result.stderr.splitlines()
+    assert "compiled kernels are not kept" in warning
+    assert "NUMBA_CACHE_DIR" in warning
+    assert made.startswith("made ")
+
+
+@pytest.mark.parametrize(
+    "mode, owner, words", [(0o777, None, "other users can write"), (0o755, 54321, "belongs to another user")]
+)
+def test_a_compiler_cache_that_others_can_change_is_not_used(
+    mode: int, owner: int | None, words: str, tmp_path: Path
+) -> None:
+    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o", tmp_path / "b.h5")
+    if owner and os.geteuid():
+        pytest.skip("only root gives a folder away")
+    assert run(*args, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    (folder,) = tmp_path.glob("kernels-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(mode)
+    if owner:
+        os.chown(folder, owner, owner)
+    for path in folder.rglob("*.nbi"):
+        path.unlink()
+    result = run(*args, NUMBA_CACHE_DIR=str(tmp_path))
+    assert result.returncode == 0
+    assert words in result.stderr.splitlines()[0]
+    assert not list(folder.rglob("*.nbi"))
+
+
+def test_kernels_are_compiled_where_there_is_no_home(tmp_path: Path) -> None:
+    """As in a container: no HOME, nobody of this number in /etc/passwd, a package that is only read."""
+    code = (
+        "import os, pwd, sys, warnings, pathlib\n"
+        "def nobody(*_): raise KeyError('no such user')\n"
+        "pwd.getpwuid = pwd.getpwnam = nobody\n"
+        "touch = pathlib.Path.touch\n"
+        "def no(path, *args, **kwargs): raise PermissionError(13, 'Permission denied')\n"
+        "pathlib.Path.touch = no\n"
+        "warnings.simplefilter('error'); warnings.simplefilter('always', UserWarning)\n"
+        "import maskbank\n"
+        "print(maskbank.MaskSampler('random', (4, 4), 0.5)([1, 2]).visible.sum())\n"
+        "from maskbank.kernels import jit; print(jit._FOLDER)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    for more, lines in (({}, 2), ({"NUMBA_CACHE_DIR": str(tmp_path)}, 2)):
+        result = subprocess.run(
+            [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.split() == ["16", "None"]
+        assert "compiled kernels are not kept" in result.stderr
+        assert ("no home folder" in result.stderr) != bool(more)
+        assert len(result.stderr.splitlines()) == lines, result.stderr
+
+
+def test_a_damaged_compiler_cache_is_compiled_anew(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o", tmp_path / "b.h5")
+    assert run(*args, NUMBA_CACHE_DIR=str(cache)).returncode == 0
+    content = (tmp_path / "b.h5").read_bytes()
+    kept = [path for path in cache.rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:40])
+    again = run(*args, NUMBA_CACHE_DIR=str(cache))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "b.h5").read_bytes() == content
+
+
+def test_the_compilers_cache_forgets_what_nobody_uses(tmp_path: Path) -> None:
+    old, recent, other = (
+        tmp_path / name for name in ("kernels-0123456789ab", "kernels-ba9876543210", "kept")
+    )
+    for folder in (old, recent, other):
+        folder.mkdir()
+        (folder / "x.nbi").write_bytes(b"x")
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "-o", tmp_path / "b.h5")
+    assert run(*args, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
+    assert not old.exists()
+    assert recent.exists()
+    assert other.exists()
+    assert len(list(tmp_path.glob("kernels-*"))) == 2
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bank") / "b.h5"
+    maskbank.generate(path, maskbank.White(size=(4, 4)), 3)
+    return path
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_nobody_has_to_read_what_a_command_says(closed: str, bank: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.h5").write_bytes(bank.read_bytes())
+    commands = (
+        "generate white2d -n 3 --size 4x4 -o made.h5",
+        "verify b.h5",
+        "repair b.h5",
+        "join -o joined.h5 b.h5",
+        "export b.h5 --grid 4x4 --mask-ratio 0.5 -n 5",
+    )
+    script = "".join(f"{shlex.join(MASKBANK)} {command} {closed} || exit 9\n" for command in commands)
+    assert subprocess.run(["bash", "-c", script], cwd=tmp_path, check=False).returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["b.h5", "joined.h5", "made.h5", "masks.npy"]
+    assert (tmp_path / "made.h5").read_bytes() == (tmp_path / "joined.h5").read_bytes() == bank.read_bytes()
+
+
+def test_a_result_that_cannot_be_written_is_a_failure(bank: Path) -> None:
+    script = f"{shlex.join(MASKBANK)} inspect {bank} >/dev/full"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (1, "maskbank: the disk: No space left on device\n")
+
+
+def test_warnings_are_lines_whatever_python_is_asked_for(tmp_path: Path) -> None:
+    args = ("generate", "rbn", "-n", 3, "--masks-per-set", 1, "--force")
+    for environment in ({"PYTHONWARNINGS": "error"}, {"PYTHONIOENCODING": "ascii"}):
+        result = run(*args, cwd=tmp_path, **environment)
+        assert result.returncode == 0, result.stderr
+        assert "maskbank: masks_per_set=1 is random masking" in result.stderr
+        assert "Warning" not in result.stderr
+
+
+def test_text_from_files_and_names_cannot_command_the_terminal(bank: Path, tmp_path: Path) -> None:
+    """As in a fingerprint that sets the window's title, or in a file's name."""
+    fingerprint = maskbank.Bank(bank).fingerprint.encode()
+    name = "\x1b]0;owned\x07\u202e.h5"
+    (tmp_path / name).write_bytes(bank.read_bytes().replace(fingerprint, b"\x1b]0;owned\x07"))
+    line = json.loads(call("inspect", bank, "--recipe").stdout)
+    line["fingerprint"] = "\x1b]0;owned\x07" * 10_000
+    recipe = tmp_path / "line.json"
+    recipe.write_text(json.dumps(line))
+    for args in (
+        *((command, name) for command in ("inspect", "verify", "repair")),
+        ("generate", "white2d", "-n", 3, "--size", "4x4", "-o", name),
+        ("rebuild", recipe, "-o", "again.h5"),
+        ("export", name, "--grid", "4x4", "--mask-ratio", 0.5, "-n", 3),
+        ("join", "-o", "joined.h5", name),
+    ):
+        result = call(*args, cwd=tmp_path)
+        text = one_line(result, 1) if result.returncode else result.stderr + result.stdout
+        assert "owned" in text
+        assert len(text) < 1000
+        assert all(c.isprintable() or c == "\n" for c in text), text
+    assert "\\x1b]0;owned\\x07\\u202e.h5" in text
+
+
+def test_a_background_job_of_a_shell_is_tested_as_any_other() -> None:
+    """Shells have background jobs ignore Ctrl-C; the tests send it nevertheless."""
+    test = "tests/cli/test_surroundings.py::test_ctrl_c_reaches_the_tests_own_processes"
+    command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pytest -p no:cacheprovider {test}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+
+
+def test_ctrl_c_reaches_the_tests_own_processes() -> None:
+    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
