@@ -21,7 +21,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5o, h5p, h5pl, h5s, h5t
+from h5py import h5d, h5f, h5fd, h5o, h5p, h5pl, h5s, h5t
 
 from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
 from maskbank.errors import BankError, MaskbankError, OtherBank, RecipeError
@@ -89,15 +89,14 @@ def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
     kilobytes however large the bank.
     """
     sink = _Sink()
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fileobj_driver(h5fd.fileobj_driver, sink)
+    access.set_libver_bounds(h5f.LIBVER_V18, h5f.LIBVER_V18)
+    access.set_alignment(1, ALIGNMENT)
+    creation = h5p.create(h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)  # h5py below 3.15 would store the time in the root group
     offsets = {}
-    with h5py.File(
-        sink,
-        "w",
-        libver=("v108", "v108"),
-        alignment_threshold=1,
-        alignment_interval=ALIGNMENT,
-        track_order=False,
-    ) as file:
+    with h5py.File(h5f.create(b"maskbank", h5f.ACC_TRUNC, creation, access)) as file:
         for name, value in _attributes(content).items():
             file.attrs.create(name, value)
         for name, (shape, dtype) in content.tables.items():
