@@ -13,10 +13,6 @@ class BankError(MaskbankError):
     """A file that is not a whole, readable bank."""
 
 
-class OtherBank(BankError):
-    """A file in which nothing is broken, but which is not a bank of this version, or more than a bank."""
-
-
 class OutputError(MaskbankError):
     """A bank that cannot be written where it was asked for."""
 

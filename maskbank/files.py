@@ -36,6 +36,19 @@ def check_sources(path: str, sources: Iterable[str]) -> None:
         raise OutputError(f"{path} is one of the files that are read; give another name")
 
 
+def check_space(path: str, needed: int, own: str) -> None:
+    """OutputError where the disk of `path` has less than `needed` bytes, with those that file `own` has."""
+    disk = os.statvfs(os.path.dirname(path))
+    free = disk.f_bavail * disk.f_frsize
+    with contextlib.suppress(OSError):
+        free += os.lstat(own).st_blocks * 512
+    if needed > free:
+        raise OutputError(
+            f"the disk of {path} is too full: the bank needs {needed:,} bytes, {free:,} are free; "
+            "lower n, use --dtype uint8, or choose another -o"
+        )
+
+
 @contextlib.contextmanager
 def appearing(path: str, force: bool) -> Iterator[BinaryIO]:
     """A file to write to, which gets its name when all is written and synced, and is gone otherwise.

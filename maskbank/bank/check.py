@@ -4,16 +4,19 @@ import itertools
 import mmap
 import os
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.bank.layout import Layout, lay_out
+from maskbank.bank.layout import Layout, lay_out, open_file, read_open, remedy
+from maskbank.errors import RecipeError
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -21,7 +24,72 @@ Progress = Callable[[int], None]
 
 _AT_ONCE = 2**22  # bytes read at once by a thread
 _RUNS_AT_ONCE = 4096
-_THREADS = 4  # a disk likes to be asked for several pieces at once, and checksums cost little
+_THREADS = 4  # a disk is faster when several pieces are asked for at once, and checksums cost little
+_MOST_RUNS = 10  # ranges of damaged items that are named
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found; `dataclasses.asdict` makes JSON of it. Items are counted from the file's first."""
+
+    path: str
+    kind: str
+    fingerprint: str
+    items: int  # of the bank
+    checked: int  # items that were looked at: all, or the sample
+    damaged: list[int]  # which of those are damaged or missing
+    missing: int  # how many of those were never written
+    header_bytes: int  # bytes between metadata and tables that should be zero, and are not
+    bytes_read: int
+    seconds: float
+
+    @property
+    def fault(self) -> str:
+        """What is wrong and what to do, in one line; empty where nothing is."""
+        count = f"{self.items:,} items"
+        if self.checked < self.items:
+            count = f"{self.checked:,} of {count}"
+        faults = [f"{self.header_bytes} bytes of its header"] if self.header_bytes else []
+        faults += [f"{len(self.damaged):,} of {count} ({ranges(self.damaged)})"] if self.damaged else []
+        state = "unfinished" if self.missing == len(self.damaged) and not self.header_bytes else "damaged"
+        return f"{self.path} is {state}: {' and '.join(faults)}; {remedy(self.path)}" if faults else ""
+
+
+def verify(
+    path: str | os.PathLike[str], sample: float | None = None, progress: Progress | None = None
+) -> Verification:
+    """Compare a bank's header, journal, checksums and sigmas with what its recipe and seed ask for.
+
+    sample: look at a random share of the items only, 0 < sample <= 1. progress: called now and then with
+    the number of items looked at. Damage is in the result; BankError is raised for a file that is no bank,
+    or whose header cannot be read, RecipeError for `sample`.
+    """
+    start = time.perf_counter()
+    if sample is not None and not 0.0 < sample <= 1.0:
+        raise RecipeError(f"sample={sample} is no share of the items; give for example 0.01")
+    name = os.fspath(path)
+    with open_file(name) as file:
+        layout = read_open(file, name)
+        content, fd = layout.content, file.fileno()
+        items = np.arange(content.n)
+        if sample is not None:
+            count = max(1, round(sample * content.n))
+            items = np.sort(np.random.default_rng().choice(content.n, count, replace=False))
+        good = whole(fd, layout, None if sample is None else items, progress)
+        header = len(header_damage(fd, layout))
+        written = _rows(fd, layout, "written", 0, content.n)[items] == 1
+    return Verification(
+        name, content.recipe.kind, content.fingerprint, content.n, len(items), items[~good].tolist(),
+        int(np.count_nonzero(~written)), header, len(items) * content.item_bytes, time.perf_counter() - start,
+    )  # fmt: skip
+
+
+def ranges(items: list[int]) -> str:
+    """[1, 2, 3, 7] -> '1-3, 7'."""
+    runs = np.split(items, np.flatnonzero(np.diff(items) != 1) + 1)
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs[:_MOST_RUNS]]
+    more = len(runs) - len(texts)
+    return ", ".join(texts) + (f" and {more:,} more ranges" if more else "")
 
 
 def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progress | None = None) -> Bools:
@@ -49,7 +117,7 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
         for i in np.flatnonzero(right):
             if i == 0 or not right[i - 1]:  # a row of items that are there
                 length = int(np.argmin(np.append(right[i:], False)))
-                offset = layout.offsets["noise"] + (first + int(i)) * content.item_bytes
+                offset = layout.offset("noise", first + int(i))
                 found = _checksums(fd, buffers.memory, offset, length, content.item_bytes)
                 right[i : i + length] = rows["crc32"][i : i + length] == found
         good[start:stop] = right
@@ -82,11 +150,11 @@ def _sigmas(layout: Layout, first: int, count: int) -> npt.NDArray[np.float32]:
 
 
 def _rows(fd: int, layout: Layout, name: str, first: int, count: int) -> npt.NDArray[Any]:
-    """Rows of one of the small tables."""
+    """Rows of one of the small tables; zeros where the file was cut off."""
     shape, dtype = layout.content.tables[name]
-    row = dtype.itemsize * int(np.prod(shape[1:]))
-    data = os.pread(fd, count * row, layout.offsets[name] + first * row)
-    return np.frombuffer(data.ljust(count * row, b"\0"), dtype).reshape(count, *shape[1:])
+    size = count * layout.content.row_bytes(name)
+    data = os.pread(fd, size, layout.offset(name, first))
+    return np.frombuffer(data.ljust(size, b"\0"), dtype).reshape(count, *shape[1:])
 
 
 def _checksums(fd: int, memory: mmap.mmap, offset: int, count: int, size: int) -> npt.NDArray[np.int64]:
@@ -107,26 +175,22 @@ def _checksums(fd: int, memory: mmap.mmap, offset: int, count: int, size: int) -
     return np.array([crc32()(item) if (i + 1) * size <= have else -1 for i, item in enumerate(items)])
 
 
-def header_differences(fd: int, layout: Layout) -> list[tuple[int, bytes]]:
-    """Where the file's bytes outside its tables are not what a writer puts there: (offset, right byte)."""
+def header_damage(fd: int, layout: Layout) -> list[int]:
+    """Where bytes between metadata and tables are not zero, which nobody reads: offsets in the file.
+
+    The metadata itself needs no look: HDF5 keeps checksums of it, and `read` has read it. Where it is not
+    what this HDF5 writes, another version has written it, in its own way, and other bytes may be in use.
+    """
     ours, pieces = lay_out(layout.content)
-    if ours.offsets != layout.offsets:  # another writer's: right or wrong, it is not for us to say
+    if ours.offsets != layout.offsets or any(os.pread(fd, len(data), at) != data for at, data in pieces):
         return []
-    wrong = []
-    position = 0
-    for name, (shape, dtype) in layout.content.tables.items():
-        start = layout.offsets[name]
-        right = bytearray(start - position)
-        for offset, piece in pieces:
-            low, high = max(offset, position), min(offset + len(piece), start)
-            if low < high:
-                right[low - position : high - position] = piece[low - offset : high - offset]
-        there = os.pread(fd, len(right), position).ljust(len(right), b"\0")
-        for place in range(len(right)):
-            if there[place] != right[place]:
-                wrong.append((position + place, bytes(right[place : place + 1])))
-        position = start + int(np.prod(shape)) * dtype.itemsize
-    return wrong
+    used = [(at, at + len(data)) for at, data in pieces]
+    used += [(at, layout.offset(name, layout.content.n)) for name, at in layout.offsets.items()]
+    places = []
+    for (_, end), (start, _) in itertools.pairwise(sorted(used)):
+        gap = np.frombuffer(os.pread(fd, start - end, end), np.uint8)
+        places += (end + np.flatnonzero(gap)).tolist()
+    return places
 
 
 @cache

@@ -10,34 +10,24 @@ little-endian, each at a multiple of 4096 bytes; `noise` ends the file, and has 
     noise    (N, ...)              the items
 """
 
-import contextlib
 import io
 import math
 import os
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
-from h5py import h5d, h5f, h5fd, h5o, h5p, h5pl, h5s, h5t
+from h5py import h5d, h5f, h5fd, h5o, h5p, h5s, h5t
 
+from maskbank.bank import superblock
 from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
-from maskbank.errors import BankError, MaskbankError, OtherBank, RecipeError
+from maskbank.errors import BankError, MaskbankError, RecipeError
 from maskbank.files import ALIGNMENT
-from maskbank.recipes import (
-    NUMBERS_VERSION,
-    Recipe,
-    canonical_json,
-    fingerprint,
-    from_json,
-)
+from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json, fingerprint, from_json
 
 FORMAT = "maskbank"
 FORMAT_VERSION = 1
-SUPERBLOCK = 48  # bytes at the start of the file; without them it is no HDF5 file
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -66,11 +56,15 @@ class Content:
         tables["noise"] = ((self.n, *self.recipe.size), np.dtype(self.recipe.dtype).newbyteorder("<"))
         return tables
 
+    def row_bytes(self, table: str) -> int:
+        """Bytes that one item takes in a dataset."""
+        shape, dtype = self.tables[table]
+        return math.prod(shape[1:]) * dtype.itemsize
+
     @property
     def item_bytes(self) -> int:
         """Bytes of one item."""
-        _, dtype = self.tables["noise"]
-        return math.prod(self.recipe.size) * dtype.itemsize
+        return self.row_bytes("noise")
 
 
 @dataclass(frozen=True)
@@ -81,6 +75,10 @@ class Layout:
     offsets: dict[str, int]
     size: int
 
+    def offset(self, table: str, item: int) -> int:
+        """Where an item's row of a dataset begins, in bytes from the start of the file."""
+        return self.offsets[table] + item * self.content.row_bytes(table)
+
 
 def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
     """The layout of a bank and its metadata: (offset, bytes) pieces, superblock last.
@@ -89,8 +87,7 @@ def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
     kilobytes however large the bank.
     """
     sink = _Sink()
-    access = h5p.create(h5p.FILE_ACCESS)
-    access.set_fileobj_driver(h5fd.fileobj_driver, sink)
+    access = _access(sink)
     access.set_libver_bounds(h5f.LIBVER_V18, h5f.LIBVER_V18)
     access.set_alignment(1, ALIGNMENT)
     creation = h5p.create(h5p.FILE_CREATE)
@@ -110,14 +107,13 @@ def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
             offsets[name] = dataset.get_offset()
         axes = "item,T,H,W" if len(content.recipe.size) == 3 else "item,H,W"
         file["noise"].attrs.create("axes", np.bytes_(axes))
-    pieces = sorted(sink.pieces.items(), key=lambda piece: (piece[0] < SUPERBLOCK, piece[0]))
-    shape, dtype = content.tables["noise"]
-    size = offsets["noise"] + math.prod(shape) * dtype.itemsize
-    if sink.size != size:  # an HDF5 that puts something behind the noise; none is known
+    pieces = sorted(sink.pieces.items(), key=lambda piece: (piece[0] == 0, piece[0]))
+    layout = Layout(content, offsets, offsets["noise"] + content.n * content.item_bytes)
+    if sink.size != layout.size:  # an HDF5 that puts something behind the noise; none is known
         raise MaskbankError(
             f"HDF5 {h5py.version.hdf5_version} laid the file out in an unknown way; use another h5py"
         )
-    return Layout(content, offsets, size), pieces
+    return layout, pieces
 
 
 def _attributes(content: Content) -> dict[str, Any]:
@@ -134,21 +130,34 @@ def _attributes(content: Content) -> dict[str, Any]:
     }
 
 
-class _Sink(io.RawIOBase):
-    """A file object that remembers the pieces written to it, and no more."""
+def _access(file: "_File") -> h5p.PropFAID:
+    """How HDF5 opens a file object. Its own drivers would lock the file."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fileobj_driver(h5fd.fileobj_driver, file)
+    return access
 
-    def __init__(self) -> None:
-        self.pieces: dict[int, bytes] = {}
+
+class _File(io.RawIOBase):
+    """A file object for HDF5."""
+
+    def __init__(self, size: int) -> None:
         self.position = 0
-        self.size = 0
+        self.size = size
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
-        self.position = start + offset
+        self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
         return self.position
 
     def tell(self) -> int:
         return self.position
+
+
+class _Sink(_File):
+    """Remembers the pieces that are written, and no more."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.pieces: dict[int, bytes] = {}
 
     def write(self, data: Any) -> int:
         piece = bytes(data)
@@ -165,67 +174,85 @@ class _Sink(io.RawIOBase):
         return self.size
 
 
-def read(path: str | os.PathLike[str]) -> Layout:
+class _Padded(_File):
+    """A file, followed by zeros where it was cut off."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        super().__init__(size)
+        self.file = file
+
+    def readinto(self, buffer: Any) -> int:
+        if not 0 <= self.position <= self.size - len(buffer):
+            raise OSError("the header points to what is outside of the file")
+        self.file.seek(self.position)
+        piece = self.file.read(len(buffer)).ljust(len(buffer), b"\0")
+        memoryview(buffer).cast("B")[:] = piece
+        return len(piece)
+
+
+def read(path: str | os.PathLike[str], cut_off: bool = False) -> Layout:
     """The layout of the bank at `path`, checked; BankError says in one line why it is none.
 
-    Reads the header only. HDF5 is closed again before this returns.
+    Reads the header only. cut_off: allow a file that ends before its last item does.
     """
+    with open_file(path) as file:
+        return read_open(file, os.fspath(path), cut_off)
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file to be read, or BankError."""
     name = os.fspath(path)
-    if os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name):
-        raise BankError(f"{name} is a device or a pipe, so no bank")  # opening a pipe could wait for ever
+    if os.path.isdir(name):
+        raise BankError(f"{name} is a folder, not a bank")
+    if os.path.exists(name) and not os.path.isfile(name):  # opening a pipe could wait for ever
+        raise BankError(f"{name} is a device or a pipe, so no bank")
     try:
-        with open(name, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(len(SIGNATURE))
-    except IsADirectoryError:
-        raise BankError(f"{name} is a folder, not a bank") from None
+        return open(name, "rb", buffering=0)
     except OSError as error:
         raise BankError(f"cannot open {name}: {error.strerror}") from None
-    if start != SIGNATURE:
-        if name.endswith(".partial") and not any(start):
-            raise BankError(f"{name} is a bank that was never finished, and nothing of it is done yet")
-        what = "an empty file" if size == 0 else "not an HDF5 file"
-        raise BankError(f"{name} is {what}, so no bank")
+
+
+def read_open(file: BinaryIO, name: str, cut_off: bool = False) -> Layout:
+    """`read` of an open file; name: for messages. HDF5 has closed it again before this returns."""
     try:
-        with _without_plugins(), h5py.File(name, "r", locking=False) as file:
-            return _read(name, file, size)
+        size = os.fstat(file.fileno()).st_size
+        file.seek(0)
+        start = file.read(superblock.SIZE)
+    except OSError as error:
+        raise BankError(f"cannot read {name}: {error.strerror}") from None
+    end = superblock.end_of_file(name, size, start)
+    try:
+        access = _access(_Padded(file, end))
+        with h5py.File(h5f.open(b"maskbank", h5f.ACC_RDONLY, access)) as hdf5:
+            layout = _parse(name, hdf5, end)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError) as error:
-        reason = " ".join(str(error).split())
-        if "truncated" in reason:
-            raise BankError(f"{name} is truncated: {size:,} bytes are less than its header says") from None
-        raise BankError(f"{name} is no readable bank: {reason}") from None
+        what = "is truncated, and no readable bank" if size < end else "is no readable bank"
+        raise BankError(f"{name} {what}: {' '.join(str(error).split())}; {superblock.REBUILD}") from None
+    if size < end and not cut_off:
+        raise BankError(f"{name} is truncated: it has {size:,} bytes of {end:,}; {remedy(name)}")
+    return layout
 
 
-@contextlib.contextmanager
-def _without_plugins() -> Iterator[None]:
-    """Keep HDF5 from loading every library of its plugin folders where it cannot open a file itself."""
-    with _PLUGINS:
-        folders = [h5pl.get(place) for place in range(h5pl.size())]
-        try:
-            while h5pl.size():
-                h5pl.remove(0)
-            yield
-        finally:
-            for folder in folders:
-                h5pl.append(folder)
+def remedy(name: str) -> str:
+    """What to do about a bank with missing or damaged items, for a message."""
+    if name.endswith(".partial"):
+        return "run the command that made it again"
+    return "maskbank repair makes it whole"
 
 
-_PLUGINS = threading.Lock()
-
-
-def _read(name: str, file: h5py.File, size: int) -> Layout:
+def _parse(name: str, file: h5py.File, size: int) -> Layout:
     attributes = file.attrs
     if _text(attributes, "format") != FORMAT:
-        raise OtherBank(f"{name} is an HDF5 file, but not one that maskbank made")
+        raise BankError(f"{name} is an HDF5 file, but not one that maskbank made")
     version = _number(attributes, "format_version")
     if version != FORMAT_VERSION:
-        raise OtherBank(
+        raise BankError(
             f"{name} has format version {version}; this maskbank reads version {FORMAT_VERSION}, "
             f"so use {'a newer' if version > FORMAT_VERSION else 'an older'} one"
         )
     numbers = _number(attributes, "numbers_version")
     if numbers != NUMBERS_VERSION:
-        raise OtherBank(
+        raise BankError(
             f"{name} has numbers version {numbers}; this maskbank makes version {NUMBERS_VERSION}, "
             f"so use {'a newer' if numbers > NUMBERS_VERSION else 'an older'} one"
         )
@@ -256,22 +283,17 @@ def _read(name: str, file: h5py.File, size: int) -> Layout:
                 f"{name}: {key} is {dataset.dtype} {dataset.shape}, where the recipe asks for {dtype} {shape}"
             )
         offset = dataset.get_offset()
-        if offset is None or offset % ALIGNMENT or offset < max(end, SUPERBLOCK):
+        if offset is None or offset % ALIGNMENT or offset < max(end, superblock.SIZE):
             raise BankError(f"{name}: {key} stands at {offset}, where no bank keeps it")
         offsets[key] = offset
-        end = offset + math.prod(shape) * dtype.itemsize
+        end = offset + n * content.row_bytes(key)
     if end != size:
-        said = f"it has {size:,} bytes, and its header asks for {end:,}"
-        raise (
-            BankError(f"{name} is truncated: {said}")
-            if size < end
-            else OtherBank(f"{name} is too long: {said}")
-        )
+        raise BankError(f"{name} has {size - end:,} bytes more than its items take, so it is no bank")
     stored = _text(attributes, "fingerprint")
     if stored != content.fingerprint:
         raise BankError(
             f"{name} has fingerprint {stored}, but its recipe, seed and items make {content.fingerprint}: "
-            "the header is damaged"
+            f"the header is damaged; {superblock.REBUILD}"
         )
     return Layout(content, offsets, size)
 

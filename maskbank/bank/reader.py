@@ -5,7 +5,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, SupportsIndex, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,6 @@ Array = npt.NDArray[Any]
 Path = str | os.PathLike[str]
 
 
-def _open(path: str) -> BinaryIO:
-    """The file, if it is one; what it should be says `layout.read` in better words."""
-    if not os.path.isfile(path):
-        layout.read(path)
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise BankError(f"cannot open {path}: {error.strerror}") from None
-
-
 class Part:
     """One file of a bank, memory-mapped.
 
@@ -39,22 +29,20 @@ class Part:
     def __init__(self, path: str, cache_dir: str | None) -> None:
         self.path = path
         opened = path if cache_dir is None else cache.copy_of(path, cache_dir)
-        with _open(opened) as file:
-            self.layout = layout.read(opened)
-            found = os.fstat(file.fileno())
-            if not os.path.samestat(found, os.stat(opened)) or found.st_size != self.layout.size:
-                raise BankError(f"{path} was replaced while it was opened; open it again")
-            self._map = mmap.mmap(file.fileno(), self.layout.size, access=mmap.ACCESS_READ)
+        with layout.open_file(opened) as file:
+            self.layout = layout.read_open(file, opened)
+            try:
+                self._map = mmap.mmap(file.fileno(), self.layout.size, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise BankError(f"cannot map the {self.layout.size:,} bytes of {path}: {error}") from None
         self.noise = self.table("noise")
         stored = self.noise.reshape(len(self.noise), -1)
         self.bits = stored.view(f"u{stored.dtype.itemsize}")
         missing = self.content.n - int(np.count_nonzero(self.table("written") == 1))
         if missing:
-            remedy = (
-                "run the command that made it again" if ".partial" in path else "maskbank repair makes them"
-            )
             raise BankError(
-                f"{path} is half-written: {missing:,} of {self.content.n:,} items are missing; {remedy}"
+                f"{path} is half-written: {missing:,} of {self.content.n:,} items are missing; "
+                f"{layout.remedy(path)}"
             )
 
     @property

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import fcntl
-import math
 import os
 import threading
 from types import TracebackType
@@ -13,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank import check
-from maskbank.bank.layout import Content, Layout
-from maskbank.bank.salvage import known
+from maskbank.bank.layout import Content, Layout, read, read_open
 from maskbank.errors import MaskbankError, OutputError
-from maskbank.files import ALIGNMENT
+from maskbank.files import ALIGNMENT, check_space
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +54,7 @@ class BankFile:
 
         items: (count, ...) as stored. sigmas: float32 (count, 0 to 2). crcs: zlib.crc32 of each item.
         """
-        self._write_items(items.reshape(-1).view(np.uint8).data, self._offset("noise", start))
+        self._write_items(items.reshape(-1).view(np.uint8).data, self.layout.offset("noise", start))
         self.record(start, np.array(crcs, "<u4"), sigmas.copy())
 
     def record(self, start: int, crcs: Array, sigmas: Array) -> None:
@@ -72,14 +70,10 @@ class BankFile:
             return
         self._sync()
         for start, crcs, sigmas in _joined(pending):
-            self._pwrite(crcs.tobytes(), self._offset("crc32", start))
+            self._pwrite(crcs.tobytes(), self.layout.offset("crc32", start))
             if sigmas.shape[1]:
-                self._pwrite(sigmas.tobytes(), self._offset("sigma", start))
-            self._pwrite(b"\x01" * len(crcs), self._offset("written", start))
-
-    def _offset(self, table: str, start: int) -> int:
-        shape, dtype = self.content.tables[table]
-        return self.layout.offsets[table] + start * math.prod(shape[1:]) * dtype.itemsize
+                self._pwrite(sigmas.tobytes(), self.layout.offset("sigma", start))
+            self._pwrite(b"\x01" * len(crcs), self.layout.offset("written", start))
 
     def _write_items(self, data: memoryview, offset: int) -> None:
         """Directly, past the page cache, where that can be: it saves copying and the memory.
@@ -134,43 +128,41 @@ class BankFile:
 
 
 class RepairFile(BankFile):
-    """Writes items of a bank that is there, in place. Use as a context manager; `done` says what is whole."""
+    """Writes items of a finished bank again. Use as a context manager; `done` says which are whole."""
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
 
     def __enter__(self) -> "RepairFile":
-        known(self.path)  # says what is wrong with it, before it is opened for writing
+        read(self.path, cut_off=True)  # says what is wrong with it, before it is opened for writing
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from None
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, fd)
             lock(fd, self.path)
-            layout = known(self.path)  # only what is read now is what was locked, and still is there
+            with open(fd, "rb", buffering=0, closefd=False) as file:
+                layout = read_open(file, self.path, cut_off=True)  # only what is read now is what was locked
             if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
                 raise OutputError(f"{self.path} was replaced in this moment; run the same command again")
-            super().__init__(layout)
-            if os.fstat(fd).st_size < layout.size:  # it was cut off
+            if os.fstat(fd).st_size < layout.size:
+                check_space(self.path, layout.size, self.path)
                 os.ftruncate(fd, layout.size)
-        except BaseException:
-            os.close(fd)
-            raise
+            done = check.whole(fd, layout)
+            undo.pop_all()
+        super().__init__(layout)
+        self.done = done
         self._take(fd, self.path)
-        try:
-            self.done = check.whole(fd, self.layout)
-        except BaseException:
-            self._close()
-            raise
         return self
 
     def repair_header(self) -> int:
-        """Make all that is around the tables what it was: the number of bytes that were not."""
-        wrong = check.header_differences(self._fd, self.layout)
-        for offset, piece in wrong:
-            self._pwrite(piece, offset)
+        """Write zeros where `header_damage` finds other bytes: how many there were."""
+        places = check.header_damage(self._fd, self.layout)
+        for place in places:
+            self._pwrite(b"\0", place)
         self._sync()
-        return sum(len(piece) for _, piece in wrong)
+        return len(places)
 
     def finish(self) -> None:
         """Bring everything to the disk."""

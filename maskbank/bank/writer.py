@@ -6,10 +6,11 @@ import os
 import stat
 
 from maskbank.bank import check
-from maskbank.bank.layout import SUPERBLOCK, Content, Layout, difference, lay_out, read
+from maskbank.bank.layout import Content, Layout, difference, lay_out, read, remedy
 from maskbank.bank.storage import BankFile, lock
+from maskbank.bank.superblock import SIZE as SUPERBLOCK
 from maskbank.errors import BankError, OutputError
-from maskbank.files import allocate, check_place, rename_new, sync_folder
+from maskbank.files import allocate, check_place, check_space, rename_new, sync_folder
 
 
 def is_there(path: str, content: Content) -> bool:
@@ -44,8 +45,7 @@ def _check_written(path: str, layout: Layout) -> None:
         missing = layout.content.n - file.read(layout.content.n).count(1)
     if missing:
         raise OutputError(
-            f"{path} is half-written, {missing:,} of {layout.content.n:,} items are missing; maskbank repair "
-            "makes it whole"
+            f"{path} is half-written, {missing:,} of {layout.content.n:,} items are missing; {remedy(path)}"
         )
 
 
@@ -62,7 +62,9 @@ class Writer(BankFile):
         self.partial = self.path + ".partial"
         self.force = force
         check_place(self.path)
-        self._check_free(content.n * content.item_bytes)  # before HDF5 could be asked for the impossible
+        check_space(
+            self.path, content.n * content.item_bytes, self.partial
+        )  # before HDF5 could be asked for the impossible
         layout, self._pieces = lay_out(content)
         super().__init__(layout)
 
@@ -94,7 +96,7 @@ class Writer(BankFile):
         """
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
-            self._check_free(self.layout.size)
+            check_space(self.path, self.layout.size, self.partial)
             try:
                 fd = os.open(self.partial, flags | os.O_CREAT, 0o666)
             except OSError as error:
@@ -128,21 +130,12 @@ class Writer(BankFile):
         """Whether what is written still has its name."""
         return self._is_ours(self._fd)
 
-    def _check_free(self, needed: int) -> None:
-        """Refuse, before anything is made, what the disk has no room for."""
-        disk = os.statvfs(os.path.dirname(self.path))
-        free = disk.f_bavail * disk.f_frsize
-        with contextlib.suppress(OSError):  # what an earlier run left of it is there already
-            free += os.lstat(self.partial).st_blocks * 512
-        if needed > free:
-            raise OutputError(_full(self.path, needed, free))
-
     def _goes_on(self) -> bool:
         """Whether what stands in PATH.partial is the beginning of this bank, and has been looked through."""
-        if not any(os.pread(self._fd, SUPERBLOCK, 0)):
-            return False  # without the superblock, which is written last, nothing is done yet
+        if not any(os.pread(self._fd, SUPERBLOCK, 0)) and self._is_blank():
+            return False
         try:
-            found = read(self.partial)
+            found = read(self.partial, cut_off=True)
         except BankError as error:
             raise OutputError(f"{error}; start anew with --force, or choose another -o") from None
         if found.content.fingerprint != self.content.fingerprint:
@@ -153,6 +146,18 @@ class Writer(BankFile):
         self.done = check.whole(self._fd, self.layout)
         return True
 
+    def _is_blank(self) -> bool:
+        """Whether a run that ended before the superblock left this, and no other program."""
+        size = os.fstat(self._fd).st_size
+        if size not in (0, self.layout.size):
+            return False
+        head = bytearray(self.layout.offsets["crc32"])
+        there = os.pread(self._fd, len(head), 0).ljust(len(head), b"\0")
+        for offset, data in self._pieces:
+            if offset < len(head):
+                head[offset : offset + len(data)] = data
+        return all(byte in (0, right) for byte, right in zip(there, head, strict=True))
+
     def _reserve(self) -> None:
         """Take all the disk space the bank needs, before the first item is computed."""
         size = self.layout.size
@@ -161,10 +166,12 @@ class Writer(BankFile):
             allocate(self._fd, size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                disk = os.statvfs(os.path.dirname(self.path))
                 if not self.done.any():
                     self.discard()
-                raise OutputError(_full(self.path, size, disk.f_bavail * disk.f_frsize)) from None
+                raise OutputError(
+                    f"the disk of {self.path} is too full for the {size:,} bytes of the bank; "
+                    "lower n, use --dtype uint8, or choose another -o"
+                ) from None
             if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
                 self.discard()
                 raise OutputError(
@@ -179,7 +186,7 @@ class Writer(BankFile):
         """
         last = self.content.n - 1 - int(self.done[::-1].argmin())
         token = os.urandom(4)
-        self._pwrite(token, self._offset("crc32", last))
+        self._pwrite(token, self.layout.offset("crc32", last))
         self._sync()
         return last, token
 
@@ -210,10 +217,3 @@ class Writer(BankFile):
         """Leave nothing behind of a bank that could not even begin."""
         with contextlib.suppress(OSError):
             os.unlink(self.partial)
-
-
-def _full(path: str, needed: int, free: int) -> str:
-    return (
-        f"the disk of {path} is too full: the bank needs {needed:,} bytes, {free:,} are free; "
-        "lower n, use --dtype uint8, or choose another -o"
-    )

@@ -2,7 +2,7 @@
 
 import click
 
-from maskbank.bank.salvage import known
+from maskbank.bank import layout
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import QUIET, WORKERS
 from maskbank.cli.output import say
@@ -21,7 +21,7 @@ def command(bank: str, workers: int | None) -> None:
     """
     from maskbank.generation.repair import repair
 
-    n = known(bank).content.n
+    n = layout.read(bank, cut_off=True).content.n
     items, header = run(repair, bank, n=n, workers=workers)
     if items or header:
         faults = [f"{items:,} of {n:,} items"] if items else []

@@ -51,7 +51,7 @@ class _Share(BankFile):
             raise Unfit(f"cannot write {self._path}: {error.strerror}") from None
         item, token = self._key
         try:
-            there = os.pread(self._fd, len(token), self._offset("crc32", item))
+            there = os.pread(self._fd, len(token), self.layout.offset("crc32", item))
         except OSError as error:
             self._close()
             raise Unfit(f"cannot read {self._path}: {error.strerror}") from None

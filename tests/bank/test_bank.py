@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 import maskbank
 from maskbank import files, noise
-from maskbank.bank import layout, writer
+from maskbank.bank import layout, superblock, writer
 from maskbank.bank.layout import Content
 from maskbank.generation import generate as generation
 from maskbank.recipes import Blue, Green, Recipe, Red, White
@@ -112,10 +112,10 @@ def test_the_superblock_is_version_2_and_metadata_is_small() -> None:
     made, pieces = layout.lay_out(Content(Green(), 0, 10**9))
     assert made.size > 5 * 10**14
     assert sum(len(piece) for _, piece in pieces) < 2048
-    offset, superblock = pieces[-1]
+    offset, first = pieces[-1]
     assert offset == 0
-    assert superblock[:9] == layout.SIGNATURE + b"\x02"
-    assert all(offset >= len(superblock) for offset, _ in pieces[:-1])
+    assert first[:9] == superblock.SIGNATURE + b"\x02"
+    assert all(offset >= len(first) for offset, _ in pieces[:-1])
 
 
 def test_the_same_bank_is_the_same_file_for_any_workers_and_any_day(tmp_path: Path) -> None:
@@ -258,8 +258,8 @@ def test_files_that_are_no_banks_are_named(tmp_path: Path) -> None:
     assert "empty" in refusal(path)
     path.write_text("hello, world\n")
     assert "not an HDF5 file" in refusal(path)
-    path.write_bytes(layout.SIGNATURE + b"\x02" + bytes(200))
-    assert "no readable bank" in refusal(path)
+    path.write_bytes(superblock.SIGNATURE + b"\x02" + bytes(200))
+    assert "damaged superblock" in refusal(path)
     with h5py.File(path, "w") as file:
         file["noise"] = np.zeros(3)
     assert "not one that maskbank made" in refusal(path)
