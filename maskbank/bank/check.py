@@ -66,7 +66,7 @@ def verify(
     """
     start = time.perf_counter()
     if sample is not None and not 0.0 < sample <= 1.0:
-        raise RecipeError(f"sample={sample} is no share of the items; give for example 0.01")
+        raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
     name = os.fspath(path)
     with open_file(name) as file:
         layout = read_open(file, name)
