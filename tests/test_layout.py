@@ -19,9 +19,9 @@ LAYERS = [
     "bank.check", "bank.storage", "bank.writer", "bank.cache", "bank.reader", "generation.threads",
     "generation.worker", "generation.cluster", "generation.distributed", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
-    "analysis.structure", "analysis.spectrum", "analysis.covariance", "analysis.prediction",
-    "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.measures", "analysis.loader",
-    "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures", "cli",
+    "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
+    "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.measures",
+    "analysis.loader", "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures", "cli",
 ]  # fmt: skip
 
 

@@ -108,13 +108,19 @@ class Estimate:
         pairs = np.rint(fft.irfftn(ones, self._shape))
         products = fft.irfftn(power, self._shape)
         covariance = np.divide(products, pairs, out=np.zeros(self._shape), where=pairs > 0)
-        for axis, n in enumerate(self.grid):
-            along = np.moveaxis(covariance, axis, 0)
-            along[n] = (along[n - 1] + along[(n + 1) % (2 * n)]) / 2.0
+        complete(covariance)
         variance = covariance.flat[0] / (clips * len(means))
         if not variance > 1e-12 * float((self._offset**2).mean() if self._offset is not None else 0.0):
             raise RecipeError("the clips are constant, so there is nothing to fit; give data that vary")
         return possible(covariance), lengths(covariance / covariance.flat[0], self.grid)
+
+
+def complete(by_distance: Float64s) -> None:
+    """Give tokens n apart, of which there are none in a grid, the mean of those one nearer, in place."""
+    for axis, size in enumerate(by_distance.shape):
+        along = np.moveaxis(by_distance, axis, 0)
+        n = size // 2
+        along[n] = (along[n - 1] + along[(n + 1) % size]) / 2.0
 
 
 def possible(covariance: Float64s) -> Float64s:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from maskbank.analysis.clips import Clips, Tokens, opened, patch_for
 from maskbank.analysis.covariance import Correlation, Estimate, standard_error
+from maskbank.analysis.kinds import difficulties, dimensions
 from maskbank.analysis.prediction import Predictor
-from maskbank.analysis.recommendation import Recommendation, choose, difficulties, dimensions
+from maskbank.analysis.recommendation import Recommendation, recommend
 from maskbank.analysis.spectrum import Spectrum, radial
 from maskbank.checks import check_ratio, choice, count_visible, format_size, integer
 from maskbank.errors import RecipeError
@@ -73,7 +74,12 @@ class Fit:
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON knows it: what is not known is null; without `correlation`."""
         values = {name: value for name, value in vars(self).items() if name != "correlation"}
-        values["recommend"] = asdict(self.recommend)
+        sigmas = ("sigma", "sigma1", "sigma2")
+        values["recommend"] = {
+            name: value
+            for name, value in asdict(self.recommend).items()
+            if value is not None or name not in sigmas
+        }
         values["spectrum"] = {
             "frequency": self.spectrum.frequency.tolist(),
             "power": self.spectrum.power.tolist(),
@@ -191,7 +197,7 @@ def _judge(
         > 2.0 * float(standard_error(each[name][1:] - each[before][1:]))
     )
     stretch = (1.0,) * (2 if kind.endswith("2d") and len(grid) == 3 else len(grid))
-    recommend = choose(predictor, grid, ratio, kind, aim, each[baseline], stretch)
+    chosen = recommend(predictor, grid, ratio, kind, aim, baseline, each[baseline], stretch)
     return Fit(
         clips=found.clips,
         patch=patch,
@@ -205,7 +211,7 @@ def _judge(
         ties=ties,
         baseline=baseline,
         aim=aim,
-        recommend=recommend,
+        recommend=chosen,
         spectrum=radial(np.fft.fftn(found.values).real),
         correlation=found.values,
     )

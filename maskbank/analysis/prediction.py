@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.analysis.covariance import complete
 from maskbank.recipes import COLOURS, LEAST_GAP
 
 Bools = npt.NDArray[np.bool_]
@@ -107,15 +108,23 @@ def pairs_of_noise(
 ) -> Float64s:
     """The probability that two tokens are both visible, by distance, in masks from coloured noise.
 
-    grid: that of the tokens; or of a frame, (H, W). share: of the visible tokens.
+    grid: that of the tokens; or of a frame, (H, W). share: of the visible tokens, whose number is the same in
+    each mask. Tokens above a fixed threshold would vary in number; to first order, that variance, over the
+    square of all tokens, is what the same number takes from each pair.
     """
     pairs = chance_of_pairs(noise_correlation(colour, sigmas, stretch, tuple(2 * n for n in grid)), share)
     pairs.flat[0] = share
-    return pairs
+    ordered = np.ones(())  # how many pairs of tokens are so far apart, of all of them
+    for n in grid:
+        apart = np.abs(np.fft.fftfreq(2 * n, 1 / (2 * n)))
+        ordered = np.multiply.outer(ordered, (n - apart) / n**2)
+    pairs -= ((pairs - share**2) * ordered).sum()
+    pairs.flat[0] = share
+    return np.maximum(pairs, 0.0)
 
 
 def pairs_of_masks(masks: Bools) -> Float64s:
-    """The same, counted in masks (B, *grid), True where visible. Where there is no pair, that of chance."""
+    """The same, counted in masks (B, *grid), True where visible."""
     from scipy import fft
 
     grid = masks.shape[1:]
@@ -125,7 +134,9 @@ def pairs_of_masks(masks: Bools) -> Float64s:
         power += (np.abs(fft.rfftn(some.astype(np.float64), shape, axes=axes)) ** 2).sum(0)
     pairs = np.rint(fft.irfftn(np.abs(fft.rfftn(np.ones(grid), shape)) ** 2, shape)) * len(masks)
     both = np.rint(fft.irfftn(power, shape))
-    return np.asarray(np.divide(both, pairs, out=np.full(shape, masks.mean() ** 2), where=pairs > 0))
+    counted = np.divide(both, pairs, out=np.zeros(shape), where=pairs > 0)
+    complete(counted)
+    return np.asarray(counted)
 
 
 def repeated(pairs: Float64s, frames: int) -> Float64s:

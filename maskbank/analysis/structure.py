@@ -10,6 +10,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.analysis.covariance import exponential
+
 Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
 
@@ -115,25 +117,21 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
     return float(each.mean() - chance) * slope, error * slope, chance
 
 
-def difficulty(masks: Bools) -> Float64s:
+def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
     """The error of the best linear reconstruction of the masked tokens from the visible ones: (B,).
 
-    For a signal of unit variance with covariance exp(-d), d being the distance in correlation lengths, 2
-    tokens in space and 4 in time: one minus the mean of c' A^-1 c over the masked tokens, A being the
+    For a signal of unit variance: one minus the mean of c' A^-1 c over the masked tokens, A being the
     covariance of the visible ones (1e-3 added to its diagonal) and c theirs with a masked one. 0: all is
     known; 1: nothing; NaN: nothing is masked. masks: (B, T, H, W) or (B, H, W), True where visible.
+    covariance: of the data, (2 T, 2 H, 2 W) or (2 H, 2 W), by distance as in `analysis.covariance`. Without
+    it exp(-d), d being the distance in correlation lengths, 2 tokens in space and 4 in time.
     """
     from scipy.linalg import solve_triangular
 
     visible = np.asarray(masks, bool)
     grid = visible.shape[1:]
-    lengths = (TIME,) * (len(grid) - 2) + (SPACE, SPACE)
-    # by the distance of two tokens along each axis
-    steps = [np.arange(n) / length for n, length in zip(grid, lengths, strict=True)]
-    square = np.zeros(())
-    for step in steps:
-        square = np.add.outer(square, step**2)
-    covariance = np.exp(-np.sqrt(square))
+    if covariance is None:
+        covariance = exponential(grid, (TIME,) * (len(grid) - 2) + (SPACE, SPACE))
     out = np.full(len(visible), np.nan)
     for b, mask in enumerate(visible):
         known, hidden = np.argwhere(mask), np.argwhere(~mask)
@@ -151,7 +149,7 @@ def difficulty(masks: Bools) -> Float64s:
 
 def _between(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64], covariance: Float64s) -> Float64s:
     """The covariances of two lists of tokens, (n, axes) and (m, axes): (n, m)."""
-    apart = np.abs(one[:, None] - other[None])
+    apart = other[None] - one[:, None]  # a negative distance counts from the end, as FFTs order it
     return np.asarray(covariance[tuple(np.moveaxis(apart, -1, 0))])
 
 

@@ -104,13 +104,31 @@ def text(found: "Fit") -> str:
         *_table(found),
         "",
         f"recommended: {chosen.kind}{sigmas}",
-        f"difficulty {chosen.difficulty:.3f} ± {chosen.difficulty_error:.3f}, {chosen.share:.2f} of "
-        f"{found.baseline}'s. The aim, {found.aim:g}, is a rule of thumb:",
-        "the best masks of the paper's Tables 6, 7 and A.3 lie at 0.90 to 0.94 of their baseline's loss.",
+        f"  predicted difficulty {chosen.difficulty:.3f} ± {chosen.difficulty_error:.3f}, "
+        f"{chosen.share:.3f} ± {chosen.share_error:.3f} of {found.baseline}'s",
+        *_confirmation(found),
+        f"The aim, {found.aim:g}, is a rule of thumb: the best masks of the paper's Tables 6, 7 and A.3 lose",
+        "0.90 to 0.94 of what their baseline does.",
         "",
         f"  {chosen.command}",
     ]
     return "\n".join(lines)
+
+
+def _confirmation(found: "Fit") -> list[str]:
+    """What masks of such a bank showed."""
+    chosen = found.recommend
+    if chosen.confirmed is None:
+        return ["  not confirmed on masks: the grid is too large"]
+    lines = [
+        f"  exact difficulty     {chosen.confirmed:.3f} ± {chosen.confirmed_error:.3f}, "
+        f"{chosen.confirmed_share:.3f} ± {chosen.confirmed_share_error:.3f} of {found.baseline}'s"
+    ]
+    if not chosen.agrees:
+        lines.append(
+            "  The shares differ by more than their errors. The exact one knows each mask and its edges."
+        )
+    return lines
 
 
 def _table(found: "Fit") -> list[str]:

@@ -228,7 +228,9 @@ def test_the_command_prints_the_page_and_json(tmp_path: Path) -> None:
     printed = json.loads(run(*args, "--json", cwd=tmp_path).stdout)
     assert printed == found.to_dict()
     assert set(printed) >= {"length", "length_error", "difficulty", "recommend"}
-    assert set(printed["recommend"]) >= {"kind", "sigma1", "sigma2", "stretch", "difficulty", "command"}
+    names = {"kind", "sigma1", "sigma2", "stretch", "difficulty", "confirmed", "command"}
+    assert set(printed["recommend"]) >= names
+    assert "sigma" not in printed["recommend"]
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import maskbank
 from maskbank import noise
 from maskbank.analysis import measures, spectrum, structure
+from maskbank.analysis.covariance import possible
 from maskbank.analysis.measures import measure_structure
 from maskbank.recipes import COLOURS, Recipe
 from tests import reference
@@ -58,6 +59,23 @@ def test_continuity_and_difficulty_equal_their_twins(grid: tuple[int, ...], seed
         expected = [slow_continuity(mask, axis) for mask in masks]
         np.testing.assert_allclose(structure.continuity(masks, axis), expected, atol=1e-12)
     np.testing.assert_allclose(structure.difficulty(masks), [slow_difficulty(m) for m in masks], atol=1e-9)
+
+
+def test_the_difficulty_for_data_with_a_direction_equals_its_twin() -> None:
+    """A covariance that is another one to the upper right than to the lower right."""
+    grid = (4, 5)
+    y, x = np.meshgrid(np.fft.fftfreq(8, 1 / 8), np.fft.fftfreq(10, 1 / 10), indexing="ij")
+    covariance = possible(np.exp(-np.sqrt((y - 0.7 * x) ** 2 + x**2 / 4)))
+    masks = np.random.default_rng(0).random((5, *grid)) < 0.4
+    expected = []
+    for mask in masks:
+        known, hidden = np.argwhere(mask), np.argwhere(~mask)
+        a = np.array([[covariance[tuple(q - p)] + 1e-3 * (p == q).all() for q in known] for p in known])
+        inverse = np.linalg.inv(a)
+        cs = [np.array([covariance[tuple(place - q)] for q in known]) for place in hidden]
+        expected.append(1.0 - float(np.mean([c @ inverse @ c for c in cs])))
+    np.testing.assert_allclose(structure.difficulty(masks, covariance), expected, atol=1e-9)
+    assert not np.allclose(structure.difficulty(masks[..., ::-1], covariance), expected, atol=1e-3)
 
 
 def test_visible_tokens_of_each_frame() -> None:
