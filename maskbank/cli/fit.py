@@ -73,7 +73,7 @@ def command(
     if not chosen.reached:
         low, high = chosen.reachable
         say(
-            f"aim={aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} of "
+            f"maskbank: aim={aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} of "
             f"{found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
         )
     show(json.dumps(found.to_dict(), indent=2) if as_json else text(found))
