@@ -14,7 +14,7 @@ HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "torch", "tqdm", "p
 
 # A layer imports only from itself and from earlier ones.
 LAYERS = [
-    "errors", "checks", "files", "recipes", "kernels.streams", "sampling.selection", "kernels", "noise",
+    "errors", "checks", "files", "recipes", "kernels", "noise",
     "bank.superblock", "bank.layout",
     "bank.check", "bank.storage", "bank.writer", "bank.cache", "bank.reader", "generation.threads",
     "generation.worker", "generation.cluster", "generation.distributed", "generation.generate",

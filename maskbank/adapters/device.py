@@ -15,7 +15,7 @@ from maskbank.checks import integer
 from maskbank.errors import RecipeError
 from maskbank.recipes import RBN
 from maskbank.sampling.sampler import MaskSampler
-from maskbank.sampling.selection import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE
+from maskbank.sampling.windows import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE
 
 MOST_BYTES = 2**28  # of the bank on the device, unless `items` says otherwise
 BITS = 31  # of a random word
@@ -115,8 +115,8 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         t, h, w = cut.window
         ts, ys, xs = places(0, t), places(1, h), places(2, w)
         if cut.flips & TRANSPOSE:  # rows of the window then go along the width of the item
-            turned = ((on & TRANSPOSE) != 0)[:, None]
-            ys, xs = torch.where(turned, places(2, h), ys), torch.where(turned, places(1, w), xs)
+            transposed = ((on & TRANSPOSE) != 0)[:, None]
+            ys, xs = torch.where(transposed, places(2, h), ys), torch.where(transposed, places(1, w), xs)
         start = (item * math.prod(cut.size))[:, None]
         where = (start + ts)[:, :, None, None] + ys[:, None, :, None] + xs[:, None, None, :]
         return self._noise.view(-1)[where].long()

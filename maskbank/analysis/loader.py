@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
-from maskbank.sampling.masks import Bools, Masks
+from maskbank.sampling.masks import Masks
+from maskbank.sampling.windows import Bools
 
 Place = tuple[Any, ...]  # the indices and keys that lead to a mask in a batch
 

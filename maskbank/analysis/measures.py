@@ -13,7 +13,7 @@ from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid
 from maskbank.recipes import RBN
 from maskbank.sampling.baselines import NAMES
-from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.sampler import Fit, MaskSampler
 
 Bools = npt.NDArray[np.bool_]
 
@@ -89,7 +89,7 @@ def usual_sampler(
     grid: tuple[int, ...] | str | None = None,
     mask_ratio: float | None = None,
     seed: int = 0,
-    fit: str = "crop",
+    fit: Fit = "crop",
 ) -> MaskSampler:
     """A sampler of a bank, its path or a baseline's name, at the grid and ratio of `usual` unless given."""
     if isinstance(source, str) and source in NAMES:

@@ -1,7 +1,7 @@
 """maskbank inspect BANK...: what is in a bank, from its header and sigmas alone."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -33,7 +33,7 @@ def command(
     as_structure: bool,
     grid: str | None,
     mask_ratio: float | None,
-    fit: str,
+    fit: Literal["crop", "resize"],
 ) -> None:
     """Tell what is in a bank. Several banks stand side by side.
 

@@ -12,9 +12,10 @@ Except for timefreq, a baseline gives values whose largest ones are visible, as 
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.checks import count_visible
 from maskbank.kernels.streams import BASELINES, WINDOWS
-from maskbank.sampling.selection import Bools, UInt64s, select_all, words
+from maskbank.sampling.counts import count_of_axis
+from maskbank.sampling.selection import Keys, select_all, words
+from maskbank.sampling.windows import Bools, UInt64s
 
 UInt32s = npt.NDArray[np.uint32]
 Grid = tuple[int, ...]
@@ -24,14 +25,14 @@ SMALLEST = 16  # tokens of a rectangle, as in BEiT
 THINNEST = 0.3  # of its height and width
 
 
-def random(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
+def random(ids: UInt64s, keys: Keys, grid: Grid) -> UInt32s:
     """Independent values: uint32 (B, t, h, w)."""
     tokens = int(np.prod(grid))
-    drawn = words(numbers, BASELINES, key[:2], -(-tokens // 4))
-    return drawn[:, :tokens].astype(np.uint32).reshape(len(numbers), *grid)
+    drawn = words(ids, BASELINES, keys[:2], -(-tokens // 4))
+    return drawn[:, :tokens].astype(np.uint32).reshape(len(ids), *grid)
 
 
-def lattice(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
+def lattice(ids: UInt64s, keys: Keys, grid: Grid) -> UInt32s:
     """Bayer's order of ordered dithering, shifted at random: uint32 (B, 1, h, w).
 
     Its first quarter is one token of each 2 x 2, which is the grid masking of MAE at 75 %; its first
@@ -39,10 +40,10 @@ def lattice(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
     """
     _, h, w = grid
     side = 1 << max(max(h, w) - 1, 1).bit_length()
-    drawn = words(numbers, WINDOWS, key[:2])
+    drawn = words(ids, WINDOWS, keys[:2])
     y = (np.arange(h, dtype=np.uint64) + (drawn[:, 1, None] >> np.uint64(16))) % np.uint64(side)
     x = (np.arange(w, dtype=np.uint64) + (drawn[:, 2, None] >> np.uint64(16))) % np.uint64(side)
-    order = np.zeros((len(numbers), h, w), np.uint64)
+    order = np.zeros((len(ids), h, w), np.uint64)
     one = np.uint64(1)
     for bit in range(side.bit_length() - 1):
         a, b = y[:, :, None] >> np.uint64(bit) & one, x[:, None, :] >> np.uint64(bit) & one
@@ -50,14 +51,14 @@ def lattice(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
     return (np.uint64(side * side - 1) - order).astype(np.uint32)[:, None]
 
 
-def rectangles(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
+def rectangles(ids: UInt64s, keys: Keys, grid: Grid) -> UInt32s:
     """The number of the first random rectangle over a token, more for none: uint32 (B, 1, h, w).
 
     Rectangles are those of BEiT's blockwise masking: up to the whole frame, of aspects 0.3 to 1 / 0.3. The
     last one that is needed for the count is masked in part.
     """
     _, h, w = grid
-    drawn = words(numbers, BASELINES, key[:2], BLOCKS).reshape(len(numbers), BLOCKS, 4)
+    drawn = words(ids, BASELINES, keys[:2], BLOCKS).reshape(len(ids), BLOCKS, 4)
     part = (drawn.astype(np.float64) + 0.5) / 2**32
     least = min(SMALLEST, h * w)
     area = least + part[..., 0] * (h * w - least) / 2
@@ -74,23 +75,18 @@ def rectangles(numbers: UInt64s, key: UInt32s, grid: Grid) -> UInt32s:
     return first.astype(np.uint32)[:, None]
 
 
-def timefreq(numbers: UInt64s, key: UInt32s, grid: Grid, ratios: tuple[float, float]) -> Bools:
+def timefreq(ids: UInt64s, keys: Keys, grid: Grid, ratios: tuple[float, float]) -> Bools:
     """AudioMAE's separable masking: visible where both the row and the column are, bool (B, h * w).
 
     ratios: of rows and of columns; 0 masks none of them.
     """
     h, w = grid
-    values = random(numbers, key, (1, 1, h + w)).reshape(len(numbers), 1, h + w)
-    none = np.zeros(len(numbers), np.int64)
-    rows, columns = np.empty((len(numbers), 1, h), bool), np.empty((len(numbers), 1, w), bool)
-    select_all(values[..., :h], 32, kept(h, ratios[0]), none, rows)
-    select_all(values[..., h:], 32, kept(w, ratios[1]), none, columns)
-    return (rows[:, 0, :, None] & columns).reshape(len(numbers), h * w)
-
-
-def kept(tokens: int, ratio: float) -> int:
-    """How many rows, or columns, stay visible."""
-    return tokens if ratio == 0 else count_visible(tokens, ratio)
+    values = random(ids, keys, (1, 1, h + w)).reshape(len(ids), 1, h + w)
+    none = np.zeros(len(ids), np.int64)
+    rows, columns = np.empty((len(ids), 1, h), bool), np.empty((len(ids), 1, w), bool)
+    select_all(values[..., :h], 32, count_of_axis(h, ratios[0]), none, rows)
+    select_all(values[..., h:], 32, count_of_axis(w, ratios[1]), none, columns)
+    return (rows[:, 0, :, None] & columns).reshape(len(ids), h * w)
 
 
 VALUES = {"random": random, "tube": random, "grid": lattice, "block": rectangles}

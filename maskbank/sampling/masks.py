@@ -5,15 +5,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling import selection
-
-Bools = npt.NDArray[np.bool_]
-Int64s = npt.NDArray[np.int64]
-UInt64s = npt.NDArray[np.uint64]
+from maskbank.sampling.windows import Bools, Int64s, UInt64s
 
 
 class Masks:
@@ -37,11 +33,14 @@ class Masks:
     @cached_property
     def ids_keep(self) -> Int64s:
         """int64 (B, num_visible): the visible tokens, ascending."""
-        return _places(self.visible, self.num_visible)
+        length = self.visible.shape[-1]
+        keep = np.flatnonzero(self.visible).reshape(-1, self.num_visible)
+        keep -= np.arange(len(keep))[:, None] * length
+        return keep.reshape(*self.visible.shape[:-1], self.num_visible)
 
     @cached_property
     def ids_restore(self) -> Int64s:
-        """int64 (B, L): where each token stands in [visible tokens, masked tokens]."""
+        """int64 (B, L): the position of each token in [visible tokens, masked tokens]."""
         restore = np.empty(self.visible.shape, np.int64)
         rows = (-1, self.visible.shape[-1])
         core().restore_all(self.visible.reshape(rows), self.num_visible, restore.reshape(rows))
@@ -55,16 +54,10 @@ class Masks:
         return f"<Masks: {shape} of {format_size(self.grid)}, {self.num_visible} visible>"
 
 
-def _places(there: Bools, count: int) -> Int64s:
-    """The numbers of the True ones, of which each row has `count`: int64 (..., count)."""
-    length = there.shape[-1]
-    flat = np.flatnonzero(there).reshape(-1, count)
-    flat -= np.arange(len(flat))[:, None] * length
-    return flat.reshape(*there.shape[:-1], count)
-
-
 def check_ids(ids: Any) -> tuple[UInt64s, bool]:
     """Sample ids as uint64 (B,), and whether only one was given; RecipeError where they are none."""
+    if type(ids) is int and 0 <= ids < 2**63:  # the common case of code that takes one mask at a time
+        return np.array([ids], np.uint64), True
     try:
         given = np.asarray(ids)
         kind = given.dtype

@@ -2,31 +2,46 @@
 
 import math
 import os
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank import __version__
 from maskbank.bank.reader import Bank
-from maskbank.checks import check_grid, check_ratio, check_seed, choice, count_visible, format_size, integer
+from maskbank.checks import check_grid, check_seed, choice, format_size, integer
 from maskbank.errors import BankError, RecipeError
 from maskbank.kernels.streams import WINDOWS
 from maskbank.recipes import RBN
-from maskbank.sampling import baselines, selection
-from maskbank.sampling.masks import Bools, Int64s, Masks, UInt64s, check_ids, core
+from maskbank.sampling import baselines
+from maskbank.sampling.counts import check_counts
+from maskbank.sampling.masks import Masks, check_ids, core
+from maskbank.sampling.selection import Keys, item_of, keys, ordered, starts, words
 from maskbank.sampling.stream import MaskStream
-from maskbank.sampling.windows import Cut, Float32s, normalized, resized
+from maskbank.sampling.windows import (
+    Array,
+    Bools,
+    Cut,
+    Float32s,
+    Int64s,
+    UInt64s,
+    allowed_flips,
+    crop,
+    normalized,
+    resized,
+)
 
-Keys = npt.NDArray[np.uint32]
+MASKS_VERSION = 1  # raised whenever a mask of any sampler would change: tests/golden/masks.json says
+
+Fit = Literal["crop", "resize"]
+Normalize = Literal["window", "frame"]
 
 
 class MaskSampler:
     """Makes the masks of samples: MaskSampler(bank, grid=(8, 14, 14), mask_ratio=0.9)(sample_ids, epoch=0).
 
     A mask is a pure function of the bank, these parameters, the epoch, the sample's id and the view; not
-    of the batch, the worker or the rank. Within N consecutive ids, from a multiple of N on, each of a
-    bank's N items is used once.
+    of the batch, the worker or the rank. In each aligned block of N ids, each of a bank's N items is used
+    once.
 
     bank: a Bank or the path of one; or a baseline, "random", "tube", "grid", "block" or "timefreq". grid:
     the tokens, (T, H, W) or (H, W). mask_ratio: the share that is hidden; for "timefreq" two of them, of
@@ -52,108 +67,48 @@ class MaskSampler:
         num_visible: int | None = None,
         seed: int = 0,
         per_frame: bool = False,
-        fit: str = "crop",
-        normalize: str | None = None,
+        fit: Fit = "crop",
+        normalize: Normalize | None = None,
         flip: bool = True,
         flip_time: bool = False,
         transpose: bool = False,
     ) -> None:
         self.grid = check_grid(grid)
         self.seed = check_seed(seed)
-        self.fit = fit
-        self.normalize = normalize
-        self.flip, self.flip_time, self.transpose = bool(flip), bool(flip_time), bool(transpose)
-        choice("fit", fit, ("crop", "resize"))
+        choice("fit", fit, get_args(Fit))
         if normalize is not None:
-            choice("normalize", normalize, ("window", "frame"))
+            choice("normalize", normalize, get_args(Normalize))
+        self.fit, self.normalize = fit, normalize
+        self.flip, self.flip_time, self.transpose = bool(flip), bool(flip_time), bool(transpose)
         self.bank: Bank | None = None
         self.baseline: str | None = None
         if isinstance(bank, str) and bank in baselines.NAMES:
             self.baseline = bank
         else:
             self.bank = bank if isinstance(bank, Bank) else Bank(bank)
-        self._repeated = self._repeats()
+        still = self.baseline in baselines.STILL if self.bank is None else len(self.bank.recipe.size) == 2
+        self._repeated = still and len(self.grid) == 3  # one frame's mask, over time
         self._asked_per_frame = bool(per_frame)
         self.per_frame = self._asked_per_frame or self._repeated
-        self.mask_ratio, self.num_visible = self._count(mask_ratio, num_visible)
-        frames = self._frames()
-        self.segments = 1 if self._repeated else frames  # within each, as many are visible
-        self.segment_count = self.num_visible // frames
+        self.mask_ratio, self.num_visible = check_counts(
+            self.baseline, self.grid, self.per_frame, mask_ratio, num_visible
+        )
+        self._frames = self.grid[0] if self.per_frame and len(self.grid) == 3 else 1
+        self.segments = 1 if self._repeated else self._frames
+        self.segment_count = self.num_visible // self._frames
+        self._window = self.grid if len(self.grid) == 3 and not self._repeated else (1, *self.grid[-2:])
         if self.bank is not None:
             self._prepare(self.bank)
-
-    def _repeats(self) -> bool:
-        """Whether one frame's mask is repeated over time."""
-        if len(self.grid) == 2:
-            return False
-        if self.bank is not None:
-            return len(self.bank.recipe.size) == 2
-        return self.baseline in baselines.STILL
-
-    def _frames(self) -> int:
-        """How many frames have the same number of visible tokens; 1 where only the whole grid counts."""
-        return self.grid[0] if self.per_frame and len(self.grid) == 3 else 1
-
-    def _count(self, mask_ratio: Any, num_visible: Any) -> tuple[float | tuple[float, float] | None, int]:
-        """The checked ratio, None where num_visible was given, and the number of visible tokens."""
-        tokens, frames = math.prod(self.grid), self._frames()
-        if (mask_ratio is None) == (num_visible is None):
-            raise RecipeError("give either mask_ratio, the share that is hidden, or num_visible")
-        if self.baseline == "timefreq":
-            if num_visible is not None:
-                raise RecipeError(
-                    f"num_visible={num_visible!r}: timefreq takes mask_ratio, two ratios, instead"
-                )
-            ratios = self._two_ratios(mask_ratio)
-            return ratios, math.prod(map(baselines.kept, self.grid, ratios))
-        if num_visible is not None:
-            count = integer("num_visible", num_visible, 1, tokens - 1)
-            if count % frames:
-                raise RecipeError(
-                    f"num_visible={count} cannot be the same in each of {frames} frames; "
-                    f"give a multiple of {frames}"
-                )
-            return None, count
-        ratio = check_ratio(mask_ratio)
-        if not self.per_frame:
-            return ratio, count_visible(tokens, ratio)
-        frame = tokens // frames
-        kept = frame - int(ratio * frame)  # what VideoMAE's tube keeps; Algorithm 2 rounds the other way
-        if not 0 < kept < frame:
-            which = "masked" if kept else "visible"
-            raise RecipeError(f"mask_ratio={ratio:g} leaves none of the {frame} tokens of a frame {which}")
-        return ratio, kept * frames
-
-    def _two_ratios(self, mask_ratio: Any) -> tuple[float, float]:
-        if len(self.grid) != 2:
-            raise RecipeError(f"grid={format_size(self.grid)}: timefreq takes a grid of two axes, as (64, 8)")
-        try:
-            rows, columns = mask_ratio
-        except (TypeError, ValueError):
-            raise RecipeError(
-                f"mask_ratio={mask_ratio!r}: timefreq takes two, of rows (time) and columns, as (0.3, 0.3)"
-            ) from None
-        if rows == columns == 0:
-            raise RecipeError("mask_ratio=(0, 0) masks nothing; give one of them above 0")
-        return tuple(0.0 if ratio == 0 else check_ratio(ratio) for ratio in (rows, columns))  # type: ignore[return-value]
 
     def _prepare(self, bank: Bank) -> None:
         """Find out how items of the bank meet the grid."""
         size = bank.recipe.size
-        flips = (
-            (selection.FLIP_HEIGHT | selection.FLIP_WIDTH) * self.flip
-            | selection.FLIP_TIME * self.flip_time
-            | selection.TRANSPOSE * self.transpose
-        )
-        self.cut = Cut(
-            size if len(size) == 3 else (1, *size),
-            self.grid if len(size) == len(self.grid) == 3 else (1, *self.grid[-2:]),
-            bank.recipe.boundary == "wrap",
-            flips,
-        )
-        t, h, w = self.cut.window
-        needed = (t, max(h, w), max(h, w)) if self.transpose else (t, h, w)
-        if not self.cut.periodic and self.fit == "crop" and any(map(int.__gt__, needed, self.cut.size)):
+        flips = allowed_flips(self.flip, self.flip_time, self.transpose)
+        item = size if len(size) == 3 else (1, *size)
+        self.cut = Cut(item, self._window, bank.recipe.boundary == "wrap", flips)
+        t, h, w = self._window
+        needed = (t, max(h, w), max(h, w)) if self.transpose else self._window
+        if not self.cut.periodic and self.fit == "crop" and any(map(int.__gt__, needed, item)):
             raise RecipeError(
                 f"grid={format_size(self.grid)} is larger than the items, {format_size(size)}, which do not "
                 f"tile (boundary {bank.recipe.boundary}); use a bank made with boundary wrap, or larger items"
@@ -167,8 +122,8 @@ class MaskSampler:
 
         epoch, view: 0 to 2**32 - 1. Another epoch, or another view of the same sample, has another mask.
         """
-        numbers, single = check_ids(ids)
-        visible = self._visible(numbers, self._keys(epoch, view))
+        checked, single = check_ids(ids)
+        visible = self._visible(checked, self._keys(epoch, view))
         return Masks(visible[0] if single else visible, self.grid, self.num_visible)
 
     def __getitem__(self, index: int) -> Masks:
@@ -178,68 +133,63 @@ class MaskSampler:
 
     def _keys(self, epoch: Any, view: Any) -> Keys:
         most = 2**32 - 1
-        return selection.keys(self.seed, integer("epoch", epoch, 0, most), integer("view", view, 0, most))
+        return keys(self.seed, integer("epoch", epoch, 0, most), integer("view", view, 0, most))
 
-    def _visible(self, numbers: UInt64s, keys: Keys) -> Bools:
+    def _visible(self, ids: UInt64s, keys: Keys) -> Bools:
+        if isinstance(self.mask_ratio, tuple):
+            return baselines.timefreq(ids, keys, self.grid, self.mask_ratio)
         if self.bank is None:
-            frames = self._baseline(numbers, keys)
+            values = baselines.VALUES[str(self.baseline)](ids, keys, self._window)
+            frames = self._largest(values, words(ids, WINDOWS, keys[:2]))
         elif self.fit == "crop" and self.normalize != "frame":
-            frames = np.empty((len(numbers), math.prod(self.cut.window)), bool)
+            frames = np.empty((len(ids), math.prod(self._window)), bool)
             for part in self.bank.parts:
+                begin = part.content.first - self.bank.first
                 core().crop_masks(
-                    part.bits, part.content.first - self.bank.first, len(self.bank), tuple(self.cut),
-                    self._rule, numbers, keys, frames,
-                )  # fmt: skip
-        else:
-            drawn = selection.words(numbers, WINDOWS, keys[:2])
-            items = selection.item_of(numbers, len(self.bank), keys[2:])
-            frames = self._select(self._cut(self.bank, items, drawn), drawn)
-        return np.tile(frames, self.grid[0]) if self._repeated else frames
-
-    def _select(self, windows: npt.NDArray[Any], drawn: UInt64s) -> Bools:
-        """The largest values of windows (B, t, h, w): bool (B, t * h * w)."""
-        length = math.prod(windows.shape[1:])
-        keys = selection.ordered(windows).reshape(len(windows), self.segments, length // self.segments)
-        visible = np.empty(keys.shape, bool)
-        begin = selection.starts(drawn, keys.shape[-1])
-        core().select_all(keys, 8 * keys.dtype.itemsize, self.segment_count, begin, visible)
-        return visible.reshape(len(windows), length)
-
-    def _cut(self, bank: Bank, items: Int64s, drawn: UInt64s) -> npt.NDArray[Any]:
-        """Windows of items, (B, t, h, w): of the bank's type, float32 where resized or scaled."""
-        if self.fit == "crop":
-            windows = np.empty((len(items), *self.cut.window), bank.dtype)
-            for part in bank.parts:
-                place = items - (part.content.first - bank.first)
-                here = (place >= 0) & (place < part.content.n)
-                windows[here] = selection.crop(part.bits, place[here], *self.cut, drawn[here]).view(
-                    bank.dtype
+                    part.bits, begin, len(self.bank), tuple(self.cut), self._rule, ids, keys, frames
                 )
         else:
+            frames = self._largest(*self._windows(self.bank, ids, keys))
+        return np.tile(frames, self.grid[0]) if self._repeated else frames
+
+    def _largest(self, values: Array, drawn: UInt64s) -> Bools:
+        """Where the largest values of windows (B, t, h, w) are: bool (B, t * h * w)."""
+        length = math.prod(self._window)
+        values = ordered(values).reshape(len(drawn), self.segments, length // self.segments)
+        visible = np.empty(values.shape, bool)
+        begin = starts(drawn, values.shape[-1])
+        core().select_all(values, 8 * values.dtype.itemsize, self.segment_count, begin, visible)
+        return visible.reshape(len(drawn), length)
+
+    def _windows(self, bank: Bank, ids: UInt64s, keys: Keys) -> tuple[Array, UInt64s]:
+        """The windows of samples, as `_cut` makes them, and the words drawn for them."""
+        drawn = words(ids, WINDOWS, keys[:2])
+        return self._cut(bank, item_of(ids, len(bank), keys[2:]), drawn), drawn
+
+    def _cut(self, bank: Bank, items: Int64s, drawn: UInt64s) -> Array:
+        """Windows of items, (B, t, h, w): of the bank's type, float32 where resized or scaled."""
+        if self.fit == "resize":
             whole = [bank[int(item)].reshape(self.cut.size) for item in items]
-            windows = resized(whole, self.cut.window, self.cut.flips, drawn)
+            windows: Array = resized(whole, self.cut, drawn)
+        else:
+            windows = np.empty((len(items), *self._window), bank.dtype)
+            for part in bank.parts:
+                stored = items - (part.content.first - bank.first)
+                here = (stored >= 0) & (stored < part.content.n)
+                windows[here] = crop(part.bits, stored[here], self.cut, drawn[here]).view(bank.dtype)
         return normalized(windows, "frame") if self.normalize == "frame" else windows
 
-    def _baseline(self, numbers: UInt64s, keys: Keys) -> Bools:
-        assert self.baseline is not None
-        window = (1, *self.grid[-2:]) if self._repeated or len(self.grid) == 2 else self.grid
-        if isinstance(self.mask_ratio, tuple):
-            return baselines.timefreq(numbers, keys, window[1:], self.mask_ratio)
-        drawn = selection.words(numbers, WINDOWS, keys[:2])
-        return self._select(baselines.VALUES[self.baseline](numbers, keys, window), drawn)
-
     def windows(self, ids: Any, epoch: int = 0, view: int = 0) -> Float32s:
-        """What the masks are taken from, for those who blend rather than mask: float32 (B, *grid).
+        """The values that masks are made from, for code that blends rather than masks: float32 (B, *grid).
 
-        Before thresholding, after flips; ranks and levels as numbers; scaled where `normalize` says so.
+        They are flipped, not thresholded. Ranks and levels are given as numbers; all are scaled to 0 to 1
+        where `normalize` is set.
         """
         if self.bank is None:
             raise RecipeError(f"the baseline {self.baseline} has no noise to cut windows from; give a bank")
-        numbers, single = check_ids(ids)
-        keys = self._keys(epoch, view)
-        drawn = selection.words(numbers, WINDOWS, keys[:2])
-        items = selection.item_of(numbers, len(self.bank), keys[2:])
-        windows = self._cut(self.bank, items, drawn).astype(np.float32)
+        checked, single = check_ids(ids)
+        windows, _ = self._windows(self.bank, checked, self._keys(epoch, view))
+        windows = windows.astype(np.float32)
         if self.normalize == "window":
             windows = normalized(windows, "window")
         if len(self.grid) == 2:
@@ -249,11 +199,11 @@ class MaskSampler:
         return windows[0] if single else windows
 
     def complementary(self, index: int, epoch: int = 0, view: int = 0) -> Masks:
-        """The K masks of one set of an rbn bank together, shifted and flipped alike, so they are disjoint.
+        """The K masks of one set of an rbn bank, shifted and flipped alike: Masks of a batch of K.
 
-        index: which sample; sets take turns as items do elsewhere. Returns Masks of a batch of K. Disjoint
-        are the visible tokens, at the native ratio and above, on the bank's own grid; for a bank made
-        with a ratio below one half, the masked ones, at the native ratio and below.
+        index: which sample; in each aligned block of as many indices as there are sets, each set is used
+        once. The visible tokens are disjoint, at the native ratio and above, on the bank's own grid. For a
+        bank made with a ratio below one half, the masked ones are, at the native ratio and below.
         """
         bank = self.bank
         recipe = bank.recipe if bank is not None else None
@@ -268,7 +218,7 @@ class MaskSampler:
         more, less = self.num_visible > recipe.num_visible, self.num_visible < recipe.num_visible
         if self.transpose and recipe.size[0] != recipe.size[1]:
             raise RecipeError(
-                "transpose=True: turned masks of a set overlap; complementary takes transpose=False"
+                "transpose=True: transposed masks of a set overlap; complementary takes transpose=False"
             )
         if self.grid != recipe.size or (less if inverted else more) or self.fit != "crop":
             raise RecipeError(
@@ -276,11 +226,11 @@ class MaskSampler:
                 f"set are disjoint where items are cropped to their own grid, {format_size(recipe.size)}, "
                 f"from mask_ratio={recipe.mask_ratio:g} {'down' if inverted else 'up'}"
             )
-        numbers, _ = check_ids([index])
-        keys = self._keys(epoch, view)
-        first = skip + selection.item_of(numbers, sets, keys[2:]) * masks
-        drawn = np.repeat(selection.words(numbers, WINDOWS, keys[:2]), masks, 0)
-        visible = self._select(self._cut(bank, first + np.arange(masks), drawn), drawn)
+        checked, _ = check_ids([index])
+        drawn_by = self._keys(epoch, view)
+        first = skip + item_of(checked, sets, drawn_by[2:]) * masks
+        drawn = np.repeat(words(checked, WINDOWS, drawn_by[:2]), masks, 0)
+        visible = self._largest(self._cut(bank, first + np.arange(masks), drawn), drawn)
         return Masks(visible, self.grid, self.num_visible)
 
     def stream(self) -> MaskStream:
@@ -320,6 +270,7 @@ class MaskSampler:
             "mask_ratio": " ".join(map(str, ratio)) if isinstance(ratio, tuple) else ratio,
             "num_visible": self.num_visible,
             "per_frame": self.per_frame,
+            "masks_version": MASKS_VERSION,
             "maskbank": __version__,
         }
 
@@ -335,16 +286,9 @@ class MaskSampler:
             what = ", ".join(f"{key} {state.get(key)!r}, now {mine[key]!r}" for key in differ)
             raise BankError(f"the checkpoint was made with other masks: {what}")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self._parameters(),)
-
     def __repr__(self) -> str:
         name = f"{self.bank.kind} {self.bank.fingerprint}" if self.bank is not None else self.baseline
         count = f"{self.num_visible} of {math.prod(self.grid):,} visible"
-        if self._frames() > 1:
+        if self._frames > 1:
             count += f", {self.segment_count} in each frame"
         return f"<MaskSampler: {name} on {format_size(self.grid)}, {count}, fit={self.fit}, seed={self.seed}>"
-
-
-def _rebuild(parameters: dict[str, Any]) -> MaskSampler:
-    return MaskSampler(**parameters)

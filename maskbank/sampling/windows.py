@@ -6,9 +6,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.sampling.selection import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE, UInt64s
+FLIP_HEIGHT, FLIP_WIDTH, FLIP_TIME, TRANSPOSE = 1, 2, 4, 8  # bits of a sample's last word
 
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
+Int64s = npt.NDArray[np.int64]
+UInt64s = npt.NDArray[np.uint64]
+
+
+def allowed_flips(flip: bool, flip_time: bool, transpose: bool) -> int:
+    """The sum of the bits of what is allowed; `flip` is that of height and width."""
+    return (FLIP_HEIGHT | FLIP_WIDTH) * flip | FLIP_TIME * flip_time | TRANSPOSE * transpose
 
 
 class Cut(NamedTuple):
@@ -20,23 +29,50 @@ class Cut(NamedTuple):
     flips: int  # those that are allowed
 
 
-def resized(items: Sequence[npt.NDArray[Any]], grid: tuple[int, ...], flips: int, drawn: UInt64s) -> Float32s:
-    """Items (T, H, W), linearly interpolated at the centres of a grid's cells: (B, t, h, w).
+def crop(noise: Array, items: Int64s, cut: Cut, drawn: UInt64s) -> Array:
+    """Windows of items: (B, t, h, w) of noise's type, from noise (N, T * H * W).
 
-    flips: which ones are allowed. drawn: uint64 (B, 4), whose last word says which happen.
+    drawn: uint64 (B, 4): where a window begins along T, H and W; a word whose bits say which flips happen.
     """
-    out = np.empty((len(items), *grid), np.float32)
+    (_, height, width), (t, h, w) = cut.size, cut.window
+    on = drawn[:, 3] & np.uint64(cut.flips)
+    flipped = [on & np.uint64(bit) != 0 for bit in (FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH)]
+    strides = (height * width, width, 1)
+
+    def offsets(axis: int, n: int) -> Int64s:
+        """Offsets of a window's n values along an axis of the item: int64 (B, n)."""
+        extent = cut.size[axis]
+        count = extent if cut.periodic else max(extent - n + 1, 1)
+        first = (drawn[:, axis] * np.uint64(count) >> np.uint64(32)).astype(np.int64)
+        along = (first[:, None] + np.arange(n)) % extent * strides[axis]
+        return np.where(flipped[axis][:, None], along[:, ::-1], along)
+
+    ts, ys, xs = offsets(0, t), offsets(1, h), offsets(2, w)
+    transposed = (on & np.uint64(TRANSPOSE) != 0)[:, None]
+    if transposed.any():  # rows of the window then go along the width of the item
+        ys, xs = np.where(transposed, offsets(2, h), ys), np.where(transposed, offsets(1, w), xs)
+    start = items * noise.shape[1]
+    where = (start[:, None] + ts)[:, :, None, None] + (ys[:, :, None] + xs[:, None, :])[:, None]
+    return np.asarray(noise.reshape(-1)[where])
+
+
+def resized(items: Sequence[Array], cut: Cut, drawn: UInt64s) -> Float32s:
+    """Items (T, H, W), linearly interpolated at the centres of the window's cells: (B, t, h, w).
+
+    drawn: as for `crop`; only the flips are taken from it.
+    """
+    out = np.empty((len(items), *cut.window), np.float32)
     for item, target, word in zip(items, out, drawn[:, 3], strict=True):
-        on = int(word) & flips
+        on = int(word) & cut.flips
         values = np.swapaxes(item, 1, 2) if on & TRANSPOSE else item
-        for axis, extent in enumerate(grid):
+        for axis, extent in enumerate(cut.window):
             values = _interpolated(values, axis, extent)
         bits = (FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH)
         target[:] = values[tuple(slice(None, None, -1 if on & bit else 1) for bit in bits)]
     return out
 
 
-def _interpolated(values: npt.NDArray[Any], axis: int, extent: int) -> Float32s:
+def _interpolated(values: Array, axis: int, extent: int) -> Float32s:
     """`extent` values along an axis, at the centres of as many equal cells, from the two nearest ones."""
     n = values.shape[axis]
     centres = np.clip((np.arange(extent) + 0.5) * (n / extent) - 0.5, 0, n - 1)
@@ -48,7 +84,7 @@ def _interpolated(values: npt.NDArray[Any], axis: int, extent: int) -> Float32s:
     return np.asarray(low * (np.float32(1) - share) + high * share)
 
 
-def normalized(windows: npt.NDArray[Any], unit: str) -> Float32s:
+def normalized(windows: Array, unit: str) -> Float32s:
     """Windows (B, t, h, w), brought linearly to 0 to 1: each "window" or each "frame" by itself."""
     values = windows.astype(np.float32)
     axes = (1, 2, 3) if unit == "window" else (2, 3)

@@ -14,7 +14,7 @@ import pytest
 from scipy.special import ndtr
 
 import maskbank
-from maskbank.sampling import selection
+from maskbank.sampling import windows
 from maskbank.sampling.masks import Masks
 
 pytest.importorskip("torch")
@@ -449,14 +449,13 @@ def test_the_largest_values_of_the_windows_are_visible(
     values = noise[:].reshape(len(noise), -1)
     if noise.dtype.kind == "f":
         values = np.floor(ndtr(values.astype(np.float16).astype(float)) * 256)
-    how = (*made.cut, drawn)
-    windows = selection.crop(values.astype(np.int64), items, *how)
+    cropped = windows.crop(values.astype(np.int64), items, made.cut, drawn)
     if made._repeated:
-        windows = np.tile(windows, (1, made.grid[0], 1, 1))
+        cropped = np.tile(cropped, (1, made.grid[0], 1, 1))
     segments = made.grid[0] if made.per_frame else 1
-    windows, visible = windows.reshape(clips, segments, -1), visible.reshape(clips, segments, -1)
-    least = np.where(visible, windows, 2**40).min(-1)
-    most = np.where(visible, -1, windows).max(-1)
+    cropped, visible = cropped.reshape(clips, segments, -1), visible.reshape(clips, segments, -1)
+    least = np.where(visible, cropped, 2**40).min(-1)
+    most = np.where(visible, -1, cropped).max(-1)
     assert (least >= most).all()
     if isinstance(noise.recipe, maskbank.RBN) and made.grid == noise.recipe.size:
         assert (least > most).all()  # ranks differ: Algorithm 1's masks, exactly

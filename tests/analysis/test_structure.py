@@ -13,6 +13,7 @@ from maskbank.analysis import measures, spectrum, structure
 from maskbank.analysis.covariance import possible
 from maskbank.analysis.measures import measure_structure
 from maskbank.recipes import COLOURS, Recipe
+from maskbank.sampling.sampler import Fit
 from tests import reference
 
 Bools = npt.NDArray[np.bool_]
@@ -145,12 +146,13 @@ def test_an_alarm_where_structure_is_lost_and_none_where_it_is_there(tmp_path: P
     green = maskbank.generate(tmp_path / "g.h5", maskbank.Green(), 30)
     blue = maskbank.generate(tmp_path / "b.h5", maskbank.Blue(), 30)
     white = maskbank.generate(tmp_path / "w.h5", maskbank.White(size=(16, 16, 16)), 30)
-    for bank, fit, reaches in (
+    cases: list[tuple[maskbank.Bank, Fit, bool]] = [
         (green, "crop", True),
         (green, "resize", False),
         (blue, "crop", True),
         (white, "crop", False),
-    ):
+    ]
+    for bank, fit, reaches in cases:
         found = measure_structure(maskbank.MaskSampler(bank, VIDEO, 0.9, fit=fit), 128)
         assert found["reaches"] is reaches, (bank.kind, fit, found["measures"])
         assert ("ALARM" in found["verdict"]) is not reaches

@@ -26,7 +26,11 @@ from maskbank import (
     RecipeError,
     White,
 )
+from maskbank.sampling.sampler import Fit, Normalize
 from tests.sampling.common import IDS, VIDEO, Array, check_masks, child, forge, same
+
+FITS: tuple[Fit, ...] = ("crop", "resize")
+SCALES: tuple[Normalize | None, ...] = (None, "window", "frame")
 
 # a mask is a pure function of bank, parameters, epoch, id and view
 
@@ -261,12 +265,12 @@ def test_counts_are_exact(dtype: str, content: str, tmp_path: Path) -> None:
             assert (visible.sum(1) == int(180 * (1 - ratio))).all()
         kept = 60 - int(ratio * 60)
         if kept not in (0, 60):
-            for fit in ("crop", "resize"):
+            for fit in FITS:
                 sampler = MaskSampler(bank, (3, 6, 10), ratio, per_frame=True, fit=fit)
                 visible = sampler(range(50)).visible.reshape(50, 3, 60)
                 assert (visible.sum(2) == kept).all()
     for count in (1, 2, 90, 178, 179):
-        for normalize in (None, "window", "frame"):
+        for normalize in SCALES:
             sampler = MaskSampler(bank, (3, 6, 10), num_visible=count, normalize=normalize)
             assert sampler.num_visible == count
             assert (sampler(range(50)).visible.sum(1) == count).all()
@@ -307,7 +311,8 @@ def test_counts_of_known_models(banks: dict[str, Bank]) -> None:
 
 
 def test_two_dimensions_repeat_over_time(banks: dict[str, Bank]) -> None:
-    for name, fit in (("blue2d", "crop"), ("blue2d", "resize"), ("rbn", "crop")):
+    cases: list[tuple[str, Fit]] = [("blue2d", "crop"), ("blue2d", "resize"), ("rbn", "crop")]
+    for name, fit in cases:
         sampler = MaskSampler(banks[name], VIDEO, 0.9, fit=fit)
         assert sampler.per_frame
         frames = sampler(range(30)).visible.reshape(30, 8, 196)

@@ -21,6 +21,7 @@ from maskbank import (
     Red,
     White,
 )
+from maskbank.sampling.sampler import Fit, Normalize
 from tests.sampling.common import IDS, LEAST_P, VIDEO, Array, Z, check_masks, forge
 
 # windows
@@ -241,10 +242,11 @@ def test_windows_of_levels_and_ranks_are_their_numbers(samplers: dict[str, MaskS
 def test_normalising_scales_windows(banks: dict[str, Bank]) -> None:
     """A whole window changes no mask; frames do: what stands out in its frame is then large everywhere."""
     ids = range(60)
-    for bank, kind in ((banks["green3d"], "crop"), (banks["uint8"], "crop"), (banks["float32"], "resize")):
-        plain, window, frame = (
-            MaskSampler(bank, VIDEO, 0.9, fit=kind, normalize=n) for n in (None, "window", "frame")
-        )
+    cases: list[tuple[str, Fit]] = [("green3d", "crop"), ("uint8", "crop"), ("float32", "resize")]
+    scales: list[Normalize | None] = [None, "window", "frame"]
+    for name, kind in cases:
+        bank = banks[name]
+        plain, window, frame = (MaskSampler(bank, VIDEO, 0.9, fit=kind, normalize=n) for n in scales)
         np.testing.assert_array_equal(plain(ids).visible, window(ids).visible)
         assert (plain(ids).visible != frame(ids).visible).any(1).mean() > 0.5
         values = plain.windows(ids).astype(np.float64)
@@ -256,7 +258,7 @@ def test_normalising_scales_windows(banks: dict[str, Bank]) -> None:
             assert (found.min(axes) == 0).all()
             assert (found.max(axes) == 1).all()
         per_frame = [
-            MaskSampler(bank, VIDEO, 0.9, fit=kind, per_frame=True, normalize=n) for n in (None, "frame")
+            MaskSampler(bank, VIDEO, 0.9, fit=kind, per_frame=True, normalize=n) for n in scales[::2]
         ]
         share = (per_frame[0](ids).visible == per_frame[1](ids).visible).mean()
         assert share > 0.999, "within a frame the order is the same, but for rounding"

@@ -1,0 +1,64 @@
+"""How many tokens are visible: the one place where a mask ratio becomes a number."""
+
+import math
+from typing import Any
+
+from maskbank.checks import check_ratio, count_visible, format_size, integer
+from maskbank.errors import RecipeError
+
+Ratio = float | tuple[float, float] | None
+
+
+def check_counts(
+    baseline: str | None, grid: tuple[int, ...], per_frame: bool, mask_ratio: Any, num_visible: Any
+) -> tuple[Ratio, int]:
+    """The checked ratio, None where num_visible was given, and how many tokens of the grid are visible.
+
+    Algorithm 2 keeps int(L * (1 - mask_ratio)) tokens. per_frame: each frame keeps as many, and a ratio
+    leaves h * w - int(mask_ratio * h * w) of a frame, as in VideoMAE's tube.
+    """
+    if (mask_ratio is None) == (num_visible is None):
+        raise RecipeError("give either mask_ratio, the share that is hidden, or num_visible")
+    tokens = math.prod(grid)
+    frames = grid[0] if per_frame and len(grid) == 3 else 1
+    if baseline == "timefreq":
+        if num_visible is not None:
+            raise RecipeError(f"num_visible={num_visible!r}: timefreq takes mask_ratio, two ratios, instead")
+        ratios = _two_ratios(grid, mask_ratio)
+        return ratios, math.prod(map(count_of_axis, grid, ratios))
+    if num_visible is not None:
+        count = integer("num_visible", num_visible, 1, tokens - 1)
+        if count % frames:
+            raise RecipeError(
+                f"num_visible={count} cannot be the same in each of {frames} frames; "
+                f"give a multiple of {frames}"
+            )
+        return None, count
+    ratio = check_ratio(mask_ratio)
+    if not per_frame:
+        return ratio, count_visible(tokens, ratio)
+    frame = tokens // frames
+    kept = frame - int(ratio * frame)  # what VideoMAE's tube keeps; Algorithm 2 rounds the other way
+    if not 0 < kept < frame:
+        which = "masked" if kept else "visible"
+        raise RecipeError(f"mask_ratio={ratio:g} leaves none of the {frame} tokens of a frame {which}")
+    return ratio, kept * frames
+
+
+def count_of_axis(tokens: int, ratio: float) -> int:
+    """How many rows, or columns, stay visible: all of them at 0."""
+    return tokens if ratio == 0 else count_visible(tokens, ratio)
+
+
+def _two_ratios(grid: tuple[int, ...], mask_ratio: Any) -> tuple[float, float]:
+    if len(grid) != 2:
+        raise RecipeError(f"grid={format_size(grid)}: timefreq takes a grid of two axes, as (64, 8)")
+    try:
+        rows, columns = mask_ratio
+    except (TypeError, ValueError):
+        raise RecipeError(
+            f"mask_ratio={mask_ratio!r}: timefreq takes two, of rows (time) and columns, as (0.3, 0.3)"
+        ) from None
+    if rows == columns == 0:
+        raise RecipeError("mask_ratio=(0, 0) masks nothing; give one of them above 0")
+    return tuple(0.0 if ratio == 0 else check_ratio(ratio) for ratio in (rows, columns))  # type: ignore[return-value]
