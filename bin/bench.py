@@ -106,10 +106,11 @@ for thread in threads:
 # The main job, saying every so many seconds in the file's journal what is done.
 JOURNAL = """
 import sys
-from maskbank.generation import threads as filling, generate as generation
+from maskbank import generate
+from maskbank.generation import threads
 from maskbank.recipes import Green
-filling.CHECKPOINT_SECONDS = float(sys.argv[3])
-generation.make(sys.argv[2], Green(), int(sys.argv[1]), workers=2)
+threads.CHECKPOINT_SECONDS = float(sys.argv[3])
+generate(sys.argv[2], Green(), int(sys.argv[1]), workers=2)
 """
 
 # The bytes alone, out of the page cache, in two threads.

@@ -17,7 +17,7 @@ LAYERS = [
     "errors", "checks", "files", "recipes", "kernels", "noise",
     "bank.superblock", "bank.layout",
     "bank.check", "bank.storage", "bank.writer", "bank.cache", "bank.reader", "generation.threads",
-    "generation.worker", "generation.cluster", "generation.distributed", "generation.generate",
+    "generation.worker", "generation.cluster", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
     "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
     "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.measures",

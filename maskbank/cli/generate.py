@@ -4,13 +4,11 @@ from typing import Any
 
 import click
 
-from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed, format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
 from maskbank.cli.output import say
 from maskbank.cli.progress import make
-from maskbank.errors import RecipeError
-from maskbank.recipes import KINDS, VARIANTS, Recipe, variant
+from maskbank.recipes import KINDS, VARIANTS, Recipe
 
 WHAT = {
     "white": "white noise w, N(0, 1); masks from it are random",
@@ -170,24 +168,11 @@ def _generate(
     seed: int,
     **options: Any,
 ) -> None:
-    from maskbank.bank.layout import Content
-    from maskbank.generation.generate import write
+    from maskbank.generation.generate import content_for, write
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    cls, size = KINDS[kind]
-    if name := given.pop("variant", None):
-        given = variant(cls.colour, name) | given
-    recipe = cls(**{"size": size, **given})
-    if len(recipe.size) != len(size):
-        raise RecipeError(
-            f"size={format_size(recipe.size)} has the wrong number of axes; {kind} takes {len(size)}, as in "
-            f"{format_size(size)}"
-        )
-    if n is None and items is None:
-        raise RecipeError("n is missing: give the number of items, or items=(a, b) for a part")
-    first, end = (0, check_n(n)) if items is None else check_items(items, MOST_ITEMS if n is None else n)
-    content = Content(recipe, check_seed(seed), end - first, first)
-    make(write, output, content, content, workers=workers, dask=dask, force=force, tell=say)
+    content = content_for(kind, n, seed=seed, items=items, **given)
+    make(write, output, content, content, workers=workers, dask=dask, force=force, report=say)
 
 
 for _kind in KINDS:

@@ -1,37 +1,57 @@
-"""A Dask cluster as maskbank sees it: a client of its scheduler, and the workers that can write to a bank."""
+"""Items into a bank's file, over a Dask cluster: every worker writes its own into the one file.
 
-import asyncio
+The client lays the file out, gives Dask tasks, keeps the journal, and publishes. Dask schedules, and does
+again what fails or what dies with its worker. A task takes whole pages of the file, so no two writers ever
+touch one. It makes its items, writes and syncs them, and returns their checksums: done twice, it writes the
+same bytes. As long as the run lasts, the checksum of the last item that was missing holds a random key
+instead, by which a task tells the file from any other.
+"""
+
 import contextlib
 import logging
 import re
 import signal
 import threading
-import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+import time
+from collections.abc import Iterator
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskbank.bank.storage import AGAIN
 from maskbank.errors import Interrupted, MaskbankError, OutputError, RecipeError
-from maskbank.generation.threads import check_threads
-from maskbank.generation.worker import Key, Unfit, look
+from maskbank.generation.threads import (
+    CHECKPOINT_SECONDS,
+    Progress,
+    Report,
+    Span,
+    count_workers,
+    missing,
+    whole_pages,
+)
+from maskbank.generation.worker import Made, make_items
 
-Tell = Callable[[str], None]
+if TYPE_CHECKING:
+    from maskbank.bank.writer import Writer
 
 _ADDRESS = r"((tcp|tls|ucx|wss?)://)?[^\s/]+:\d{1,5}"
 _ANSWER_SECONDS = 8.0  # for a scheduler to answer
-_COUNT_SECONDS = 2.0  # and to say who is there
-_LOOK_SECONDS = 60.0  # for a worker to: it has to load maskbank, maybe from a slow disk
+_CHECK_SECONDS = 60.0  # for the workers to: they have to load maskbank, maybe from a slow disk
+_TASK_SECONDS = 0.5  # of computing in a task, of which Dask takes some 2 %
+_TASK_SECONDS_THREAD = 1 / 150  # or this for each thread: a scheduler passes on some 300 tasks a second
+_FIRST_BYTES = 2**25  # in a task while nobody knows how long an item takes
+_LEAST_ITEM = 2**14  # bytes that an item then counts for at least, since a small one takes its time, too
+_IN_FLIGHT = 3  # tasks for each thread: one at work, others waiting
+_RETRIES = 3  # of a task that fails
+_COUNT_SECONDS = 2.0  # for the scheduler to say who is there
+_POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
-def cluster(dask: Any, workers: int | None, stop: threading.Event | None = None) -> Iterator[Any]:
+def connect(dask: Any, workers: int | None, stop: threading.Event | None = None) -> Iterator[Any]:
     """A client of a Dask cluster: of a scheduler's address, of "local" processes, or the one that is given.
 
-    workers: how many, of "local". stop: where it is set while they are started, Interrupted. Raises
-    MaskbankError where there is no Dask, RecipeError for what is no address, OutputError where nobody
-    answers.
+    workers: how many processes, for "local". Raises MaskbankError where there is no Dask, RecipeError for
+    what is no address, OutputError where nobody answers, Interrupted where `stop` is set meanwhile.
     """
     try:
         from distributed import Client
@@ -46,66 +66,40 @@ def cluster(dask: Any, workers: int | None, stop: threading.Event | None = None)
         return
     if not isinstance(dask, str) or not (dask == "local" or re.fullmatch(_ADDRESS, dask)):
         raise RecipeError(f"dask={dask!r} is no address; give a scheduler's, as tcp://host:8786, or local")
+    if dask != "local" and workers is not None:
+        raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_silent())
-        if dask == "local":
-            address: Any = stack.enter_context(_local(check_threads(workers), stop))
-        elif workers is not None:
-            raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
-        else:
-            address = dask
-            _ask(dask)
         try:
+            address = dask if dask != "local" else stack.enter_context(_local(count_workers(workers)))
             client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
         except Exception as error:
-            raise OutputError(f"cannot join the Dask cluster at {dask}: {error}") from None
+            if stop is not None and stop.is_set():
+                raise Interrupted("nothing is begun yet") from None
+            if dask == "local":
+                raise OutputError(f"cannot start a Dask cluster on this machine: {error}") from None
+            raise OutputError(
+                f"no Dask scheduler answers at {dask} ({type(error).__name__}: {error}); check the address, "
+                "or give local"
+            ) from None
         yield stack.enter_context(client)
 
 
-def _ask(address: str) -> None:
-    """OutputError where no scheduler answers at an address: before a client waits for one."""
-    from distributed import Security
-    from distributed.core import rpc
-
-    async def identity() -> Any:
-        arguments = Security().get_connection_args("client")
-        async with rpc(address, connection_args=arguments, timeout=_ANSWER_SECONDS) as scheduler:
-            return await asyncio.wait_for(scheduler.identity(), _ANSWER_SECONDS)
-
-    try:
-        found = asyncio.run(asyncio.wait_for(identity(), _ANSWER_SECONDS))
-    except OSError:
-        raise OutputError(
-            f"no Dask scheduler answers at {address} within {_ANSWER_SECONDS:.0f} s; check the address, or "
-            "give local"
-        ) from None
-    except Exception as error:
-        raise OutputError(f"cannot talk to {address}: {type(error).__name__}: {error}") from None
-    if found.get("type") != "Scheduler":
-        raise OutputError(f"at {address} there is a {found.get('type')}; give the address of the scheduler")
-
-
-def _local(workers: int, stop: threading.Event | None) -> Any:
-    """Processes of this machine that do not hear Ctrl-C: it reaches all in a terminal, but is for us."""
+def _local(workers: int) -> Any:
+    """Processes of this machine that ignore Ctrl-C: a terminal sends it to all, but it is for the client."""
     from distributed import LocalCluster
 
     resource_tracker.ensure_running()  # or it would unblock the signal when it is started by one of them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-        )
-    except Exception as error:
-        if stop is not None and stop.is_set():
-            raise Interrupted("nothing is begun yet") from None
-        raise OutputError(f"cannot start a Dask cluster on this machine: {error}") from None
+        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """What Dask logs on stderr is not for those who did not set it up: they get one line of ours."""
+    """Dask's log is not for those who did not set it up: they get one line of ours."""
     names = [
         name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "asyncio")
     ]
@@ -119,107 +113,158 @@ def _silent() -> Iterator[None]:
             logger.disabled = False
 
 
-class Crew:
-    """The workers of a cluster: who is there, and who can write to the bank."""
+def write_items_on(
+    client: Any,
+    writer: "Writer",
+    progress: Progress | None = None,
+    report: Report | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Write all items that are not `writer.done`, by tasks of a cluster, and record them in the journal.
 
-    def __init__(self, client: Any, path: str, key: Key) -> None:
+    OutputError where a worker cannot write to the file, or the scheduler is lost. What is done is kept.
+    """
+    if writer.done.all():
+        return
+    if progress:
+        progress(int(writer.done.sum()))
+    run = _Run(client, writer, stop or threading.Event())
+    try:
+        run.find_workers(report)
+        run.write(progress)
+    except Exception:
+        if client.status == "running":
+            raise
+        raise OutputError(f"the connection to the Dask scheduler is lost; {AGAIN}") from None
+    finally:
+        run.end()
+    if progress:
+        progress(run.done)
+    if run.done < writer.content.n:
+        raise Interrupted(f"{run.done:,} of {writer.content.n:,} items are done and kept")
+
+
+class _Run:
+    """The tasks of one run."""
+
+    def __init__(self, client: Any, writer: "Writer", stop: threading.Event) -> None:
         self.client = client
-        self.path = path
-        self.key = key
+        self.writer = writer
+        self.key = writer.mark()
+        self.stop = stop
+        self.done = int(writer.done.sum())
         self.threads: dict[str, int] = {}  # of each worker, by address
-        self.unfit: dict[str, str] = {}  # why
-        self._looked_at: set[str] = set()
+        self.pace = 0.0  # seconds an item
+        self.tasks: set[Any] = set()  # futures of those in flight
+        self.last: Any = None  # the piece that is recorded at the very end: the key stands in its place
 
-    @property
-    def fit(self) -> list[str]:
-        """The addresses of those who can write."""
-        return [address for address in self.threads if address not in self.unfit]
-
-    @property
-    def only(self) -> list[str] | None:
-        """To whom tasks may be given; None: to anyone, also to whom joins later."""
-        return self.fit if self.unfit.keys() & self.threads.keys() else None
-
-    def gather(self, stop: threading.Event, tell: Tell | None) -> None:
-        """Wait for workers, and look whether all can write: Unfit where one cannot."""
-        self.count()
-        if tell:
+    def find_workers(self, report: Report | None) -> None:
+        """Wait for workers, and see whether all can write: OutputError where one cannot."""
+        self._count_threads()
+        if report:
             link = self.client.dashboard_link
-            tell(
+            report(
                 f"{len(self.threads)} Dask workers with {sum(self.threads.values())} threads"
                 + ("" if self.threads else "; waiting for some to join")
                 + (f"; dashboard {link}" if link else "")
             )
-        while not self.threads and not stop.wait(0.2):
-            self.check()
-            self.count()
-        self.look()
-        if self.unfit:
-            reasons = list(self.unfit.values())
-            more = f", and {len(reasons) - 1} more workers" if len(reasons) > 1 else ""
-            raise Unfit(f"{reasons[0]}{more}; give an -o that all workers see and can write to")
+        while not self.threads and not self.stop.wait(0.2):
+            self._count_threads()
+        try:
+            answers = self.client.run(
+                make_items, self.writer.partial, self.key, [],
+                on_error="return", callback_timeout=_CHECK_SECONDS,
+            )  # fmt: skip
+        except TimeoutError:
+            raise OutputError(f"some Dask worker does not answer within {_CHECK_SECONDS:.0f} s") from None
+        failed = [(host, error) for host, error in answers.items() if isinstance(error, Exception)]
+        if not failed:
+            return
+        if not self.writer.done.any():
+            self.writer.discard()
+        host, error = failed[0]
+        known = isinstance(error, OutputError)
+        reason = (
+            error if known else f"worker {host} cannot load this maskbank ({error}); install the same there"
+        )
+        raise OutputError(
+            f"{reason}" + (f" ({len(failed) - 1} more workers fail)" if len(failed) > 1 else "")
+        )
 
-    def check(self) -> None:
-        """OutputError where the scheduler is lost."""
-        if self.client.status in ("closing", "closed"):
-            raise OutputError(f"the connection to the Dask scheduler is lost; {AGAIN}")
+    def _count_threads(self) -> None:
+        """Ask the scheduler who is there."""
+        if self.client.status != "running":
+            raise OutputError("lost")
+        with contextlib.suppress(TimeoutError):
+            self.threads = self.client.sync(self.client.scheduler.ncores, callback_timeout=_COUNT_SECONDS)
 
-    def count(self) -> bool:
-        """Ask the scheduler who is there: whether there is anyone new."""
-        before = self.threads.keys()
+    def write(self, progress: Progress | None) -> None:
+        """Submit tasks and take in what they made, until all is done, or `stop` is set."""
+        from distributed import as_completed
 
-        async def ask() -> dict[str, int]:
-            return dict(await asyncio.wait_for(self.client.nthreads(), _COUNT_SECONDS))
+        completed = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
+        work = self._work()
+        recorded = time.monotonic()
+        while self.done < self.writer.content.n and not self.stop.is_set():
+            most = max(4, _IN_FLIGHT * sum(self.threads.values()))
+            while len(self.tasks) < most and (spans := next(work, None)):
+                future = self.client.submit(
+                    make_items, self.writer.partial, self.key, spans, retries=_RETRIES, pure=False
+                )
+                self.tasks.add(future)
+                completed.add(future)
+            if not completed.has_ready():
+                self.stop.wait(_POLL_SECONDS)
+            for future, made in completed.next_batch(block=False):
+                self.tasks.remove(future)
+                if future.status == "error":
+                    raise _failure(future.exception())
+                self._take(made)
+            if progress:
+                progress(self.done)
+            if time.monotonic() - recorded > CHECKPOINT_SECONDS:
+                self.writer.checkpoint()
+                self._count_threads()
+                recorded = time.monotonic()
 
-        if self.client.status == "running":
-            with contextlib.suppress(OSError, RuntimeError, CancelledError, asyncio.CancelledError):
-                self.threads = self.client.sync(ask)
-        return not self.threads.keys() <= before
+    def _work(self) -> Iterator[list[Span]]:
+        """What is missing, for a task each, in whole pages; less towards the end, so all end together."""
+        n, page = self.writer.content.n, whole_pages(self.writer.content)
+        start = 0
+        while start < n:
+            threads = max(1, sum(self.threads.values()))
+            most = _FIRST_BYTES // max(self.writer.content.item_bytes, _LEAST_ITEM)
+            if self.pace:
+                most = int(max(_TASK_SECONDS, _TASK_SECONDS_THREAD * threads) / self.pace)
+            length = max(min(most, (n - start) // (4 * threads)), most // 8, 1)
+            stop = min(n, start + -(-length // page) * page)
+            done = self.writer.done[start:stop]
+            if spans := [(start + a, start + b) for a, b in missing(done, len(done))]:
+                yield spans
+            start = stop
 
-    def cancel(self, futures: list[Any]) -> None:
-        """Take tasks back, as far as the scheduler still listens."""
-
-        async def ask() -> None:
-            await asyncio.wait_for(self.client.cancel(futures), _COUNT_SECONDS)
-
-        with contextlib.suppress(Exception, CancelledError, asyncio.CancelledError):
-            self.client.sync(ask)
-
-    def look(self) -> bool:
-        """Look whether workers not yet looked at can write: whether some cannot."""
-        new = [address for address in self.threads if address not in self._looked_at]
-
-        async def ask(address: str) -> Any:
-            reply = self.client.run(look, self.path, self.key, workers=[address], on_error="return")
-            return (await asyncio.wait_for(reply, _LOOK_SECONDS))[address]
-
-        async def ask_all() -> list[Any]:
-            return await asyncio.gather(*map(ask, new), return_exceptions=True)
-
-        found: list[Any] = self.client.sync(ask_all) if new else []
-        unfit = {}
-        for address, answer in zip(new, found, strict=True):
-            if isinstance(answer, tuple):
-                self._looked_at.add(address)
-                host, reason = answer
-            elif isinstance(answer, TimeoutError):
-                host, reason = address, f"does not answer within {_LOOK_SECONDS:.0f} s"
-            elif isinstance(answer, OSError | KeyError):
-                continue  # gone meanwhile
+    def _take(self, made: Made) -> None:
+        """Count what a task made, and record it."""
+        count = sum(len(crcs) for _, crcs, _ in made.pieces)
+        self.done += count
+        self.pace = (self.pace + made.seconds / count) / 2 if self.pace else made.seconds / count
+        for start, crcs, sigmas in made.pieces:
+            if start <= self.key[0] < start + len(crcs):
+                self.last = start, crcs, sigmas
             else:
-                host, reason = address, f"cannot load this maskbank ({answer}); install the same there"
-            if reason:
-                unfit[address] = f"worker {host}: {reason}"
-        self.unfit |= unfit
-        return bool(unfit)
+                self.writer.record(start, crcs, sigmas)
 
-    def look_again(self) -> bool:
-        """After a failure: whether there are workers, unknown so far, that cannot write."""
-        self.count()
-        self._looked_at.clear()
-        known = self.unfit.keys() & self.threads.keys()
-        self.look()
-        new = self.unfit.keys() - known
-        for address in new:
-            warnings.warn(f"left out: {self.unfit[address]}", stacklevel=2)
-        return bool(new)
+    def end(self) -> None:
+        """Leave no task on the cluster, and record what was made."""
+        with contextlib.suppress(Exception):
+            self.client.cancel(list(self.tasks))
+        if self.last:
+            self.writer.record(*self.last)
+        self.writer.checkpoint()
+
+
+def _failure(error: Exception) -> OutputError:
+    """Why a task failed each time: of its workers' own, or because they died, or could not load it."""
+    if isinstance(error, OutputError):
+        return error
+    return OutputError(f"{type(error).__name__}: {error}; see the workers' logs; {AGAIN}")

@@ -1,4 +1,4 @@
-"""recipe + n -> bank: on this machine's cores, or on a Dask cluster. Reports progress, never prints."""
+"""From a recipe and n to a bank: on this machine's cores, or on a Dask cluster. It never prints."""
 
 import os
 import threading
@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from maskbank.checks import check_items, check_n, check_seed
-from maskbank.generation.threads import Progress, Source, check_threads, fill, maker_of
-from maskbank.recipes import Recipe
+from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed
+from maskbank.errors import RecipeError
+from maskbank.generation.threads import Progress, Report, Source, count_workers, maker_of, write_items
+from maskbank.recipes import Recipe, recipe_for
 
 if TYPE_CHECKING:
     from maskbank.bank.layout import Content
@@ -17,56 +18,66 @@ if TYPE_CHECKING:
 
 def generate(
     path: str | os.PathLike[str],
-    recipe: Recipe,
-    n: int,
-    *,
-    seed: int = 0,
-    workers: int | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-    dask: Any = None,
-) -> "Bank":
-    """Make `path` the bank of the first n items of (recipe, seed), and open it.
-
-    workers: threads; None for one on each core. The bytes do not depend on it. force: replace whatever
-    is at `path`. progress: called now and then with the number of items done so far. dask: a cluster to
-    work on, all of whose workers see `path`: the address of its scheduler, a distributed.Client, or
-    "local" for `workers` processes on this machine. Where `path` already is this bank, nothing is done;
-    where an earlier run stopped, this one goes on.
-
-    Raises RecipeError for a parameter that cannot be used, OutputError where the bank cannot be written.
-    """
-    from maskbank.bank.reader import Bank
-
-    make(path, recipe, n, seed=seed, workers=workers, force=force, progress=progress, dask=dask)
-    return Bank(path)
-
-
-def make(
-    path: str | os.PathLike[str],
-    recipe: Recipe,
-    n: int,
+    recipe: Recipe | str,
+    n: int | None = None,
     *,
     seed: int = 0,
     items: tuple[int, int] | None = None,
     workers: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    report: Report | None = None,
     stop: threading.Event | None = None,
     dask: Any = None,
-) -> bool:
-    """`generate`, without opening the bank: whether anything had to be made.
+    **options: Any,
+) -> "Bank":
+    """Make `path` the bank of the first n items of (recipe, seed), and open it.
 
-    items: (a, b) for a part that holds items a to b - 1 only. stop: once it is set, the items in hand
-    are finished and synced, and Interrupted is raised.
+    recipe: a recipe, or a kind's name, as "green3d", with its `options`: size=, sigma1=, variant=, ...
+    items: (a, b) makes a part that holds only items a to b - 1; n may then be left out. workers: threads;
+    None for one on each core. The bytes do not depend on it. force: replace whatever is at `path`.
+    progress: called with the number of items done: once before the work begins, then now and then.
+    report: called with single lines of text for whoever waits. stop: once it is set, the items in hand are
+    finished and synced, and Interrupted is raised. dask: a cluster whose workers all see `path`: the
+    address of its scheduler, a distributed.Client, or "local" for `workers` processes on this machine.
+
+    Where `path` already is this bank, nothing is done; where an earlier run stopped, this one goes on.
+    Raises RecipeError for a parameter that cannot be used, OutputError where the bank cannot be written.
     """
+    from maskbank.bank.reader import Bank
+
+    write(
+        path, content_for(recipe, n, seed=seed, items=items, **options),
+        workers=workers, force=force, progress=progress, report=report, stop=stop, dask=dask, stacklevel=3,
+    )  # fmt: skip
+    return Bank(path)
+
+
+def content_for(
+    recipe: Any,
+    n: int | None,
+    *,
+    seed: int = 0,
+    items: tuple[int, int] | None = None,
+    **options: Any,
+) -> "Content":
+    """The content of a bank from the arguments of `generate`, checked; RecipeError for one that is wrong."""
     from maskbank.bank.layout import Content
 
-    first, end = check_items(items, check_n(n)) if items is not None else (0, check_n(n))
-    return write(
-        path, Content(recipe, check_seed(seed), end - first, first),
-        workers=workers, force=force, progress=progress, stop=stop, dask=dask,
-    )  # fmt: skip
+    if isinstance(recipe, str):
+        recipe = recipe_for(recipe, **options)
+    elif not isinstance(recipe, Recipe):
+        given = f"the class {recipe.__name__}" if isinstance(recipe, type) else f"a {type(recipe).__name__}"
+        raise RecipeError(f"recipe is {given}; give a recipe, as maskbank.Green(), or a kind, as 'green3d'")
+    elif options:
+        raise RecipeError(f"{min(options)}= goes with a kind's name; a recipe has its options already")
+    if items is None:
+        if n is None:
+            raise RecipeError("n is missing: give the number of items, or items=(a, b) for a part")
+        first, end = 0, check_n(n)
+    else:
+        first, end = check_items(items, MOST_ITEMS if n is None else check_n(n))
+    return Content(recipe, check_seed(seed), end - first, first)
 
 
 def write(
@@ -77,30 +88,31 @@ def write(
     workers: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    report: Report | None = None,
     stop: threading.Event | None = None,
     dask: Any = None,
-    tell: Callable[[str], None] | None = None,
+    stacklevel: int = 2,
 ) -> bool:
-    """Make `path` the bank of this content, its items coming from `source`, or computed if there is none.
+    """Make `path` the bank of this content: whether anything had to be done. Arguments as of `generate`.
 
-    tell: called with what a user of a cluster wants to know.
+    source: gives each thread its source of items; None for one that computes them. stacklevel: of whose
+    line warnings speak.
     """
     from maskbank.bank.writer import Writer, is_there
 
-    threads = check_threads(workers)
+    threads = count_workers(workers)
     if not force and is_there(os.fspath(path), content):
         return False
     if content.recipe.caution:
-        warnings.warn(content.recipe.caution, stacklevel=3)
+        warnings.warn(content.recipe.caution, stacklevel=stacklevel)
     if dask is None:
         with Writer(path, content, force=force) as writer:
-            fill(writer, source or maker_of(content), threads, progress, stop)
+            write_items(writer, source or maker_of(content), threads, progress, report, stop)
             writer.publish()
         return True
-    from maskbank.generation import distributed
-    from maskbank.generation.cluster import cluster
+    from maskbank.generation.cluster import connect, write_items_on
 
-    with cluster(dask, workers, stop) as client, Writer(path, content, force=force) as writer:
-        distributed.fill(writer, client, progress, stop, tell)
+    with connect(dask, workers, stop) as client, Writer(path, content, force=force) as writer:
+        write_items_on(client, writer, progress, report, stop)
         writer.publish()
     return True

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maskbank.bank import check
@@ -10,11 +10,11 @@ from maskbank.bank.reader import Part, in_order, whole_of
 from maskbank.errors import BankError
 from maskbank.files import check_sources
 from maskbank.generation.generate import write
+from maskbank.generation.threads import Progress, Report
 
 if TYPE_CHECKING:
     from maskbank.noise import Block
 
-Progress = Callable[[int], None]
 Path = str | os.PathLike[str]
 
 
@@ -25,6 +25,7 @@ def join(
     workers: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    report: Report | None = None,
     stop: threading.Event | None = None,
 ) -> bool:
     """Make `path` the one bank that these parts are together: whether anything had to be done.
@@ -37,18 +38,19 @@ def join(
     check_sources(os.fspath(path), (part.path for part in opened))
     content = whole_of(opened)
     return write(
-        path, content, lambda: _Copier(opened), workers=workers, force=force, progress=progress, stop=stop
-    )
+        path, content, lambda: _Copier(opened),
+        workers=workers, force=force, progress=progress, report=report, stop=stop,
+    )  # fmt: skip
 
 
 class _Copier:
-    """Takes items out of parts."""
+    """A source of items that reads them from parts."""
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
 
     def make(self, first: int, block: "Block") -> None:
-        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        """Copy items first, first + 1, ... and their sigmas to `block`."""
         from maskbank.noise import sigmas
 
         for part in self.parts:
@@ -56,14 +58,14 @@ class _Copier:
             low, high = max(first, begin), min(first + len(block), begin + part.content.n)
             if low >= high:
                 continue
-            there, here = slice(low - begin, high - begin), slice(low - first, high - first)
-            block.items[here] = part.noise[there]
+            of_part, of_block = slice(low - begin, high - begin), slice(low - first, high - first)
+            block.items[of_block] = part.noise[of_part]
             recipe = part.content.recipe
             if recipe.ranges:
-                block.sigmas[here] = part.table("sigma")[there]
+                block.sigmas[of_block] = part.table("sigma")[of_part]
                 drawn = sigmas(recipe, part.content.seed, low, high - low)
-                if drawn.tobytes() != block.sigmas[here].tobytes():
+                if drawn.tobytes() != block.sigmas[of_block].tobytes():
                     raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")
-            for item, checksum in zip(block.items[here], part.table("crc32")[there], strict=True):
+            for item, checksum in zip(block.items[of_block], part.table("crc32")[of_part], strict=True):
                 if check.crc32()(item.reshape(-1).view("u1")) != checksum:
                     raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")

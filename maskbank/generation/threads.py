@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 Bools = npt.NDArray[np.bool_]
 Progress = Callable[[int], None]
+Report = Callable[[str], None]
+Span = tuple[int, int]  # items, (start, stop), counted from the bank's first
 
-_BLOCK_BYTES = 2**22  # written at once: smaller pieces cost switching between threads
+_WRITE_BYTES = 2**22  # written at once: less costs switching between threads
 # computed by one call: less costs Python more, more leaves the caches before its checksum
 _CACHE_BYTES = 2**21
 CHECKPOINT_SECONDS = 1.0
@@ -33,10 +35,10 @@ class Source(Protocol):
     """Where items come from; each thread has its own."""
 
     def make(self, first: int, block: "Block") -> None:
-        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        """Write items first, first + 1, ... and their sigmas to `block`."""
 
 
-def check_threads(workers: Any) -> int:
+def count_workers(workers: Any) -> int:
     """A number of workers; None: one for each core that this process may use."""
     if workers is not None:
         return check_workers(workers)
@@ -50,20 +52,23 @@ def maker_of(content: "Content") -> Callable[[], Source]:
     return lambda: Maker(content.recipe, content.seed)
 
 
-def fill(
+def write_items(
     writer: "BankFile",
     source: Callable[[], Source],
     workers: int,
     progress: Progress | None = None,
+    report: Report | None = None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Make all items that are not `writer.done`, and say so in its journal.
+    """Write all items that are not `writer.done`, and record them in its journal.
 
     Workers compute, as many threads wait for the disk, and one keeps the journal.
     """
     content = writer.content
     if writer.done.all():
         return
+    if progress:
+        progress(int(writer.done.sum()))
     length = block_length(content, workers)
     prepare(source, content)
     run = Run(writer, source, length, missing(writer.done, length), int(writer.done.sum()))
@@ -82,7 +87,7 @@ def fill(
                     break
         finally:
             run.stop.set()
-            wait(working)  # they hand on to the pool what they have in hand
+            wait(working)  # what they have computed, they still give to the pool to be written
     for future in pending:
         future.result()
     if progress:
@@ -109,13 +114,13 @@ def whole_pages(content: "Content") -> int:
 def block_length(content: "Content", workers: int) -> int:
     """How many items are written at once: some megabytes, in whole pages, and some blocks a worker."""
     page = whole_pages(content)
-    length = min(_BLOCK_BYTES // content.item_bytes, -(-content.n // (4 * workers)))
-    length = max(length // page * page, page if page * content.item_bytes <= _BLOCK_BYTES else 1)
+    length = min(_WRITE_BYTES // content.item_bytes, -(-content.n // (4 * workers)))
+    length = max(length // page * page, page if page * content.item_bytes <= _WRITE_BYTES else 1)
     return min(length, content.n)
 
 
-def missing(done: Bools, length: int) -> Iterator[tuple[int, int]]:
-    """What is not done, (start, stop) in pieces of at most `length`, none across a multiple of it."""
+def missing(done: Bools, length: int) -> Iterator[Span]:
+    """What is not done, in spans of at most `length`, none across a multiple of it."""
     for begin in range(0, len(done), length):
         piece = done[begin : begin + length]
         if not piece.any():
@@ -126,8 +131,8 @@ def missing(done: Bools, length: int) -> Iterator[tuple[int, int]]:
             yield begin + start, begin + stop
 
 
-class Desk:
-    """What one thread works with: a source, and two blocks, so that one is made while one is written."""
+class Workspace:
+    """The memory of one thread: a source, and two blocks, so that one is computed while one is written."""
 
     def __init__(self, source: Source, content: "Content", length: int) -> None:
         from maskbank.noise import Block
@@ -139,7 +144,7 @@ class Desk:
 class Run:
     """What the threads of one run share.
 
-    pieces: what to make, (start, stop) of at most `length` items each. done: how many are there already.
+    spans: the items to make, at most `length` in each. done: how many are in the file already.
     """
 
     def __init__(
@@ -147,7 +152,7 @@ class Run:
         writer: "BankFile",
         source: Callable[[], Source],
         length: int,
-        pieces: Iterator[tuple[int, int]],
+        spans: Iterator[Span],
         done: int = 0,
     ) -> None:
         self.writer = writer
@@ -156,35 +161,36 @@ class Run:
         self.length = length
         self.at_once = max(1, _CACHE_BYTES // self.content.item_bytes)
         self.done = done
-        self.pieces = pieces
+        self.spans = spans
         self.lock = threading.Lock()
         self.stop = threading.Event()
         self.finished = threading.Event()  # all items of the bank are done
 
-    def next_block(self) -> tuple[int, int] | None:
+    def next_span(self) -> Span | None:
         """What to make next; None when there is nothing left to do."""
         with self.lock:
-            return None if self.stop.is_set() else next(self.pieces, None)
+            return None if self.stop.is_set() else next(self.spans, None)
 
     def work(self, pool: ThreadPoolExecutor) -> None:
-        """Compute pieces, one after the other, while the one before is being written."""
-        for written in self.compute_all(pool, Desk(self.source(), self.content, self.length)):
+        """Compute items, one span after the other, while the one before is being written."""
+        for written in self.compute_all(pool, Workspace(self.source(), self.content, self.length)):
             written.result()
 
-    def compute_all(self, pool: ThreadPoolExecutor, desk: "Desk") -> list[Future[None]]:
-        """`work`, but for waiting for the last writes, which are returned: they still use the desk."""
+    def compute_all(self, pool: ThreadPoolExecutor, workspace: Workspace) -> list[Future[None]]:
+        """As `work`, except that the last writes are returned: they may still use the workspace."""
         writes: list[Future[None]] = []
-        while (piece := self.next_block()) is not None:
-            if len(writes) == len(desk.blocks):
+        blocks = workspace.blocks
+        while (span := self.next_span()) is not None:
+            if len(writes) == len(blocks):
                 writes.pop(0).result()
-            desk.blocks.append(desk.blocks.pop(0))
-            block = desk.blocks[0].part(0, piece[1] - piece[0])
-            crcs = self.compute(desk.source, piece[0], block)
-            writes.append(pool.submit(self.write, piece[0], block.part(0, len(crcs)), crcs))
+            blocks.append(blocks.pop(0))
+            block = blocks[0].part(0, span[1] - span[0])
+            crcs = self.compute(workspace.source, span[0], block)
+            writes.append(pool.submit(self.write, span[0], block.part(0, len(crcs)), crcs))
         return writes
 
     def compute(self, source: Source, start: int, block: "Block") -> list[int]:
-        """Fill a block; the checksums, taken while the items are still in this core's cache.
+        """Compute a block; the checksums, taken while the items are still in this core's cache.
 
         Where the run is stopped meanwhile, only those of the items that were finished.
         """
@@ -200,7 +206,7 @@ class Run:
         return crcs
 
     def write(self, start: int, block: "Block", crcs: list[int]) -> None:
-        """Bring a block to the file."""
+        """Write a block to the file."""
         self.writer.write(start, block.items, block.sigmas, crcs)
         with self.lock:
             self.done += len(block)
@@ -208,6 +214,6 @@ class Run:
                 self.finished.set()
 
     def keep_journal(self) -> None:
-        """Now and then, say in the file what is in it."""
+        """Record in the file what is in it, once a second."""
         while not self.stop.wait(CHECKPOINT_SECONDS):
             self.writer.checkpoint()

@@ -1,75 +1,59 @@
-"""What the workers of a cluster do: write items into the one file, of which the client keeps the journal."""
+"""A task of a cluster: it writes items into the one file, of which the client keeps the journal."""
 
-import contextlib
 import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
-from maskbank.bank.layout import Content, Layout, read
-from maskbank.bank.storage import AGAIN, BankFile
-from maskbank.errors import BankError, MaskbankError, OutputError
-from maskbank.generation.threads import Desk, Run, block_length, maker_of, prepare
+from maskbank.bank.layout import Layout, read
+from maskbank.bank.storage import AGAIN, Array, BankFile
+from maskbank.errors import MaskbankError, OutputError
+from maskbank.generation.threads import Run, Span, Workspace, block_length, maker_of, prepare
 
-Key = tuple[int, bytes]  # an item, and what stands in the place of its checksum
-Runs = list[tuple[int, int]]  # items, (start, stop)
+Key = tuple[int, bytes]  # the last item that was missing, and random bytes in the place of its checksum
+_SHARED = "give a path that all workers see and can write to"
 
 
 class Made(NamedTuple):
-    """What became of a task; it is told, not raised, since not every error survives the way through Dask."""
+    """What a task returns."""
 
-    pieces: list[tuple[int, bytes, bytes]]  # start, checksums and sigmas
-    seconds: float = 0.0  # of computing
-    unfit: str = ""  # why this worker cannot write to the bank
-    failed: str = ""  # what went wrong otherwise
-    fatal: bool = False  # for all workers: a disk that is full or fails
+    pieces: list[tuple[int, Array, Array]]  # first item, checksums and sigmas
+    seconds: float  # of computing
 
 
-class Unfit(OutputError):
-    """This worker cannot write to the bank."""
-
-
-class _Share(BankFile):
+class SharedFile(BankFile):
     """A bank's file, of which another process keeps the journal. Use as a context manager."""
 
     def __init__(self, path: str, key: Key) -> None:
-        self._key = key
-        try:
-            super().__init__(_layout(path, key))
-        except BankError as error:
-            raise Unfit(str(error)) from None
+        super().__init__(_layout(path, key))
         self._path = path
+        self._key = key
 
-    def __enter__(self) -> "_Share":
+    def __enter__(self) -> "SharedFile":
         try:
             self._take(os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), self._path)
-        except OSError as error:
-            raise Unfit(f"cannot write {self._path}: {error.strerror}") from None
-        item, token = self._key
-        try:
-            there = os.pread(self._fd, len(token), self.layout.offset("crc32", item))
+            found = os.pread(self._fd, 4, self.layout.offset("crc32", self._key[0]))
         except OSError as error:
             self._close()
-            raise Unfit(f"cannot read {self._path}: {error.strerror}") from None
-        if there != token:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}; {_SHARED}") from None
+        if found != self._key[1]:
             self._close()
-            raise Unfit(f"{self._path} is another file than the client's of this name")
+            raise OutputError(f"{self._path} is another file than the client's of this name; {_SHARED}")
         return self
 
     def checkpoint(self) -> None:
         """Nothing: the journal is the client's."""
 
-    def finish(self) -> list[tuple[int, bytes, bytes]]:
-        """Bring the items to the disk: (start, checksums, sigmas) of what was written."""
+    def finish(self) -> list[tuple[int, Array, Array]]:
+        """Bring the items to the disk: (first item, checksums, sigmas) of what was written."""
         self._sync()
-        return [(start, crcs.tobytes(), sigmas.tobytes()) for start, crcs, sigmas in self._pending]
+        return self._pending
 
     def _failed(self, error: OSError) -> MaskbankError:
-        return OutputError(f"{socket.gethostname()} cannot write {self._name}: {error.strerror}; {AGAIN}")
+        return OutputError(f"cannot write {self._path}: {error.strerror}; {AGAIN}")
 
 
 @lru_cache(4)
@@ -79,63 +63,46 @@ def _layout(path: str, key: Key) -> Layout:
     return read(path)
 
 
-_PREPARING = threading.Lock()
-_DESKS: list[tuple[Content, Desk]] = []  # free ones; kept, since memory that is touched anew costs as much
+_COMPILING = threading.Lock()
+_WORKSPACES = threading.local()  # kept from task to task: memory that is touched for the first time is slow
 
 
-@contextlib.contextmanager
-def _desk(content: Content) -> Iterator[Desk]:
-    """A desk for this bank, of this process's own; those of other banks are cleared away."""
-    with _PREPARING:
-        _DESKS[:] = [(whose, desk) for whose, desk in _DESKS if whose == content]
-        if _DESKS:
-            _, desk = _DESKS.pop()
-        else:
+def _workspace(file: SharedFile) -> Workspace:
+    """This thread's workspace for a bank; that of another bank is given up."""
+    content = file.content
+    if getattr(_WORKSPACES, "content", None) != content:
+        _WORKSPACES.content = None
+        with _COMPILING:
             prepare(maker_of(content), content)
-            desk = Desk(maker_of(content)(), content, block_length(content, 1))
-    yield desk
-    _DESKS.append((content, desk))  # not after a failure, when it may be in use
+        _WORKSPACES.workspace = Workspace(maker_of(content)(), content, block_length(content, 1))
+    _WORKSPACES.content = None  # after a failure, writes may still use it
+    workspace: Workspace = _WORKSPACES.workspace
+    return workspace
 
 
-def look(path: str, key: Key) -> tuple[str, str]:
-    """This worker's host, and what keeps it from writing to the bank, or nothing."""
+def make_items(path: str, key: Key, spans: list[Span]) -> Made:
+    """Write these items and bring them to the disk. Done twice, it writes the same bytes.
+
+    OutputError, with this host's name, where that fails. No items: only see whether the file can be written.
+    """
     try:
-        with _Share(path, key):
-            return socket.gethostname(), ""
-    except MaskbankError as error:
-        return socket.gethostname(), str(error)
-
-
-def make_items(path: str, key: Key, runs: Runs) -> Made:
-    """Make these items and bring them to the disk. Done twice, it writes the same bytes."""
-    try:
-        return _make_items(path, key, runs)
-    except Unfit as error:
-        return Made([], unfit=str(error))
-    except OutputError as error:
-        return Made([], failed=str(error), fatal=True)
+        with SharedFile(path, key) as file:
+            return _make_items(file, spans) if spans else Made([], 0.0)
     except Exception as error:
-        return Made([], failed=f"{socket.gethostname()}: {type(error).__name__}: {error}")
+        text = str(error) if isinstance(error, MaskbankError) else f"{type(error).__name__}: {error}"
+        raise OutputError(f"worker {socket.gethostname()}: {text}") from None
 
 
-def _make_items(path: str, key: Key, runs: Runs) -> Made:
-    with _Share(path, key) as share, _desk(share.content) as desk, ThreadPoolExecutor(2) as pool:
-        start = time.perf_counter()
-        length = len(desk.blocks[0])
-        pieces = (
-            (low, min(low + length, stop)) for start, stop in runs for low in range(start, stop, length)
-        )
-        writes = Run(share, lambda: desk.source, length, pieces).compute_all(pool, desk)
+def _make_items(file: SharedFile, spans: list[Span]) -> Made:
+    workspace = _workspace(file)
+    start = time.perf_counter()
+    length = len(workspace.blocks[0])
+    pieces = ((low, min(low + length, stop)) for first, stop in spans for low in range(first, stop, length))
+    run = Run(file, lambda: workspace.source, length, pieces)
+    with ThreadPoolExecutor(2) as pool:
+        writes = run.compute_all(pool, workspace)
         seconds = time.perf_counter() - start
-        _let_the_next_begin()
         for written in writes:
             written.result()
-        return Made(share.finish(), seconds)
-
-
-def _let_the_next_begin() -> None:
-    """Have the worker compute another task while this one waits for the disk."""
-    with contextlib.suppress(ImportError, ValueError, AttributeError):  # where this is no task
-        from distributed import secede
-
-        secede()
+    _WORKSPACES.content = file.content
+    return Made(file.finish(), seconds)

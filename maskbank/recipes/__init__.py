@@ -1,9 +1,12 @@
 """Recipes: every parameter that decides what an item looks like, seed apart. Checked when made."""
 
+import dataclasses
+import difflib
 import hashlib
 import json
 from typing import Any
 
+from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.recipes.base import Range, Recipe, float32
 from maskbank.recipes.colours import LEAST_GAP, VARIANTS, Blue, Green, Purple, Red, White, variant
@@ -12,7 +15,7 @@ from maskbank.recipes.rbn import RBN
 __all__ = [
     "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Green",
     "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "fingerprint", "float32", "from_json",
-    "variant",
+    "recipe_for", "variant",
 ]  # fmt: skip
 
 NUMBERS_VERSION = 1  # raised whenever any byte of any item would change
@@ -24,12 +27,39 @@ COLOURS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {
     for cls in (White, Red, Blue, Green, Purple)
 }
 KINDS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {**COLOURS, "rbn": (RBN, (64, 8))}
+_KINDS = f"this version knows {', '.join(KINDS)}"
+
+
+def recipe_for(kind: str, **options: Any) -> Recipe:
+    """The recipe of a kind's name, as "green3d", and the options of its class; RecipeError for unknown ones.
+
+    variant: for green and purple, in place of sigma1 and sigma2: "1" to "5" of Table A.1, or "main".
+    """
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind.lower(), KINDS, 1)
+        raise RecipeError(f"unknown kind {kind!r}; " + (f"did you mean {near[0]!r}?" if near else _KINDS))
+    cls, size = KINDS[kind]
+    names = [field.name for field in dataclasses.fields(cls)]
+    if "sigma1" in names and (row := options.pop("variant", None)) is not None:
+        sigmas = variant(cls.colour, row)
+        if given := sorted(sigmas.keys() & options.keys()):
+            raise RecipeError(f"variant sets sigma1 and sigma2; give it or {' and '.join(given)}, not both")
+        options |= sigmas
+    if strange := sorted(options.keys() - set(names)):
+        raise RecipeError(f"{kind} has no option {strange[0]!r}; it has {', '.join(names)}")
+    recipe = cls(**{"size": size, **options})
+    if len(recipe.size) != len(size):
+        raise RecipeError(
+            f"size={format_size(recipe.size)} has the wrong number of axes; {kind} takes {len(size)}, as in "
+            f"{format_size(size)}"
+        )
+    return recipe
 
 
 def from_json(kind: str, text: str) -> Recipe:
     """The recipe of a bank, from its `kind` and `recipe` attributes."""
     if kind not in KINDS:
-        raise RecipeError(f"unknown kind {kind!r}; this version knows {', '.join(KINDS)}")
+        raise RecipeError(f"unknown kind {kind!r}; {_KINDS}")
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:

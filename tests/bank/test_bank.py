@@ -413,23 +413,23 @@ def test_the_partial_is_locked_while_it_is_written(tmp_path: Path) -> None:
 
 def test_over_itself_it_does_nothing_and_over_anything_else_it_refuses(tmp_path: Path) -> None:
     path = tmp_path / "bank.h5"
-    assert generation.make(path, SMALL, 5)
+    assert generation.write(path, Content(SMALL, 0, 5))
     before = path.stat().st_mtime_ns, path.stat().st_ino
-    assert not generation.make(path, SMALL, 5)
+    assert not generation.write(path, Content(SMALL, 0, 5))
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
     with pytest.raises(maskbank.OutputError, match=r"n 5 instead of 6, seed 0 instead of 1"):
-        generation.make(path, SMALL, 6, seed=1)
+        maskbank.generate(path, SMALL, 6, seed=1)
     with pytest.raises(maskbank.OutputError, match=r"kind green3d instead of red2d.*--force"):
-        generation.make(path, Red(size=(4, 4)), 5)
+        maskbank.generate(path, Red(size=(4, 4)), 5)
     other = tmp_path / "notes.txt"
     other.write_text("mine")
     with pytest.raises(maskbank.OutputError, match="not an HDF5 file"):
-        generation.make(other, SMALL, 5)
+        maskbank.generate(other, SMALL, 5)
     assert other.read_text() == "mine"
     os.truncate(path, 9000)
     with pytest.raises(maskbank.OutputError, match="--force"):
-        generation.make(path, SMALL, 5)
-    assert generation.make(path, SMALL, 5, force=True)
+        maskbank.generate(path, SMALL, 5)
+    assert generation.write(path, Content(SMALL, 0, 5), force=True)
     assert len(maskbank.Bank(path)) == 5
     assert sorted(os.listdir(tmp_path)) == ["bank.h5", "notes.txt"]
 

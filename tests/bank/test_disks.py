@@ -14,7 +14,6 @@ import pytest
 import maskbank
 from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
-from maskbank.generation import generate as generation
 from maskbank.generation import threads
 from maskbank.recipes import Green, White
 from tests.bank.processes import Warm, digest, noted
@@ -75,7 +74,7 @@ def test_space_is_taken_at_the_start_so_that_others_cannot_fill_the_disk(tmp_pat
         with writer.Writer(small / "b.h5", content) as bank:
             with pytest.raises(OSError, match="No space"), open(small / "other", "wb") as other:
                 other.write(bytes(2**22))
-            threads.fill(bank, threads.maker_of(content), 2)
+            threads.write_items(bank, threads.maker_of(content), 2)
             bank.publish()
         maskbank.generate(tmp_path / "b.h5", RECIPE, 400)
         assert digest(small / "b.h5") == digest(tmp_path / "b.h5")
@@ -86,7 +85,7 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
 ) -> None:
     """Where space cannot be reserved: the run ends with one line, and goes on when there is room."""
     monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
-    monkeypatch.setattr(threads, "_BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(threads, "_WRITE_BYTES", 2**16)
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.001)
     with disk(tmp_path / "disk", "size=4m") as small:
         path, other = small / "b.h5", small / "other"
@@ -99,11 +98,11 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
 
         monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.0001)
         with pytest.raises(maskbank.OutputError, match="No space left on device; what was done is kept"):
-            generation.make(path, RECIPE, 400, workers=1, progress=meddle)
+            maskbank.generate(path, RECIPE, 400, workers=1, progress=meddle)
         assert not path.exists()
         other.unlink()
         made: list[int] = []
-        generation.make(path, RECIPE, 400, progress=made.append)
+        maskbank.generate(path, RECIPE, 400, progress=made.append)
         maskbank.generate(tmp_path / "b.h5", RECIPE, 400)
         assert digest(path) == digest(tmp_path / "b.h5")
 
@@ -153,9 +152,9 @@ def test_a_folder_that_is_removed_under_the_writer(tmp_path: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
     with pytest.raises(maskbank.OutputError, match="was removed or replaced"):
-        generation.make(folder / "b.h5", RECIPE, 200, progress=remove)
+        maskbank.generate(folder / "b.h5", RECIPE, 200, progress=remove)
     folder.mkdir()
-    generation.make(folder / "b.h5", RECIPE, 200)
+    maskbank.generate(folder / "b.h5", RECIPE, 200)
     assert len(maskbank.Bank(folder / "b.h5")) == 200
 
 
@@ -171,8 +170,8 @@ def test_a_folder_that_is_moved_under_the_writer(tmp_path: Path) -> None:
             moved = True
 
     with pytest.raises(maskbank.OutputError, match="was removed or replaced"):
-        generation.make(folder / "b.h5", RECIPE, 200, progress=move)
-    generation.make(elsewhere / "b.h5", RECIPE, 200)
+        maskbank.generate(folder / "b.h5", RECIPE, 200, progress=move)
+    maskbank.generate(elsewhere / "b.h5", RECIPE, 200)
     assert os.listdir(elsewhere) == ["b.h5"]
 
 
@@ -183,7 +182,7 @@ def test_a_disk_without_room_for_a_second_bank_still_goes_on_with_the_first(tmp_
         with writer.Writer(path, Content(RECIPE, 0, 400)):
             pass
         assert os.path.getsize(f"{path}.partial") > 3_000_000
-        generation.make(path, RECIPE, 400)
+        maskbank.generate(path, RECIPE, 400)
         assert len(maskbank.Bank(path)) == 400
 
 
@@ -200,7 +199,7 @@ def limited(path: str) -> str:
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
     try:
-        generation.make(path, Green(size=(64, 64)), 1000)
+        maskbank.generate(path, Green(size=(64, 64)), 1000)
     except maskbank.OutputError as error:
         return str(error)
     return ""

@@ -32,7 +32,7 @@ ARGS = ["generate", "green2d", "--size", "16x16", "-n", str(N), "-j", "2"]
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several writes, and some journal."""
-    monkeypatch.setattr(threads, "_BLOCK_BYTES", 2**15)
+    monkeypatch.setattr(threads, "_WRITE_BYTES", 2**15)
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.001)
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
 
@@ -53,14 +53,15 @@ def make_commands(folder: Path, original: bytes) -> dict[str, Command]:
     """command -> (what is there before, what is done). All of them make bank.h5."""
     path, partial = folder / "bank.h5", folder / "bank.h5.partial"
     found = layout.read(folder / "original.h5")
+    content = found.content
     begun = bytearray(original)
     hurt = bytearray(original)
     for item in range(100, 200):
         begun[found.offsets["written"] + item] = 0
         hurt[found.offsets["noise"] + item * found.content.item_bytes] ^= 3
     parts = [folder / "0.h5", folder / "1.h5"]
-    generation.make(parts[0], RECIPE, N, items=(0, 77))
-    generation.make(parts[1], RECIPE, N, items=(77, N))
+    maskbank.generate(parts[0], RECIPE, N, items=(0, 77))
+    maskbank.generate(parts[1], RECIPE, N, items=(77, N))
 
     def nothing() -> None:
         path.unlink(missing_ok=True)
@@ -80,12 +81,12 @@ def make_commands(folder: Path, original: bytes) -> dict[str, Command]:
         path.write_bytes(hurt)
 
     def make() -> object:
-        return generation.make(path, RECIPE, N, workers=2)
+        return generation.write(path, content, workers=2)
 
     return {
         "generate": (nothing, make),
         "go on": (some, make),
-        "force": (other, lambda: generation.make(path, RECIPE, N, workers=2, force=True)),
+        "force": (other, lambda: generation.write(path, content, workers=2, force=True)),
         "join": (nothing, lambda: join.join(path, parts, workers=2)),
         "repair": (damage, lambda: repair.repair(path, workers=2)),
     }
@@ -196,12 +197,12 @@ def test_a_kernel_that_fails_keeps_what_was_done(
 
     monkeypatch.setattr(noise.Maker, "make", make)
     with pytest.raises(MemoryError):
-        generation.make(path, RECIPE, N, workers=1)
+        maskbank.generate(path, RECIPE, N, workers=1)
     monkeypatch.setattr(noise.Maker, "make", real)
     assert threading.active_count() == 1
     with writer.Writer(path, Content(RECIPE, 0, N)) as again:
         assert again.done.sum() >= 64
-    generation.make(path, RECIPE, N)
+    maskbank.generate(path, RECIPE, N)
     assert path.read_bytes() == original
 
 
@@ -254,7 +255,7 @@ def test_fallocate_that_is_not_supported_is_none(
                 return -1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Library)
-    generation.make(quick_path / "b.h5", RECIPE, N)
+    maskbank.generate(quick_path / "b.h5", RECIPE, N)
     assert not answers
     assert (quick_path / "b.h5").read_bytes() == original
 
@@ -266,7 +267,7 @@ def test_a_disk_that_fills_up_behind_a_sparse_partial(
     monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
     path = quick_path / "bank.h5"
     with Calls(plain) as calls:
-        generation.make(path, RECIPE, N)
+        maskbank.generate(path, RECIPE, N)
     path.unlink()
     middle = [k for k, name in enumerate(calls.names) if name == "pwrite"][6]
     with (
@@ -275,8 +276,8 @@ def test_a_disk_that_fills_up_behind_a_sparse_partial(
             maskbank.OutputError, match=r"No space left.*what was done is kept: run the same command again"
         ),
     ):
-        generation.make(path, RECIPE, N)
-    generation.make(path, RECIPE, N)
+        maskbank.generate(path, RECIPE, N)
+    maskbank.generate(path, RECIPE, N)
     assert path.read_bytes() == original
 
 

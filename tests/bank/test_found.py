@@ -40,16 +40,16 @@ def test_force_leaves_the_bank_alone_where_a_kill_left_both_its_names(
         seen.append(path.read_bytes() == before)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(generation, "fill", stop)
+    monkeypatch.setattr(generation, "write_items", stop)
     with pytest.raises(KeyboardInterrupt):
-        generation.make(path, RECIPE, N, seed=1, force=True)
+        maskbank.generate(path, RECIPE, N, seed=1, force=True)
     assert seen == [True]
     assert len(maskbank.Bank(path)) == N
 
 
 def test_a_second_name_that_a_kill_left_is_taken_away(path: Path) -> None:
     os.link(path, f"{path}.partial")
-    assert not generation.make(path, RECIPE, N)
+    assert not generation.write(path, Content(RECIPE, 0, N))
     assert os.listdir(path.parent) == ["bank.h5"]
 
 
@@ -57,7 +57,7 @@ def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_p
     path = tmp_path / "bank.h5"
     ours, theirs = Content(RECIPE, 0, N), Content(RECIPE, 1, N)
     with writer.Writer(path, ours) as one:
-        threads.fill(one, threads.maker_of(ours), 1)
+        threads.write_items(one, threads.maker_of(ours), 1)
         os.unlink(one.partial)  # somebody thinks that it is a leftover
         with writer.Writer(path, theirs), pytest.raises(maskbank.OutputError):
             one.publish()
@@ -65,11 +65,11 @@ def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_p
 
 
 def test_a_link_to_a_partial_bank_does_not_cost_the_bank(path: Path) -> None:
-    generation.make(path, RECIPE, N)
+    maskbank.generate(path, RECIPE, N)
     partial = path.with_name(path.name + ".partial")
     path.rename(partial)
     path.symlink_to(partial)
-    assert not generation.make(path, RECIPE, N)
+    assert not generation.write(path, Content(RECIPE, 0, N))
     assert maskbank.Bank(path).content.n == N
     path.unlink()
     partial.unlink()
@@ -116,8 +116,8 @@ def test_a_sigma_that_no_float_holds_is_refused(sigma1: str, tmp_path: Path) -> 
 
 def test_join_refuses_a_part_whose_sigmas_are_damaged(tmp_path: Path) -> None:
     parts = [tmp_path / "0.h5", tmp_path / "1.h5"]
-    generation.make(parts[0], RECIPE, N, items=(0, 10))
-    generation.make(parts[1], RECIPE, N, items=(10, 20))
+    maskbank.generate(parts[0], RECIPE, N, items=(0, 10))
+    maskbank.generate(parts[1], RECIPE, N, items=(10, 20))
     with open(parts[1], "r+b") as file:
         file.seek(layout.read(parts[1]).offsets["sigma"] + 4)
         file.write(b"\1\2")

@@ -12,7 +12,6 @@ import pytest
 
 import maskbank
 from maskbank.bank import layout
-from maskbank.generation import generate as generation
 from maskbank.generation import join, threads
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.bank.conftest import Share
@@ -41,7 +40,7 @@ def test_joined_parts_equal_the_whole(
         ends = [0, *split, n]
         paths = [quick_path / f"{k}.h5" for k in range(len(ends) - 1)]
         for path, first, end in zip(paths, ends[:-1], ends[1:], strict=True):
-            generation.make(path, recipe, n, seed=3, items=(first, end), workers=1)
+            maskbank.generate(path, recipe, n, seed=3, items=(first, end), workers=1)
         random_.shuffle(paths)
         bank = maskbank.Bank(paths)
         assert (len(bank), bank.fingerprint, bank.shape) == (n, whole.fingerprint, whole.shape)
@@ -61,8 +60,8 @@ def test_parts_read_as_one_pickle_and_give_the_same_masks(tmp_path: Path) -> Non
     recipe = Green(size=(8, 16, 16))
     whole = maskbank.generate(tmp_path / "whole.h5", recipe, 40)
     paths = [tmp_path / "0.h5", tmp_path / "1.h5"]
-    generation.make(paths[0], recipe, 40, items=(0, 7))
-    generation.make(paths[1], recipe, 40, items=(7, 40))
+    maskbank.generate(paths[0], recipe, 40, items=(0, 7))
+    maskbank.generate(paths[1], recipe, 40, items=(7, 40))
     again = pickle.loads(pickle.dumps(maskbank.Bank(paths)))
     ids = np.arange(100)
     one, other = (
@@ -76,8 +75,8 @@ def test_parts_that_do_not_belong_together_are_refused(warm: Warm, tmp_path: Pat
     recipe = Green(size=(8, 8))
     made = {"a": (0, (0, 10)), "b": (0, (10, 20)), "c": (0, (20, 30)), "over": (0, (9, 20))}
     for name, (seed, items) in (made | {"seed": (1, (10, 20))}).items():
-        generation.make(tmp_path / f"{name}.h5", recipe, 30, seed=seed, items=items)
-    generation.make(tmp_path / "size.h5", Green(size=(8, 4)), 30, items=(10, 20))
+        maskbank.generate(tmp_path / f"{name}.h5", recipe, 30, seed=seed, items=items)
+    maskbank.generate(tmp_path / "size.h5", Green(size=(8, 4)), 30, items=(10, 20))
     shutil.copy(tmp_path / "b.h5", tmp_path / "hurt.h5")
     found = layout.read(tmp_path / "hurt.h5")
     with open(tmp_path / "hurt.h5", "r+b") as file:
@@ -135,7 +134,7 @@ def test_items_without_n_make_the_same_part(warm: Warm, tmp_path: Path) -> None:
 # one writer at a time
 
 
-SLOW = {"maskbank.generation.threads:_BLOCK_BYTES": 2**12, "maskbank.generation.threads:_CACHE_BYTES": 2**12}
+SLOW = {"maskbank.generation.threads:_WRITE_BYTES": 2**12, "maskbank.generation.threads:_CACHE_BYTES": 2**12}
 ARGS = ["generate", "green2d", "--size", "16x16", "-n", "400"]
 
 

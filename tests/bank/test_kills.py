@@ -12,7 +12,6 @@ import pytest
 
 import maskbank
 from maskbank.bank import layout
-from maskbank.generation import generate as generation
 from maskbank.recipes import Green, Recipe, White
 from tests.bank.calls import Calls, plain
 from tests.bank.conftest import Share
@@ -22,7 +21,7 @@ from tests.bank.processes import Ended, Warm, claimed, digest, noted
 # smaller pieces and more journal than usual, so there is more that could go wrong
 OFTEN = {
     "maskbank.generation.threads:CHECKPOINT_SECONDS": 0.005,
-    "maskbank.generation.threads:_BLOCK_BYTES": 2**18,
+    "maskbank.generation.threads:_WRITE_BYTES": 2**18,
     "maskbank.generation.threads:_CACHE_BYTES": 2**16,
     "maskbank.generation.threads:_PROGRESS_SECONDS": 0.005,
 }
@@ -37,7 +36,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
         maskbank.generate(folder / f"{name}.h5", recipe, N)
     recipe, _ = KINDS["green2d"]
     for name, items in PARTS.items():
-        generation.make(folder / name, recipe, N, items=items)
+        maskbank.generate(folder / name, recipe, N, items=items)
     return folder
 
 
@@ -164,7 +163,7 @@ def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, sha
     path, original = quick_path / "bank.h5", quick_path / "original.h5"
     maskbank.generate(original, SMALL, 200)
     for k, items in enumerate(((0, 64), (64, 200))):
-        generation.make(quick_path / f"{k}.h5", SMALL, 200, items=items)
+        maskbank.generate(quick_path / f"{k}.h5", SMALL, 200, items=items)
     hurt = bytearray(original.read_bytes())
     for item in range(0, 200, 7):
         hurt[layout.read(original).offsets["noise"] + 512 * item] ^= 5
@@ -224,7 +223,7 @@ def test_what_was_killed_may_be_killed_again_and_again(
 # Ctrl-C and SIGTERM
 
 SLOW = {"slow": 0.02, "settings": {"maskbank.generation.threads:CHECKPOINT_SECONDS": 99.0,
-                                   "maskbank.generation.threads:_BLOCK_BYTES": 2**16,
+                                   "maskbank.generation.threads:_WRITE_BYTES": 2**16,
                                    "maskbank.generation.threads:_CACHE_BYTES": 2**14}}  # fmt: skip
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 

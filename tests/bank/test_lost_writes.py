@@ -128,7 +128,7 @@ def record(path: Path, before: bytes | None, in_place: bool, again: Callable[[Pa
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many writes, and much journal."""
-    monkeypatch.setattr(threads, "_BLOCK_BYTES", 2**13)
+    monkeypatch.setattr(threads, "_WRITE_BYTES", 2**13)
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.0005)
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)
 
@@ -167,14 +167,14 @@ def make_runs(folder: Path, recipe: Recipe, n: int, content: bytes) -> dict[str,
     found = layout.read(folder / "original.h5")
     path = folder / "recorded.h5"
     parts = [folder / "0.h5", folder / "1.h5"]
-    generation.make(parts[0], recipe, n, items=(0, n // 3))
-    generation.make(parts[1], recipe, n, items=(n // 3, n))
+    maskbank.generate(parts[0], recipe, n, items=(0, n // 3))
+    maskbank.generate(parts[1], recipe, n, items=(n // 3, n))
 
     def make(path: Path) -> object:
-        return generation.make(path, recipe, n, workers=2)
+        return generation.write(path, layout.Content(recipe, 0, n), workers=2)
 
     def force(path: Path) -> object:
-        return generation.make(path, recipe, n, workers=2, force=True)
+        return generation.write(path, layout.Content(recipe, 0, n), workers=2, force=True)
 
     def put_together(path: Path) -> object:
         return join.join(path, parts, workers=2)
@@ -275,7 +275,7 @@ def test_the_journal_never_comes_before_its_items(quick_path: Path) -> None:
 
 def test_the_rest_of_the_header_is_synced_before_the_superblock(quick_path: Path) -> None:
     recipe, n = RECIPES["green2d"]
-    run = record(quick_path / "b.h5", None, False, lambda path: generation.make(path, recipe, n))
+    run = record(quick_path / "b.h5", None, False, lambda path: maskbank.generate(path, recipe, n))
     superblock = next(k for k, event in enumerate(run.events) if event.what == "write" and event.offset == 0)
     before = [event.what for event in run.events[:superblock]]
     assert before[-1] == "sync"
@@ -285,7 +285,7 @@ def test_the_rest_of_the_header_is_synced_before_the_superblock(quick_path: Path
 def test_the_name_comes_after_everything_is_synced(quick_path: Path) -> None:
     recipe, n = RECIPES["green2d"]
     for force in (False, True):
-        again = functools.partial(generation.make, recipe=recipe, n=n, force=force)
+        again = functools.partial(generation.write, content=layout.Content(recipe, 0, n), force=force)
         what = [event.what for event in record(quick_path / f"{force}.h5", None, False, again).events]
         named = what.index("replace" if force else "link")
         written = max(k for k, name in enumerate(what) if name == "write")

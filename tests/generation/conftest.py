@@ -17,9 +17,9 @@ HOST = "127.0.0.1"
 
 COMMAND = "import sys; from maskbank.cli import main; main(sys.argv[1:])"
 # the same with many small tasks
-SMALL_BLOCKS = f"""
-from maskbank.generation import distributed
-distributed._FIRST_BYTES, distributed._TASK_SECONDS = 2**20, 0.05
+SMALL_TASKS = f"""
+from maskbank.generation import cluster
+cluster._FIRST_BYTES, cluster._TASK_SECONDS = 2**20, 0.05
 {COMMAND}
 """
 
@@ -33,7 +33,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def written(partial: Path) -> int:
-    """How many items the journal of a `.partial` claims, so far."""
+    """How many items the journal of a `.partial` holds so far."""
     from maskbank.bank import layout
     from maskbank.errors import BankError
 
@@ -90,14 +90,14 @@ class Cluster:
     def _dask(self, start: tuple[str, ...], *args: str) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
             [*start, "-m", "dask", *args], stdout=self.log, stderr=self.log, cwd=self.folder,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "10s"},
         )  # fmt: skip
         self.processes.append(process)
         return process
 
-    def maskbank(self, *args: object, wait: bool = True, blocks: str = COMMAND) -> "Command":
+    def maskbank(self, *args: object, wait: bool = True, code: str = COMMAND) -> "Command":
         """Run maskbank, on this cluster."""
-        command = Command(self.folder, *args, "--dask", self.address, code=blocks)
+        command = Command(self.folder, *args, "--dask", self.address, code=code)
         if wait:
             command.wait()
         return command
@@ -139,7 +139,7 @@ class Command:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A scheduler that nobody works for yet."""
+    """A scheduler that has no workers yet."""
     one = Cluster(tmp_path)
     yield one
     one.close()
@@ -205,7 +205,7 @@ class Network:
         return ("ip", "netns", "exec", self.hosts[k])
 
     def cut(self, k: int) -> None:
-        """Take host k off the network: nobody is told."""
+        """Take host k off the network, without a word to the others."""
         self.ip("-n", self.hosts[k], "link", "set", "eth0", "down")
 
     def close(self) -> None:

@@ -1,23 +1,24 @@
-"""What a cluster does, without one: blocks of whole pages, and tasks that write to the one file, only."""
+"""What a cluster does, without one: tasks of whole pages, that write to the one file and to no other."""
 
 import math
 import os
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import maskbank
 from maskbank.bank.layout import Content, lay_out
 from maskbank.bank.writer import Writer
 from maskbank.files import ALIGNMENT
-from maskbank.generation import distributed, threads, worker
-from maskbank.generation import generate as generation
-from maskbank.recipes import Green, Recipe, White
+from maskbank.generation import cluster, threads, worker
+from maskbank.recipes import Green, White
 
 RECIPE = Green(size=(5, 7, 9), dtype="uint8")  # 315 bytes: 4096 items take whole pages
 N = 9000
@@ -25,40 +26,40 @@ N = 9000
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 70))
 def test_what_is_missing_is_found(done: list[bool], length: int) -> None:
-    pieces = list(threads.missing(np.array(done), length))
-    assert [i for start, stop in pieces for i in range(start, stop)] == [
+    spans = list(threads.missing(np.array(done), length))
+    assert [i for start, stop in spans for i in range(start, stop)] == [
         i for i, one in enumerate(done) if not one
     ]
-    for start, stop in pieces:
+    for start, stop in spans:
         assert start < stop
         assert start // length == (stop - 1) // length  # within one block
 
 
+@settings(deadline=None)
 @given(
     size=st.sampled_from([(1, 1, 1), (1, 8, 8), (3, 5, 7), (16, 16, 16), (64, 64)]),
     dtype=st.sampled_from(["uint8", "float16", "float32"]),
     n=st.integers(1, 20_000),
-    threads=st.integers(1, 300),
+    workers=st.integers(1, 300),
     pace=st.sampled_from([0.0, 1e-6, 1e-3, 10.0]),
     done=st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 3000)), max_size=3),
 )
-def test_blocks_take_whole_pages_and_all_that_is_missing_once(
-    size: tuple[int, ...], dtype: str, n: int, threads: int, pace: float, done: list[tuple[int, int]]
+def test_tasks_take_whole_pages_and_all_that_is_missing_once(
+    size: tuple[int, ...], dtype: str, n: int, workers: int, pace: float, done: list[tuple[int, int]]
 ) -> None:
     content = Content(White(size=size, dtype=dtype), 0, n)
     there = np.zeros(n, bool)
     for start, length in done:
         there[start : start + length] = True
-    job = distributed._Job.__new__(distributed._Job)
-    job.writer = types.SimpleNamespace(content=content, done=there)  # type: ignore[assignment]
-    job.crew = types.SimpleNamespace(threads={"": threads})  # type: ignore[assignment]
-    job.pace = pace
+    writer = types.SimpleNamespace(content=content, done=there, mark=lambda: (0, b""))
+    run = cluster._Run(None, writer, threading.Event())  # type: ignore[arg-type]
+    run.threads, run.pace = {"": workers}, pace
     offset = lay_out(content)[0].offsets["noise"]
     asked = np.zeros(n, int)
     pages: set[int] = set()
-    for block in job._blocks():
+    for spans in run._work():
         mine = set()
-        for start, stop in block.runs:
+        for start, stop in spans:
             asked[start:stop] += 1
             first, last = (offset + i * content.item_bytes for i in (start, stop))
             mine |= set(range(first // ALIGNMENT, -(-last // ALIGNMENT)))
@@ -67,67 +68,78 @@ def test_blocks_take_whole_pages_and_all_that_is_missing_once(
     assert (asked == ~there).all()
 
 
-def taken_over(path: Path, recipe: Recipe, n: int, length: int, twice: bool = False) -> bytes:
-    """A bank whose items are made by tasks, as on a cluster, but one after the other and here."""
-    with Writer(path, Content(recipe, 3, n), force=True) as writer:
-        key = writer.mark()
-        held = []
-        for start in range(0, n, length):
-            for _ in range(1 + twice):
-                made = worker.make_items(writer.partial, key, [(start, min(start + length, n))])
-                assert not made.failed
-                assert not made.unfit
-            held.append(made)
-        for pieces, *_ in held:
-            for start, crcs, sigmas in pieces:
-                numbers = np.frombuffer(crcs, "<u4")
-                writer.record(start, numbers, np.frombuffer(sigmas, "<f4").reshape(len(numbers), -1))
-        writer.publish()
-    return path.read_bytes()
-
-
 @pytest.mark.parametrize("twice", [False, True])
 def test_tasks_make_what_one_machine_makes(tmp_path: Path, twice: bool) -> None:
-    generation.make(tmp_path / "a.h5", RECIPE, N, seed=3)
-    assert taken_over(tmp_path / "b.h5", RECIPE, N, 4096, twice) == (tmp_path / "a.h5").read_bytes()
+    maskbank.generate(tmp_path / "a.h5", RECIPE, N, seed=3)
+    with Writer(tmp_path / "b.h5", Content(RECIPE, 3, N)) as writer:
+        key = writer.mark()
+        made = []
+        for start in range(0, N, 4096):
+            for _ in range(1 + twice):
+                task = worker.make_items(writer.partial, key, [(start, min(start + 4096, N))])
+            made += task.pieces
+        for piece in made:
+            writer.record(*piece)
+        writer.publish()
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+@pytest.mark.filterwarnings("default")  # Dask's own are Dask's
+def test_tasks_of_a_cluster_in_this_process_make_what_one_machine_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many tasks as there are pages of the file, a few at a time."""
+    distributed = pytest.importorskip("distributed")
+    maskbank.generate(tmp_path / "a.h5", RECIPE, N, seed=3)
+    monkeypatch.setattr(cluster, "_FIRST_BYTES", 1)
+    done: list[int] = []
+    lines: list[str] = []
+    with distributed.Client(processes=False, n_workers=2, dashboard_address=":0") as client:
+        maskbank.generate(
+            tmp_path / "b.h5", RECIPE, N, seed=3, dask=client, progress=done.append, report=lines.append
+        )
+        assert client.status == "running"
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, N)
+    assert "2 Dask workers" in lines[0]
 
 
 def test_a_task_writes_only_to_the_file_that_has_the_key(tmp_path: Path) -> None:
-    path = tmp_path / "b.h5"
-    with Writer(path, Content(RECIPE, 3, 100)) as writer:
+    with Writer(tmp_path / "b.h5", Content(RECIPE, 3, 100)) as writer:
         item, token = writer.mark()
         assert item == 99
-        assert worker.look(writer.partial, (item, token))[1] == ""
+        assert worker.make_items(writer.partial, (item, token), []).pieces == []
         wrong = (item, bytes(4) if token != bytes(4) else b"abcd")
         before = Path(writer.partial).read_bytes()
-        for path_, key, words in [
+        for path, key, words in [
             (writer.partial, wrong, "another file than the client's"),
             (str(tmp_path / "none"), (item, token), "No such file"),
             (str(tmp_path), (item, token), "is a folder"),
             ("/dev/null", (item, token), "is a device"),
         ]:
-            assert words in worker.look(path_, key)[1]
-            made = worker.make_items(path_, key, [(0, 10)])
-            assert words in made.unfit
-            assert made.pieces == []
+            for spans in ([], [(0, 10)]):
+                with pytest.raises(maskbank.OutputError, match=f"worker {os.uname().nodename}: .*{words}"):
+                    worker.make_items(path, key, spans)
         assert Path(writer.partial).read_bytes() == before
 
 
-def test_what_fails_is_told_with_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_names_the_host_and_the_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 100)) as writer:
         key = writer.mark()
-        real = os.pwrite
 
         def full(fd: int, data: bytes, offset: int) -> int:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(os, "pwrite", full)
-        made = worker.make_items(writer.partial, key, [(0, 10)])
-        monkeypatch.setattr(os, "pwrite", real)
-        assert made.fatal
-        assert os.uname().nodename in made.failed
-        assert "No space left on device" in made.failed
-        assert "run the same command again" in made.failed
+        for name, fault, words in (
+            ("pwrite", full, "No space left on device; .*run the same command again"),
+            ("fdatasync", lambda _: 1 / 0, "ZeroDivisionError"),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, fault)
+                with pytest.raises(maskbank.OutputError, match=f"worker {os.uname().nodename}: .*{words}"):
+                    worker.make_items(writer.partial, key, [(0, 10)])
+        assert sum(len(crcs) for _, crcs, _ in worker.make_items(writer.partial, key, [(0, 10)]).pieces) == 10
 
 
 def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
@@ -170,16 +182,6 @@ def test_a_task_ends_when_its_items_are_on_the_disk(tmp_path: Path, monkeypatch:
     assert "pwrite" in calls
 
 
-def test_an_error_of_any_kind_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not raised: Dask would have to carry it, and some errors do not survive that."""
-    with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 100)) as writer:
-        key = writer.mark()
-        monkeypatch.setattr(worker, "_desk", lambda _: 1 / 0)
-        made = worker.make_items(writer.partial, key, [(0, 10)])
-    assert not made.fatal
-    assert f"{os.uname().nodename}: ZeroDivisionError" in made.failed
-
-
 def test_force_begins_a_file_of_its_own(tmp_path: Path) -> None:
     """Tasks of a killed run may still write to the old one."""
     path = tmp_path / "b.h5"
@@ -187,7 +189,8 @@ def test_force_begins_a_file_of_its_own(tmp_path: Path) -> None:
         key = writer.mark()
     with open(writer.partial, "rb") as old, Writer(path, Content(RECIPE, 4, 100), force=True) as new:
         assert not os.path.samestat(os.fstat(old.fileno()), os.stat(new.partial))
-        assert "another file" in worker.look(new.partial, key)[1]
+        with pytest.raises(maskbank.OutputError, match="another file"):
+            worker.make_items(new.partial, key, [])
 
 
 def test_without_dask_one_line_says_how_to_install_it(tmp_path: Path) -> None:
