@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from maskbank.checks import format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
 from maskbank.cli.output import say

@@ -58,7 +58,7 @@ def content_for(
     n: int | None,
     *,
     seed: int = 0,
-    items: tuple[int, int] | None = None,
+    items: Any = None,
     **options: Any,
 ) -> "Content":
     """The content of a bank from the arguments of `generate`, checked; RecipeError for one that is wrong."""
