@@ -8,17 +8,21 @@ import click
 
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import FORCE, MASK_RATIO, QUIET, SAMPLER_SEED, Count
+from maskbank.cli.options import FORCE, QUIET, SAMPLER_SEED, BankFile, Count, Share
 from maskbank.cli.output import say
 from maskbank.cli.progress import Bar
+from maskbank.sampling.baselines import NAMES
 
 MARKS = click.Choice(["masked", "visible"])
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("bank", metavar="BANK", type=click.Path())
+@click.argument("bank", metavar="BANK", type=BankFile(*NAMES))
 @click.option("--grid", required=True, metavar="TxHxW", help="Tokens of the model: 8x14x14, or 64x8.")
-@MASK_RATIO
+@click.option(
+    "--mask-ratio", type=Share(), multiple=True, metavar="R",
+    help="The share that is masked: 0.9 or 90%. For timefreq twice: of rows and of columns.",
+)  # fmt: skip
 @click.option("--num-visible", type=int, metavar="V", help="Visible tokens, instead of the ratio.")
 @click.option("--per-frame", is_flag=True, help="The same number in every frame.")
 @click.option(
@@ -36,8 +40,8 @@ def command(
 ) -> None:
     """Write masks for any language or framework: a NumPy array, N x tokens, that can be memory-mapped.
 
-    BANK is a bank, or one of the baselines random, tube, grid and block. The same arguments give the same
-    file, and the masks that maskbank.MaskSampler gives to the same sample ids.
+    BANK is a bank, or one of the baselines random, tube, grid, block and timefreq. The same arguments give
+    the same file, and the masks that maskbank.MaskSampler gives to the same sample ids.
 
     \b
     maskbank export green3d.h5 --grid 8x14x14 --mask-ratio 0.9 --n 10000 -o masks.npy
@@ -46,8 +50,9 @@ def command(
     from maskbank.sampling.sampler import MaskSampler
 
     start = time.perf_counter()
-    sampler = MaskSampler(bank, grid, given.pop("mask_ratio"), **given)
-    with Bar(n, "mask") as bar:
+    ratios = given.pop("mask_ratio")
+    sampler = MaskSampler(bank, grid, ratios if len(ratios) > 1 else next(iter(ratios), None), **given)
+    with Bar(n, "mask", wait=f"making {output}") as bar:
         export(output, sampler, n, epoch=epoch, mark=mark, packed=packed, force=force, progress=bar.show)
     seconds = time.perf_counter() - start
     what = f"{n:,} masks of {grid}, {sampler.num_visible} visible, {'1' if packed else 'True'} = {mark}"

@@ -8,6 +8,7 @@ import click
 
 from maskbank.checks import format_size, parse_size
 from maskbank.cli import SETTINGS
+from maskbank.cli.options import Count, Share
 from maskbank.cli.output import say, show
 from maskbank.cli.progress import Bar
 
@@ -22,7 +23,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 @click.argument("data", nargs=-1, required=True, metavar="DATA...", type=click.Path())
 @click.option("--patch", metavar="TxHxW", help="Pixels of a token.  [default: 2x16x16 for video, 16x16, 16]")
 @click.option(
-    "--mask-ratio", type=float, metavar="R",
+    "--mask-ratio", type=Share(), metavar="R",
     help="The share that is masked.  [default: 0.9 for video, 0.75 for images with channels, 0.8]",
 )  # fmt: skip
 @click.option("--kind", metavar="K", help="The kind to recommend.  [default: green3d for video, blue2d]")
@@ -35,7 +36,7 @@ BARS = " ▁▂▃▄▅▆▇█"
     help="What the loss compares: pixels, or pixels normalised per patch.",
 )  # fmt: skip
 @click.option(
-    "--clips", type=int, default=256, show_default=True, metavar="N", help="How many are looked at."
+    "--clips", type=Count(), default=256, show_default=True, metavar="N", help="How many are looked at."
 )
 @click.option("--json", "as_json", is_flag=True, help="The same for programs.")
 def command(
@@ -60,7 +61,7 @@ def command(
     from maskbank.analysis.fit import fit
 
     extents = None if patch is None else parse_size(patch)
-    with Bar(0, "clip") as bar:
+    with Bar(0, "clip", wait="reading the data") as bar:
 
         def progress(done: int, count: int) -> None:
             bar.n = count

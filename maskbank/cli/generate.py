@@ -1,15 +1,21 @@
 """maskbank generate KIND: each kind is a command, with an option for each parameter of its recipe."""
 
-from typing import Any
+import itertools
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from maskbank.checks import format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
-from maskbank.cli.output import say
 from maskbank.cli.progress import make
+from maskbank.errors import MaskbankError, OutputError
 from maskbank.recipes import KINDS, VARIANTS, Recipe
+
+if TYPE_CHECKING:
+    from maskbank.bank.layout import Content
 
 WHAT = {
     "white": "white noise w, N(0, 1); masks from it are random",
@@ -85,6 +91,13 @@ class _RecipeOption(click.Option):
 class _KindCommand(click.Command):
     """A command whose help shows the recipe's options apart from those of the run."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--size" in args:
+            numbers = list(itertools.takewhile(str.isdigit, args[args.index("--size") + 1 :]))
+            if len(numbers) > 1:
+                raise click.UsageError(f"write the size as one word: --size {'x'.join(numbers)}", ctx)
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, recipe in (("Recipe", True), ("Run", False)):
             rows = [
@@ -96,7 +109,19 @@ class _KindCommand(click.Command):
                 formatter.write_dl(rows)
 
 
-@click.group(context_settings=SETTINGS, no_args_is_help=True)
+class _Kinds(click.Group):
+    """A group that takes KIND behind options, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for before, kind in zip(["-o", *args], args, strict=False):
+            if kind in KINDS and before not in ("-o", "--output"):
+                args.remove(kind)
+                args.insert(0, kind)
+                break
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Kinds, context_settings=SETTINGS, no_args_is_help=True)
 def command() -> None:
     """Make a bank of noise.
 
@@ -173,7 +198,35 @@ def _generate(
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     content = content_for(kind, n, seed=seed, items=items, **given)
-    make(write, output, content, content, workers=workers, dask=dask, force=force, report=say)
+    try:
+        make(write, output, content, content, workers=workers, dask=dask, force=force)
+    except OutputError as error:
+        advice = _how_to_grow(output, content, given)
+        raise OutputError(f"{error}{advice}") from None
+
+
+def _how_to_grow(path: str, content: "Content", given: dict[str, Any]) -> str:
+    """Where `path` holds the first of these items: the commands that make the others and join them."""
+    from maskbank.bank.reader import Bank
+
+    try:
+        there = Bank(path).content
+    except (MaskbankError, OSError):
+        return ""
+    if (there.recipe, there.seed, there.first) != (content.recipe, content.seed, 0):
+        return ""
+    if content.first or there.n >= content.n:
+        return ""
+    words = ["maskbank", "generate", content.recipe.kind]
+    for name, value in (given | {"seed": content.seed}).items():
+        option = "--" + name.replace("_", "-")
+        values = value if isinstance(value, tuple) else [value]
+        words += [w for one in values for w in (option, one)] if name == "window" else [option, *values]
+    stem, suffix = os.path.splitext(path)
+    more, whole = f"{stem}-more{suffix}", f"{stem}-whole{suffix}"
+    words += ["--items", f"{there.n}:{content.n}", "-o", more]
+    part, join = shlex.join(map(str, words)), shlex.join(["maskbank", "join", "-o", whole, path, more])
+    return f". It holds the first {there.n:,} of these items; make the others and join them: {part} && {join}"
 
 
 for _kind in KINDS:

@@ -7,16 +7,16 @@ import click
 import numpy as np
 
 from maskbank.bank.reader import Bank
-from maskbank.checks import format_size
+from maskbank.checks import format_bytes, format_size
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import Share
-from maskbank.cli.output import show
+from maskbank.cli.options import BANKS, Share
+from maskbank.cli.output import after_a_while, show
 from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("banks", nargs=-1, required=True, metavar="BANK...", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="The same for programs: one JSON object for each bank.")
+@BANKS
+@click.option("--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank.")
 @click.option(
     "--recipe", "as_recipe", is_flag=True, help="One line of JSON: all that is needed to make it again."
 )
@@ -35,7 +35,7 @@ def command(
     mask_ratio: float | None,
     fit: Literal["crop", "resize"],
 ) -> None:
-    """Tell what is in a bank. Several banks stand side by side.
+    """Show what is in a bank. Several banks stand side by side.
 
     Reads the header and the sigmas only, so it takes the same time for any size. With --structure it looks
     at some hundred masks, beside random and tube masks, and says whether structure reaches the model.
@@ -52,13 +52,14 @@ def command(
         from maskbank.analysis.measures import usual_sampler
         from maskbank.cli import structure_table
 
-        samplers = [usual_sampler(bank, grid, mask_ratio, fit=fit) for bank in opened]
-        found = [structure_table.structure(sampler) for sampler in samplers]
+        with after_a_while("measuring some hundred masks; a first run compiles kernels"):
+            samplers = [usual_sampler(bank, grid, mask_ratio, fit=fit) for bank in opened]
+            found = [structure_table.structure(sampler) for sampler in samplers]
     if as_json:
         facts = [describe(bank) for bank in opened]
         for fact, one in zip(facts, found, strict=False):
             fact["structure"] = one
-        show(json.dumps(facts[0] if len(facts) == 1 else facts, indent=2))
+        show(json.dumps(facts, indent=2))
         return
     show(table([rows(bank) for bank in opened], list(banks)))
     if as_structure:
@@ -118,7 +119,7 @@ def rows(bank: Bank) -> dict[str, str]:
         "items": f"{len(bank):,}" + (f" from {bank.first:,}" if bank.first else ""),
         "item": f"{format_size(bank.recipe.size)} ({axes})",
         "dtype": str(bank.dtype),
-        "on disk": f"{bank.nbytes:,} bytes",
+        "on disk": f"{format_bytes(bank.nbytes)} ({bank.nbytes:,} bytes)",
         "seed": str(bank.seed),
         "fingerprint": bank.fingerprint,
     }

@@ -3,12 +3,12 @@
 import click
 
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import FORCE, QUIET, WORKERS
+from maskbank.cli.options import FORCE, QUIET, WORKERS, BankFile
 from maskbank.cli.progress import make
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("parts", metavar="PART...", nargs=-1, required=True, type=click.Path())
+@click.argument("parts", metavar="PART...", nargs=-1, required=True, type=BankFile())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to make.")
 @WORKERS
 @FORCE

@@ -1,12 +1,15 @@
 """Options that several commands have, and what people may type for them."""
 
+import os
 import re
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from maskbank.cli import output
+from maskbank.errors import BankError
 
 
 class Count(click.ParamType[int, Any]):
@@ -36,10 +39,32 @@ class Share(click.ParamType[float, Any]):
             return self.fail(f"{text!r} is not a share; write for example 0.9 or 90%", param, ctx)
 
 
+class BankFile(click.Path):
+    """A bank's file; or one of the given names, of baselines. Names what was probably meant."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if os.path.lexists(value) or value in self.names:
+            return value
+        folder, name = os.path.split(value)
+        files = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        near = get_close_matches(name.lower(), self.names, 1)
+        near += [one for one in files if one == f"{name}.h5"]
+        near += get_close_matches(name, [one for one in files if one.endswith(".h5")], 1)
+        if near:
+            raise BankError(f"there is no file {value}; did you mean {os.path.join(folder, near[0])}?")
+        return value
+
+
 def _quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     output.quiet = value
 
 
+BANK = click.argument("bank", metavar="BANK", type=BankFile())
+BANKS = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=BankFile())
 WORKERS = click.option(
     "-j", "--workers", type=int, metavar="W",
     help="Cores to use; the bytes do not depend on it.  [default: all]",

@@ -7,7 +7,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 _MOST = 900  # characters of a message; one of that length fills half a screen
 
@@ -30,10 +29,15 @@ def show(text: str) -> None:
     print("\n".join(map(visible, text.split("\n"))), flush=True)
 
 
-def say(text: str) -> None:
-    """Print a line on stderr, except with -q."""
+def say(text: str, *, result: bool = False) -> None:
+    """Print a line on stderr, or a result on stdout; with -q neither."""
     if not quiet:
-        _to_stderr(line(text))
+        (show if result else _to_stderr)(line(text))
+
+
+def report(text: str) -> None:
+    """Print what the library says on its way."""
+    say(f"maskbank: {text}")
 
 
 def complain(text: str) -> None:
@@ -54,7 +58,7 @@ def _to_stderr(text: str) -> None:
 @contextlib.contextmanager
 def after_a_while(text: str, seconds: float = 2.0) -> Iterator[None]:
     """Say what a command does if it takes longer than some seconds."""
-    timer = threading.Timer(seconds, say, [text])
+    timer = threading.Timer(seconds, report, [text])
     timer.daemon = True
     timer.start()
     try:
@@ -75,9 +79,5 @@ def prepared() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those for developers
         warnings.simplefilter("default", UserWarning)
-        warnings.showwarning = _warn
+        warnings.showwarning = lambda message, *_args, **_kwargs: report(str(message))
         yield
-
-
-def _warn(message: Any, *_args: Any, **_kwargs: Any) -> None:
-    say(f"maskbank: {message}")

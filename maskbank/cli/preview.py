@@ -7,18 +7,20 @@ import click
 
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.output import say
+from maskbank.cli.options import BANKS, MASK_RATIO, QUIET, SAMPLER_SEED
+from maskbank.cli.output import after_a_while, say
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("banks", nargs=-1, required=True, metavar="BANK...", type=click.Path())
+@BANKS
 @click.option(
     "-o", "--output", required=True, metavar="FILE", type=click.Path(), help="FILE.png or FILE.gif."
 )
 @click.option("--grid", metavar="TxHxW", help="Tokens of the model: 8x14x14, or 64x8.")
-@click.option("--mask-ratio", type=float, metavar="R", help="The share that is masked.")
-@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="The sampler's seed.")
+@MASK_RATIO
+@SAMPLER_SEED
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
+@QUIET
 def command(
     banks: tuple[str, ...],
     output: str,
@@ -39,7 +41,8 @@ def command(
     from maskbank.analysis.pictures import draw
 
     start = time.perf_counter()
-    what = draw(banks, output, grid, mask_ratio, seed, force=force)
+    with after_a_while(f"drawing {output}; a first run compiles kernels"):
+        what = draw(banks, output, grid, mask_ratio, seed, force=force)
     seconds = time.perf_counter() - start
     size = format_bytes(os.path.getsize(output))
     say(f"made {output}: {what}, {size}, in {seconds:.1f} s")

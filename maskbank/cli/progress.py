@@ -1,6 +1,8 @@
 """How far a command is: a bar on a terminal, elsewhere a line at the start and one a minute."""
 
+import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskbank.checks import format_bytes, format_size
 from maskbank.cli import output
-from maskbank.cli.output import say
+from maskbank.cli.output import after_a_while, report, say
 from maskbank.cli.signals import Stop, Stopped
 from maskbank.errors import Interrupted
 
@@ -19,20 +21,28 @@ LINE_SECONDS = 60.0  # between lines, where there is no terminal
 
 
 class Bar:
-    """Shows how many of `n` are done. start: the line at the start, once work begins."""
+    """Shows how many of `n` are done.
 
-    def __init__(self, n: int, unit: str = "item", start: str = "") -> None:
+    start: the line at the start, once work begins. wait: the line that explains a long wait before.
+    """
+
+    def __init__(self, n: int, unit: str = "item", start: str = "", wait: str = "") -> None:
         self.n = n
         self.unit = unit
         self.start = start
+        self.wait = wait
+        self.waiting = contextlib.ExitStack()
         self.bar: Any = None
         self.first: tuple[float, int] | None = None  # when work began, and what was done then
         self.last = 0.0
 
     def __enter__(self) -> "Bar":
+        if self.wait:
+            self.waiting.enter_context(after_a_while(f"{self.wait}; a first run compiles kernels"))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.waiting.close()
         if self.bar is not None:
             self.bar.close()
 
@@ -40,6 +50,7 @@ class Bar:
         """Show that `done` are made."""
         now = time.monotonic()
         if self.first is None:
+            self.waiting.close()
             self.first, self.last = (now, done), now
             if self.start:
                 say(self.start)
@@ -70,10 +81,6 @@ def run(function: Callable[..., Any], *args: Any, n: int, start: str = "", **opt
             raise Stopped(f"stopped: {error}; run the same command again to go on", stop.code) from None
 
 
-def _report(text: str) -> None:
-    say(f"maskbank: {text}")
-
-
 def make(function: Callable[..., bool], path: str, content: "Content", *args: Any, **options: Any) -> None:
     """Call a function of the library that makes the bank at `path`, and say what it made or found there."""
     start = time.perf_counter()
@@ -85,6 +92,6 @@ def make(function: Callable[..., bool], path: str, content: "Content", *args: An
     if run(function, path, *args, n=content.n, start=f"making {path}: {what}, {size}", **options):
         seconds = time.perf_counter() - start
         size = format_bytes(os.path.getsize(path))
-        say(f"made {path}: {what}, {size}, in {seconds:.1f} s; next: maskbank inspect {path}")
+        say(f"made {path}: {what}, {size}, in {seconds:.1f} s; next: maskbank inspect {shlex.quote(path)}")
     else:
         say(f"{path} is there already: {what}, fingerprint {content.fingerprint}; nothing to do")

@@ -1,6 +1,7 @@
 """maskbank rebuild: a bank from its recipe's line."""
 
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS
 from maskbank.cli.progress import make
 from maskbank.errors import BankError
+
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how each such file begins
 
 
 @click.command(context_settings=SETTINGS)
@@ -31,6 +34,13 @@ def command(recipe: str, output: str | None, workers: int | None, force: bool) -
         if not os.path.isfile(recipe):
             raise BankError(f"there is no file {recipe}; give one, or the line that starts with {{")
         try:
+            with open(recipe, "rb") as file:
+                if file.read(len(HDF5)) == HDF5:
+                    name = shlex.quote(recipe)
+                    raise BankError(
+                        f"{recipe} is a bank; rebuild takes the line of its recipe: "
+                        f"maskbank inspect {name} --recipe > recipe.json"
+                    )
             recipe = Path(recipe).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise BankError(f"cannot read {recipe}: {error}") from None

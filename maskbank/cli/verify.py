@@ -1,4 +1,8 @@
-"""maskbank verify BANK: whether a bank is whole."""
+"""maskbank verify BANK...: whether banks are whole."""
+
+import json
+from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -6,32 +10,51 @@ from maskbank.bank import layout
 from maskbank.bank.check import verify
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import QUIET, Share
-from maskbank.cli.output import show
+from maskbank.cli.options import BANKS, QUIET, Share
+from maskbank.cli.output import complain, say, show
 from maskbank.cli.progress import Bar
 from maskbank.errors import BankError
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("bank", metavar="BANK", type=click.Path())
+@BANKS
 @click.option("--sample", type=Share(), metavar="SHARE", help="Look at a random share only, as 1%.")
+@click.option("--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank.")
 @QUIET
-def command(bank: str, sample: float | None) -> None:
-    """Check that a bank is whole: header, layout, every checksum, and the sigmas of its recipe and seed.
+def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
+    """Check that banks are whole: header, layout, every checksum, and the sigmas of recipe and seed.
 
     Says which items are damaged, if any, and then ends with exit code 1.
 
     \b
     maskbank verify green3d.h5
     """
-    n = layout.read(bank).content.n
-    with Bar(max(1, round(n * (sample or 1)))) as bar:
-        found = verify(bank, sample, bar.show)
-    if found.fault:
-        raise BankError(found.fault)
+    results = [_verify(bank, sample, as_json) for bank in banks]
+    if as_json:
+        show(json.dumps(results, indent=2))
+    return int(any(result["fault"] for result in results))
+
+
+def _verify(bank: str, sample: float | None, as_json: bool) -> dict[str, Any]:
+    """What was found, for programs; for people it is printed."""
+    try:
+        n = layout.read(bank).content.n
+        with Bar(max(1, round(n * (sample or 1))), wait=f"checking {bank}") as bar:
+            found = verify(bank, sample, bar.show)
+    except BankError as error:
+        result: dict[str, Any] = {"path": bank, "fault": str(error)}
+    else:
+        result = asdict(found) | {"fault": found.fault}
+    if as_json:
+        return result
+    if result["fault"]:
+        complain(result["fault"])
+        return result
     what = f"{found.kind}, fingerprint {found.fingerprint}, {format_bytes(found.bytes_read)}"
     what += f" in {found.seconds:.1f} s"
     if found.checked < found.items:
-        show(f"{bank} has no damage in the {found.checked:,} of {found.items:,} items looked at: {what}")
+        text = f"{bank} has no damage in the {found.checked:,} of {found.items:,} items looked at: {what}"
     else:
-        show(f"{bank} is whole: {found.items:,} items of {what}")
+        text = f"{bank} is whole: {found.items:,} items of {what}"
+    say(text, result=True)
+    return result
