@@ -16,7 +16,9 @@ from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 
 @click.command(context_settings=SETTINGS)
 @BANKS
-@click.option("--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank."
+)
 @click.option(
     "--recipe", "as_recipe", is_flag=True, help="One line of JSON: all that is needed to make it again."
 )

@@ -10,10 +10,11 @@ from maskbank.cli.progress import make
 @click.command(context_settings=SETTINGS)
 @click.argument("parts", metavar="PART...", nargs=-1, required=True, type=BankFile())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to make.")
+@click.option("--partial", is_flag=True, help="The first part may begin after item 0: OUT is a part, too.")
 @WORKERS
 @FORCE
 @QUIET
-def command(parts: tuple[str, ...], output: str, workers: int | None, force: bool) -> None:
+def command(parts: tuple[str, ...], output: str, partial: bool, workers: int | None, force: bool) -> None:
     """Put parts together that were made with --items: the file equals the one made in one go.
 
     \b
@@ -25,4 +26,4 @@ def command(parts: tuple[str, ...], output: str, workers: int | None, force: boo
     from maskbank.generation.join import join
 
     content = Bank(list(parts)).content
-    make(join, output, content, parts, workers=workers, force=force)
+    make(join, output, content, parts, partial=partial, workers=workers, force=force)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import sys
 import threading
 import warnings
@@ -42,15 +43,14 @@ def report(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print an error on stderr, as one line; the library's parameters get the names that options have."""
-    _to_stderr("maskbank: " + line(text.replace("force=True", "--force")))
+    _to_stderr("maskbank: " + line(re.sub(r"\b(force|partial)=True\b", r"--\1", text)))
 
 
 def _to_stderr(text: str) -> None:
+    tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)  # writes above its bar
     try:
-        if "tqdm" in sys.modules:
-            sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)  # above the bar
-        else:
-            print(text, file=sys.stderr, flush=True)
+        (tqdm.write if tqdm else print)(text, file=sys.stderr)
+        sys.stderr.flush()
     except OSError:  # nobody can read it: that is no reason to stop
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 

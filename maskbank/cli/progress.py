@@ -76,7 +76,7 @@ def run(function: Callable[..., Any], *args: Any, n: int, start: str = "", **opt
     """
     with Stop() as stop, Bar(n, start=start) as bar:
         try:
-            return function(*args, progress=bar.show, stop=stop, **options)
+            return function(*args, progress=bar.show, report=report, stop=stop, **options)
         except Interrupted as error:
             raise Stopped(f"stopped: {error}; run the same command again to go on", stop.code) from None
 

@@ -19,7 +19,9 @@ from maskbank.errors import BankError
 @click.command(context_settings=SETTINGS)
 @BANKS
 @click.option("--sample", type=Share(), metavar="SHARE", help="Look at a random share only, as 1%.")
-@click.option("--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank."
+)
 @QUIET
 def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
     """Check that banks are whole: header, layout, every checksum, and the sigmas of recipe and seed.

@@ -22,6 +22,7 @@ def join(
     path: Path,
     parts: Sequence[Path],
     *,
+    partial: bool = False,
     workers: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -30,6 +31,9 @@ def join(
 ) -> bool:
     """Make `path` the one bank that these parts are together: whether anything had to be done.
 
+    partial: the first part may begin after item 0; the result is then a part, too. workers, force, progress,
+    report, stop: as of `maskbank.generate`.
+
     The file equals the one made in one go. Each item is compared with its checksum on the way. Goes on
     where an earlier run stopped. BankError where parts leave a gap, overlap, do not belong together, or
     are damaged; OutputError where `path` is one of them.
@@ -37,6 +41,11 @@ def join(
     opened = in_order([Part(os.path.abspath(os.fspath(part)), None) for part in parts])
     check_sources(os.fspath(path), (part.path for part in opened))
     content = whole_of(opened)
+    if content.first and not partial:
+        raise BankError(
+            f"the first part begins at item {content.first:,}, so a part before it is missing; partial=True "
+            "joins these parts to a larger one"
+        )
     return write(
         path, content, lambda: _Copier(opened),
         workers=workers, force=force, progress=progress, report=report, stop=stop,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import maskbank
+from maskbank.checks import format_bytes
 from tests.cli.common import call, one_line
 
 
@@ -32,7 +33,7 @@ def test_inspect_tells_what_is_in_a_bank(banks: Path) -> None:
     assert rows["items"] == "9"
     assert rows["item"] == "4x8x8 (T x H x W)"
     assert rows["dtype"] == "float16"
-    assert rows["on disk"] == f"{bank.nbytes:,} bytes"
+    assert rows["on disk"] == f"{format_bytes(bank.nbytes)} ({bank.nbytes:,} bytes)"
     assert rows["seed"] == "3"
     assert rows["fingerprint"] == bank.fingerprint
     assert rows["recipe: sigma1"] == "0.4 to 1.5"
@@ -54,7 +55,7 @@ def test_inspect_tells_how_regularised_blue_noise_was_made(banks: Path) -> None:
     }  # fmt: skip
     assert {key: rows.get(key) for key in expected} == expected
     assert not [key for key in rows if key.startswith("drawn")]
-    facts = json.loads(call("inspect", "rbn.h5", "--json", cwd=banks).stdout)
+    (facts,) = json.loads(call("inspect", "rbn.h5", "--json", cwd=banks).stdout)
     assert facts["shape"] == [6, 9, 7]
     assert facts["recipe"] == {
         "size": [9, 7], "mask_ratio": 0.75, "masks_per_set": 4, "window": [3, 5], "boundary": "open",
@@ -73,7 +74,7 @@ def test_several_banks_stand_side_by_side(banks: Path) -> None:
 
 def test_inspect_json_says_the_same_to_programs(banks: Path) -> None:
     bank = maskbank.Bank(banks / "green.h5")
-    facts = json.loads(call("inspect", "green.h5", "--json", cwd=banks).stdout)
+    (facts,) = json.loads(call("inspect", "green.h5", "--json", cwd=banks).stdout)
     assert facts["items"] == 9
     assert facts["shape"] == [9, 4, 8, 8]
     assert facts["bytes"] == bank.nbytes
@@ -105,19 +106,10 @@ def test_inspect_structure_says_whether_it_reaches_the_model(tmp_path: Path) -> 
     assert re.search(
         r"white.h5: ALARM: .* cannot be told from random ones; .*use another kind", result.stdout
     )
-    facts = json.loads(
-        call(
-            "inspect",
-            "green.h5",
-            "--structure",
-            "--json",
-            "--grid",
-            "4x8x8",
-            "--mask-ratio",
-            0.75,
-            cwd=tmp_path,
-        ).stdout
-    )["structure"]
+    found = call(
+        "inspect", "green.h5", "--structure", "--json", "--grid", "4x8x8", "--mask-ratio", 0.75, cwd=tmp_path
+    )
+    facts = json.loads(found.stdout)[0]["structure"]
     assert facts["grid"] == [4, 8, 8]
     assert facts["num_visible"] == 64
     assert facts["reaches"] is True

@@ -29,7 +29,11 @@ def test_an_unwritable_compiler_cache_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode, owner, words", [(0o777, None, "other users can write"), (0o755, 54321, "belongs to another user")]
+    "mode, owner, words",
+    [
+        (0o777, None, "other users can write"),
+        pytest.param(0o755, 54321, "belongs to another user", marks=pytest.mark.full),
+    ],
 )
 def test_a_compiler_cache_that_others_can_change_is_not_used(
     mode: int, owner: int | None, words: str, tmp_path: Path
@@ -115,7 +119,10 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    "closed",
+    ["<&- >&- 2>&-", *(pytest.param(how, marks=pytest.mark.full) for how in ("2>&-", "2>/dev/full"))],
+)
 def test_nobody_has_to_read_what_a_command_says(closed: str, bank: Path, tmp_path: Path) -> None:
     (tmp_path / "b.h5").write_bytes(bank.read_bytes())
     commands = (
