@@ -9,7 +9,7 @@ import numpy.typing as npt
 from maskbank.checks import check_seed
 from maskbank.files import ALIGNMENT
 from maskbank.kernels import colour, convert, direct, fourier, gaussian, lines, rbn, spectral
-from maskbank.recipes import RBN, Blue, Recipe, White, float32
+from maskbank.recipes import RBN, Blue, Filtered, Recipe, White, float32
 
 Array = npt.NDArray[Any]
 
@@ -125,7 +125,10 @@ class _Colours:
         self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
         if recipe.dtype == "uint8":
             convert.level_tables(convert.THRESHOLDS, *self._levels)
-        self._colour = np.array(recipe.mixture), _ranges(recipe)
+        stretch = np.ones(3)
+        if isinstance(recipe, Filtered):
+            stretch[-len(recipe.stretch) :] = recipe.stretch
+        self._colour = np.array(recipe.mixture), _ranges(recipe), stretch
         if recipe.ranges:
             self._filter, self._filter_before, self._filter_after = self._prepare()
 
@@ -134,13 +137,15 @@ class _Colours:
         size = self.recipe.size
         volume = len(size) == 3
         t, h, w = shape = size if volume else (1, *size)
-        radius = max(int(4.0 * float32(high) + 0.5) for _, high in self.recipe.ranges)
+        stretch = self._colour[2]
+        radius = max(int(4.0 * (float32(high) * max(stretch)) + 0.5) for _, high in self.recipe.ranges)
         longest = max(shape) + 2 * radius
-        taps = np.empty((2, radius + 1), np.float64)
+        taps = np.empty((3, 2, radius + 1), np.float64)
         responses = np.empty((2, longest), np.float64)
         if self.recipe.boundary == "wrap" and set(shape) <= set(fourier.SIZES):
             if not volume:
                 t, h = h, t  # the slabs then are the whole item
+                stretch[:2] = stretch[1], 1.0
             row, column = _whole_vectors(w), _whole_vectors(t)
             stride = _apart(h * row)
             return (
@@ -182,7 +187,7 @@ class _Colours:
         start = np.uint64(first)
         if self.recipe.ranges:
             self._filter(
-                *self._colour, *self._filter_before, self.seed, start, self._levels, stored, block.sigmas,
+                self._colour, *self._filter_before, self.seed, start, self._levels, stored, block.sigmas,
                 *self._filter_after,
             )  # fmt: skip
         else:

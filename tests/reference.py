@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage, special
 
 from maskbank import noise
-from maskbank.recipes import RBN, Blue, Recipe, White
+from maskbank.recipes import RBN, Blue, Filtered, Recipe, White
 
 Float64s = npt.NDArray[np.float64]
 Neighbours = list[list[tuple[int, int]]]  # of each position: which, and the weight it counts with
@@ -85,48 +85,73 @@ def sigmas(recipe: Recipe, seed: int, index: int) -> npt.NDArray[np.float32]:
     raise AssertionError("no draw was accepted")
 
 
-def apply(colour: str, w: Float64s, sigma: npt.NDArray[np.float32], mode: str) -> Float64s:
-    """Equations 1 to 3 with scipy.ndimage's Gaussian of truncate=4, undivided."""
+def along(sigma: Any, stretch: tuple[float, ...]) -> list[list[float]]:
+    """Of each sigma, that of each axis."""
+    return [[float(s) * factor for factor in stretch] for s in sigma]
+
+
+def stretch_of(recipe: Recipe) -> tuple[float, ...]:
+    """What multiplies the sigmas along each axis."""
+    return recipe.stretch if isinstance(recipe, Filtered) else (1.0,) * len(recipe.size)
+
+
+def apply(
+    colour: str, w: Float64s, sigma: npt.NDArray[np.float32], mode: str, stretch: tuple[float, ...] = ()
+) -> Float64s:
+    """Equations 1 to 3 with scipy.ndimage's Gaussian of truncate=4, a sigma for each axis, undivided."""
     delta, a, b = EQUATIONS[colour]
-    total = delta * w + a * ndimage.gaussian_filter(w, float(sigma[0]), mode=mode, truncate=4.0)
+    sigmas = along(sigma, stretch or (1.0,) * w.ndim)
+    total = delta * w + a * ndimage.gaussian_filter(w, sigmas[0], mode=mode, truncate=4.0)
     if b:
-        total = total + b * ndimage.gaussian_filter(w, float(sigma[1]), mode=mode, truncate=4.0)
+        total = total + b * ndimage.gaussian_filter(w, sigmas[1], mode=mode, truncate=4.0)
     return np.asarray(total)
 
 
-def gain(colour: str, size: tuple[int, ...], sigma: npt.NDArray[np.float32], boundary: str) -> float:
+def gain(
+    colour: str,
+    size: tuple[int, ...],
+    sigma: npt.NDArray[np.float32],
+    boundary: str,
+    stretch: tuple[float, ...] = (),
+) -> float:
     """2-norm of the impulse response: on the torus for wrap, unbounded for reflect."""
     if boundary == "reflect":
-        radius = int(4.0 * float(max(sigma)) + 0.5)
-        size = (2 * radius + 1,) * len(size)
+        size = tuple(2 * int(4.0 * float(max(sigma)) * f + 0.5) + 1 for f in stretch or (1.0,) * len(size))
     impulse = np.zeros(size)
     impulse[tuple(n // 2 for n in size)] = 1.0
-    response = apply(colour, impulse, sigma, "wrap" if boundary == "wrap" else "constant")
+    response = apply(colour, impulse, sigma, "wrap" if boundary == "wrap" else "constant", stretch)
     return float(np.sqrt(np.sum(response**2)))
 
 
 def item(recipe: Recipe, seed: int, index: int) -> tuple[Float64s, float]:
     """An item of coloured noise in float64, and its gain."""
     drawn = sigmas(recipe, seed, index)
-    norm = gain(recipe.colour, recipe.size, drawn, recipe.boundary)
-    filtered = apply(recipe.colour, white(recipe.size, seed, index), drawn, recipe.boundary)
+    stretch = stretch_of(recipe)
+    norm = gain(recipe.colour, recipe.size, drawn, recipe.boundary, stretch)
+    filtered = apply(recipe.colour, white(recipe.size, seed, index), drawn, recipe.boundary, stretch)
     return filtered / norm, norm
 
 
-def transfer(colour: str, size: tuple[int, ...], sigma: npt.NDArray[np.float32], boundary: str) -> Float64s:
+def transfer(
+    colour: str,
+    size: tuple[int, ...],
+    sigma: npt.NDArray[np.float32],
+    boundary: str,
+    stretch: tuple[float, ...],
+) -> Float64s:
     """What the filter multiplies each coefficient by: of the FFT for wrap, of the DCT-II for reflect.
 
     The cosine series of the taps, at angle 2 pi k / n or, half-sample symmetric, at pi k / n.
     """
     delta, *weights = EQUATIONS[colour]
     total = np.full(size, float(delta))
-    for weight, s in zip(weights, sigma, strict=False):
-        radius = int(4.0 * float(s) + 0.5)
-        places = np.arange(-radius, radius + 1)
-        taps = np.exp(-0.5 * (places / float(s)) ** 2)
-        taps /= taps.sum()
+    for weight, axes in zip(weights, along(sigma, stretch), strict=False):
         product = np.ones(size)
-        for axis, n in enumerate(size):
+        for axis, (n, s) in enumerate(zip(size, axes, strict=True)):
+            radius = int(4.0 * s + 0.5)
+            places = np.arange(-radius, radius + 1)
+            taps = np.exp(-0.5 * (places / s) ** 2)
+            taps /= taps.sum()
             angles = np.arange(n) * (2.0 * np.pi if boundary == "wrap" else np.pi) / n
             line = np.cos(np.outer(angles, places)) @ taps
             product = product * line.reshape([-1 if a == axis else 1 for a in range(len(size))])
@@ -136,8 +161,9 @@ def transfer(colour: str, size: tuple[int, ...], sigma: npt.NDArray[np.float32],
 
 def spectrum(recipe: Recipe, sigma: npt.NDArray[np.float32]) -> tuple[Float64s, npt.NDArray[np.int64]]:
     """The analytic power of each coefficient of an item, and the number of its radial shell."""
-    norm = gain(recipe.colour, recipe.size, sigma, recipe.boundary)
-    power = (transfer(recipe.colour, recipe.size, sigma, recipe.boundary) / norm) ** 2
+    stretch = stretch_of(recipe)
+    norm = gain(recipe.colour, recipe.size, sigma, recipe.boundary, stretch)
+    power = (transfer(recipe.colour, recipe.size, sigma, recipe.boundary, stretch) / norm) ** 2
     square = np.zeros(recipe.size)
     for axis, n in enumerate(recipe.size):
         frequency = np.arange(n) / (2 * n) if recipe.boundary == "reflect" else np.fft.fftfreq(n)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.covariance import complete
+from maskbank.analysis.spectrum import autocorrelation
 from maskbank.recipes import COLOURS, LEAST_GAP
 
 Bools = npt.NDArray[np.bool_]
@@ -74,35 +75,6 @@ def _integral(share: float) -> tuple[Float64s, Float64s]:
     return angles, integral - integral[TABLE // 2]
 
 
-def noise_correlation(
-    colour: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], shape: Grid
-) -> Float64s:
-    """The autocorrelation of coloured noise on a torus, by distance: float64 of this shape.
-
-    sigmas: in voxels, before each axis' `stretch` multiplies them.
-    """
-    from scipy import fft
-
-    delta, *weights = COLOURS[f"{colour}2d"][0].mixture
-    response = np.full(shape, delta)
-    for weight, sigma in zip(weights, sigmas, strict=False):
-        product = np.ones(())
-        for n, factor in zip(shape, stretch, strict=True):
-            product = np.multiply.outer(product, _line(n, sigma * factor))
-        response += weight * product
-    half = response[..., : shape[-1] // 2 + 1]
-    covariance = fft.irfftn(half**2, shape)
-    return np.asarray(covariance / covariance.flat[0])
-
-
-def _line(n: int, sigma: float) -> Float64s:
-    """What scipy.ndimage's Gaussian with truncate=4 multiplies each coefficient of n places by."""
-    taps = np.exp(-0.5 * (np.arange(int(4.0 * sigma + 0.5) + 1) / sigma) ** 2)
-    taps /= 2.0 * taps.sum() - taps[0]
-    angles = 2.0 * np.pi * np.arange(n) / n
-    return np.asarray(taps[0] + 2.0 * np.cos(np.outer(angles, np.arange(1, len(taps)))) @ taps[1:])
-
-
 def pairs_of_noise(
     colour: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], grid: Grid, share: float
 ) -> Float64s:
@@ -112,7 +84,9 @@ def pairs_of_noise(
     each mask. Tokens above a fixed threshold would vary in number; to first order, that variance, over the
     square of all tokens, is what the same number takes from each pair.
     """
-    pairs = chance_of_pairs(noise_correlation(colour, sigmas, stretch, tuple(2 * n for n in grid)), share)
+    mixture = COLOURS[f"{colour}2d"][0].mixture
+    rho = autocorrelation(mixture, sigmas, stretch, tuple(2 * n for n in grid))
+    pairs = chance_of_pairs(rho, share)
     pairs.flat[0] = share
     ordered = np.ones(())  # how many pairs of tokens are so far apart, of all of them
     for n in grid:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.recipes import Recipe
+from maskbank.recipes import Filtered, Recipe
 
 Float64s = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -67,40 +67,57 @@ def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
 
     On a torus (boundary wrap) of FFT coefficients, else of DCT ones.
     """
-    delta, *weights = recipe.mixture
     total = np.zeros(recipe.size)
+    stretch = recipe.stretch if isinstance(recipe, Filtered) else (1.0,) * len(recipe.size)
     for drawn in sigmas.astype(np.float64):
-        total += _response(recipe, drawn, delta, weights) ** 2 / _gain(recipe, drawn, delta, weights) ** 2
+        lines = [[_taps(sigma * factor) for factor in stretch] for sigma in drawn]
+        response = _response(recipe.size, recipe.mixture, lines, recipe.boundary == "wrap")
+        total += response**2 / _gain(recipe, lines) ** 2
     return total / len(sigmas)
 
 
-def _response(recipe: Recipe, drawn: Float64s, delta: float, weights: list[float]) -> Float64s:
-    """What the filter multiplies each coefficient by."""
-    turn = 2.0 if recipe.boundary == "wrap" else 1.0
-    total = np.full(recipe.size, delta)
-    for weight, sigma in zip(weights, drawn, strict=False):
-        taps = _taps(sigma)
+def autocorrelation(
+    mixture: tuple[float, float, float], sigmas: tuple[float, ...], stretch: tuple[float, ...], shape: Grid
+) -> Float64s:
+    """The autocorrelation of coloured noise on a torus of this shape, by distance.
+
+    mixture: of a recipe. sigmas: in voxels, before each axis' `stretch` multiplies them.
+    """
+    lines = [[_taps(sigma * factor) for factor in stretch] for sigma in sigmas]
+    power = _response(shape, mixture, lines, True) ** 2
+    covariance = np.real(np.fft.ifftn(power))
+    return np.asarray(covariance / covariance.flat[0])
+
+
+def _response(
+    size: Grid, mixture: tuple[float, float, float], lines: list[list[Float64s]], periodic: bool
+) -> Float64s:
+    """What the filter multiplies each coefficient by: of each Gaussian, its taps along each axis."""
+    delta, *weights = mixture
+    total = np.full(size, delta)
+    for weight, axes in zip(weights, lines, strict=False):
         product = np.ones(())
-        for n in recipe.size:
-            angles = turn * np.pi * np.arange(n) / n
+        for n, taps in zip(size, axes, strict=True):
+            angles = (2.0 if periodic else 1.0) * np.pi * np.arange(n) / n
             line = taps[0] + 2.0 * np.cos(np.outer(angles, np.arange(1, len(taps)))) @ taps[1:]
             product = np.multiply.outer(product, line)
         total += weight * product
     return total
 
 
-def _gain(recipe: Recipe, drawn: Float64s, delta: float, weights: list[float]) -> float:
+def _gain(recipe: Recipe, lines: list[list[Float64s]]) -> float:
     """The 2-norm of the impulse response: on the torus for wrap, unbounded otherwise.
 
-    A Gaussian's response is a product of lines, so inner products are powers of those of lines.
+    A Gaussian's response is a product of lines, so inner products are products of those of lines.
     """
-    parts = [(delta, np.ones(1))] + [(w, _taps(s)) for w, s in zip(weights, drawn, strict=False)]
+    delta, *weights = recipe.mixture
+    parts = [(delta, [np.ones(1)] * len(recipe.size)), *zip(weights, lines, strict=False)]
     total = 0.0
     for one, a in parts:
         for other, b in parts:
             product = one * other
-            for n in recipe.size:
-                product *= _inner(a, b, n if recipe.boundary == "wrap" else 0)
+            for n, taps, others in zip(recipe.size, a, b, strict=True):
+                product *= _inner(taps, others, n if recipe.boundary == "wrap" else 0)
             total += product
     return math.sqrt(total)
 

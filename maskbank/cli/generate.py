@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskbank.checks import format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
 from maskbank.cli.progress import make
@@ -44,6 +43,7 @@ RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
         "nargs": 2, "type": float, "metavar": "LO HI",
         "help": "Range of the larger sigma, in voxels; drawn for each item.",
     },
+    "stretch": {"help": "Factors that multiply the sigmas along each axis."},
     "mask_ratio": {
         "type": Share(), "metavar": "R",
         "help": "The native ratio, masked: Algorithm 1 makes masks for this one.",
@@ -82,6 +82,9 @@ RUN_OPTIONS = [
     FORCE,
     QUIET,
 ]  # fmt: skip
+
+
+SIZES = ("size", "stretch")  # written as 64x64x64
 
 
 class _RecipeOption(click.Option):
@@ -139,10 +142,10 @@ def _recipe_option(name: str, recipe: Recipe) -> Any:
         default = "as many as fit"
     else:
         value = getattr(recipe, name)
-        default = format_size(value) if name == "size" else str(value)
-        if isinstance(value, tuple) and name != "size":
-            default = " ".join(f"{number:g}" for number in value)
-    if name == "size":
+        default = str(value)
+        if isinstance(value, tuple):
+            default = ("x" if name in SIZES else " ").join(f"{number:g}" for number in value)
+    if name in SIZES:
         settings["metavar"] = "x".join("THW"[-len(recipe.size) :])
     if name in ("boundary", "dtype"):
         settings["type"] = click.Choice(getattr(recipe, {"boundary": "boundaries", "dtype": "dtypes"}[name]))

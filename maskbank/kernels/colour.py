@@ -66,21 +66,21 @@ def white(seed, first, levels, stored):
 
 
 @kernel
-def draw_filters(seed, number, ranges, shape, volume, periodic, weights, sigmas, taps, responses):
-    """Draw an item's sigmas and prepare its filter: (radii of both Gaussians, gain).
+def draw_filters(seed, number, colour, shape, volume, periodic, sigmas, taps, radii, responses):
+    """Draw an item's sigmas and prepare its filter; its gain, that of `gaussian.gain`.
 
-    shape: the extents of the axes; the first one is none unless `volume`. Fills sigmas, float32 (1,) or
-    (2,), and taps[0] and taps[1], float64, with half of each Gaussian; a second one that is not there is
-    the identity, with weight 0. The gain is that of `gaussian.gain`.
+    colour: weights, ranges and stretch, as the kernels of noise take them. shape: the extents of the axes;
+    the first one is none unless `volume`. Fills sigmas, float32 (1,) or (2,); taps, float64 (3, 2, radius +
+    1), with half of both Gaussians along each axis; and radii, int64 (3, 2). A second Gaussian that is not
+    there is the identity, with weight 0.
     """
+    weights, ranges, stretch = colour
     draw(seed, number, ranges, sigmas)
-    radius1 = gaussian_taps(f64(sigmas[0]), taps[0])
-    radius2 = 0
-    taps[1, 0] = 1.0
-    if sigmas.size == 2:
-        radius2 = gaussian_taps(f64(sigmas[1]), taps[1])
-    radii = (radius1, radius2)
-    axes = np.array(shape)
-    if not volume:
-        axes = axes[1:]
-    return radii, max(gain(axes, periodic, weights, taps, radii, responses), LEAST_GAIN)
+    for axis in range(3):
+        radii[axis, 0] = gaussian_taps(f64(sigmas[0]) * stretch[axis], taps[axis, 0])
+        radii[axis, 1] = 0
+        taps[axis, 1, 0] = 1.0
+        if sigmas.size == 2:
+            radii[axis, 1] = gaussian_taps(f64(sigmas[1]) * stretch[axis], taps[axis, 1])
+    first = 0 if volume else 1
+    return max(gain(first, shape, periodic, weights, taps, radii, responses), LEAST_GAIN)

@@ -3,9 +3,9 @@
 A colour is a sum of Gaussians, and of differences A - B of two, or of the identity and one. Where A and B
 are close, most digits of A w - B w are lost if both are computed and then subtracted: with a sigma of
 0.3, a unit in the last place of w is a hundred thousandth of w - G w. So a difference is filtered as one,
-with e = a - b the difference of the one-dimensional kernels, made in float64:
+with e = a - b the difference of the one-dimensional kernels of an axis, made in float64:
 
-    a a a - b b b = (e(H) a(W) + b(H) e(W)) a(T) + b(H) b(W) e(T)
+    a(H) a(W) a(T) - b(H) b(W) b(T) = (e(H) a(W) + b(H) e(W)) a(T) + b(H) b(W) e(T)
 """
 
 import numpy as np
@@ -28,34 +28,49 @@ STRIP = 128  # columns filtered along T at once: a strip of all planes stays in 
 
 
 @kernel
-def _tap_table(weights, volume, norm, close, radii, taps, near, far, reach):
-    """Fill the tables of taps; how many volumes of planes there are.
+def _near_taps(taps, radii, upper, near):
+    """Fill near, float32 (4, radius + 1): taps along H or W of the identity, G1, G2, and of A - B.
 
-    near, float32 (4, radius + 1): taps along H and W of the identity, G1, G2, and the difference A - B.
-    far, float32 (3, radius + 1), and reach, int64 (3,): for each volume, taps along T times its weight, and
-    their radius; without a T axis, that of one place.
+    taps: of both Gaussians along this axis, float64 (2, radius + 1); radii: int64 (2,). upper: A and B are
+    the identity and G1 (0), or G1 and G2 (1).
     """
-    delta = weights[0]
-    paired = delta != 0.0 or close
-    upper = 0 if delta != 0.0 else 1
-    far[:] = f32(0.0)
     near[:] = f32(0.0)
     near[0, 0] = f32(1.0)
     for f in range(2):
         for k in range(radii[f] + 1):
             near[1 + f, k] = f32(taps[f, k])
+    for k in range(radii[upper] + 1):
+        near[3, k] = f32(_minuend(taps, radii, upper, k) - taps[upper, k])
+
+
+@kernel
+def _minuend(taps, radii, upper, k):
+    """Tap k of A: of the identity or of G1."""
+    if upper == 0:
+        return 1.0 if k == 0 else 0.0
+    return taps[0, k] if k <= radii[0] else 0.0
+
+
+@kernel
+def _far_taps(weights, volume, norm, paired, taps, radii, far, reach):
+    """Fill the taps along T; how many volumes of planes there are.
+
+    taps: of both Gaussians along T, float64 (2, radius + 1); radii: int64 (2,). far, float32 (3, radius + 1),
+    and reach, int64 (3,): for each volume its taps times its weight, and their radius; without a T axis, that
+    of one place.
+    """
+    delta = weights[0]
+    upper = 0 if delta != 0.0 else 1
+    far[:] = f32(0.0)
     if paired:
         weight = (delta if delta != 0.0 else weights[1]) / norm
-        lower = upper  # among taps, G1 is number 0
-        for k in range(radii[lower] + 1):
-            a = (1.0 if k == 0 else 0.0) if upper == 0 else (taps[0, k] if k <= radii[0] else 0.0)
-            difference = a - taps[lower, k]
-            near[3, k] = f32(difference)
-            if volume:
+        if volume:
+            for k in range(radii[upper] + 1):
+                a = _minuend(taps, radii, upper, k)
                 far[0, k] = f32(weight * a)
-                far[1, k] = f32(weight * difference)
+                far[1, k] = f32(weight * (a - taps[upper, k]))
         reach[0] = radii[0] if upper == 1 else 0
-        reach[1] = radii[lower]
+        reach[1] = radii[upper]
         if not volume:
             far[0, 0] = f32(weight)
         volumes = 2
@@ -79,38 +94,44 @@ def _tap_table(weights, volume, norm, close, radii, taps, near, far, reach):
 
 @kernel
 def direct_noise(
-    weights, ranges, shape, volume, periodic, seed, first, levels, stored, sigmas,
+    colour, shape, volume, periodic, seed, first, levels, stored, sigmas,
     plane, rows, planes, stride, index, taps, responses,
 ):  # fmt: skip
     """Fill stored, (count, T*H*W), with (delta w + a G1 w + b G2 w) / gain for each item.
 
-    weights: float64 (delta, a, b), either delta = -a or delta = 0. ranges: float64 (2, 2), the sigmas'
-    ranges. shape: (T, H, W), where T is an axis of the noise if `volume`, else 1. periodic: wrap, or
-    reflect. levels, stored: as `convert.store` takes them. sigmas: float32 (count, 1 or 2), filled with the
-    draws. The rest is scratch: plane, rows, and planes, (volumes, T + 2 radius planes `stride` apart),
-    float32; index, int64 (2, longest axis + 2 radius); taps, float64 (2, radius + 1); responses, float64.
+    colour: weights, float64 (delta, a, b), either delta = -a or delta = 0; ranges, float64 (2, 2), of the
+    sigmas; stretch, float64 (3,), what multiplies them along T, H and W. shape: (T, H, W), where T is an axis
+    of the noise if `volume`, else 1. periodic: wrap, or reflect. levels, stored: as `convert.store` takes
+    them. sigmas: float32 (count, 1 or 2), filled with the draws. The rest is scratch: plane, rows, and
+    planes, (volumes, T + 2 radius planes `stride` apart), float32; index, int64 (2, longest axis + 2 radius);
+    taps, float64 (3, 2, radius + 1); responses, float64.
 
     An item goes through in two sweeps, so that little of it leaves the caches: plane by plane along H
     and W, its white noise made on the way, and strip by strip along T.
     """
     t_size, h_size, w_size = shape
     size = h_size * w_size
-    near = np.empty((4, taps.shape[1]), np.float32)
-    far = np.empty((3, taps.shape[1]), np.float32)
+    weights = colour[0]
+    near_h = np.empty((4, taps.shape[2]), np.float32)
+    near_w = np.empty((4, taps.shape[2]), np.float32)
+    far = np.empty((3, taps.shape[2]), np.float32)
     reach = np.empty(3, np.int64)
+    radii = np.empty((3, 2), np.int64)
     for i in range(stored.shape[0]):
         number = u64(first + u64(i))
-        radii, norm = draw_filters(
-            seed, number, ranges, shape, volume, periodic, weights, sigmas[i], taps, responses
+        norm = draw_filters(
+            seed, number, colour, shape, volume, periodic, sigmas[i], taps, radii, responses
         )  # fmt: skip
         close = weights[0] == 0.0 and weights[2] != 0.0 and norm < _CLOSE_GAIN
-        volumes = _tap_table(weights, volume, norm, close, radii, taps, near, far, reach)
         paired = weights[0] != 0.0 or close
         upper = 0 if weights[0] != 0.0 else 1  # in near: the identity, or G1
-        upper_radius = 0 if upper == 0 else radii[0]
         lower = upper + 1
-        lower_radius = radii[upper]
-        margin = max(radii)
+        _near_taps(taps[1], radii[1], upper, near_h)
+        _near_taps(taps[2], radii[2], upper, near_w)
+        volumes = _far_taps(weights, volume, norm, paired, taps[0], radii[0], far, reach)
+        upper_w = 0 if upper == 0 else radii[2, 0]
+        lower_h, lower_w = radii[1, upper], radii[2, upper]
+        margin = max(radii[1, 0], radii[1, 1])
         fold(h_size, margin, periodic, index[0])
         for t in range(t_size):
             inside = margin * w_size
@@ -120,23 +141,24 @@ def direct_noise(
             if paired:
                 o1 = (reach[0] + t) * stride
                 o2 = (reach[1] + t) * stride
-                fold(w_size, upper_radius, periodic, index[1])
+                fold(w_size, upper_w, periodic, index[1])
                 plane_axes(
-                    plane, margin, h_size, w_size, near[3], lower_radius, near[upper], upper_radius, False,
-                    planes[0], o1, near[0], -1, planes[0], 0, rows, index[1],
+                    plane, margin, h_size, w_size, near_h[3], lower_h, near_w[upper], upper_w, False,
+                    planes[0], o1, near_w[0], -1, planes[0], 0, rows, index[1],
                 )  # fmt: skip
-                fold(w_size, lower_radius, periodic, index[1])
+                fold(w_size, lower_w, periodic, index[1])
                 plane_axes(
-                    plane, margin, h_size, w_size, near[lower], lower_radius, near[3], lower_radius, True,
-                    planes[0], o1, near[lower], lower_radius, planes[1], o2, rows, index[1],
+                    plane, margin, h_size, w_size, near_h[lower], lower_h, near_w[3], lower_w, True,
+                    planes[0], o1, near_w[lower], lower_w, planes[1], o2, rows, index[1],
                 )  # fmt: skip
                 done = 2
             for v in range(done, volumes):
                 f = 2 if v == volumes - 1 and weights[2] != 0.0 else 1
-                fold(w_size, radii[f - 1], periodic, index[1])
+                radius_h, radius_w = radii[1, f - 1], radii[2, f - 1]
+                fold(w_size, radius_w, periodic, index[1])
                 plane_axes(
-                    plane, margin, h_size, w_size, near[f], radii[f - 1], near[f], radii[f - 1], False,
-                    planes[v], (reach[v] + t) * stride, near[0], -1, planes[v], 0, rows, index[1],
+                    plane, margin, h_size, w_size, near_h[f], radius_h, near_w[f], radius_w, False,
+                    planes[v], (reach[v] + t) * stride, near_w[0], -1, planes[v], 0, rows, index[1],
                 )  # fmt: skip
         for v in range(volumes):
             fold(t_size, reach[v], periodic, index[0])

@@ -71,22 +71,25 @@ def _inner(taps_a, radius_a, taps_b, radius_b, n, periodic, responses):
 
 
 @kernel
-def gain(axes, periodic, weights, taps, radii, responses):
+def gain(first, shape, periodic, weights, taps, radii, responses):
     """2-norm of the impulse response of delta + a G1 + b G2, for weights (delta, a, b), float64.
 
-    axes: the extents of the filtered axes, int64. periodic: the response on that torus, for wrap;
-    otherwise the unbounded one, for reflect. taps: float64 (2 or more, radius + 1); radii: int64 (2,).
-    responses: float64 scratch (2, longest axis or kernel).
+    shape: the extents of the axes, of which those from `first` on are filtered. periodic: the response on
+    that torus, for wrap; otherwise the unbounded one, for reflect. taps: of both Gaussians along each axis,
+    float64 (3, 2, radius + 1); radii: int64 (3, 2). responses: float64 scratch (2, longest axis or kernel).
     """
     delta, a, b = weights
     one = np.ones(1)
     norms = np.ones(5)
-    for n in axes:
-        norms[0] *= _inner(taps[0], radii[0], taps[0], radii[0], n, periodic, responses)
-        norms[1] *= _inner(taps[1], radii[1], taps[1], radii[1], n, periodic, responses)
-        norms[2] *= _inner(one, 0, taps[0], radii[0], n, periodic, responses)
-        norms[3] *= _inner(one, 0, taps[1], radii[1], n, periodic, responses)
-        norms[4] *= _inner(taps[0], radii[0], taps[1], radii[1], n, periodic, responses)
+    for axis in range(first, 3):
+        n = shape[axis]
+        taps1, taps2 = taps[axis, 0], taps[axis, 1]
+        radius1, radius2 = radii[axis, 0], radii[axis, 1]
+        norms[0] *= _inner(taps1, radius1, taps1, radius1, n, periodic, responses)
+        norms[1] *= _inner(taps2, radius2, taps2, radius2, n, periodic, responses)
+        norms[2] *= _inner(one, 0, taps1, radius1, n, periodic, responses)
+        norms[3] *= _inner(one, 0, taps2, radius2, n, periodic, responses)
+        norms[4] *= _inner(taps1, radius1, taps2, radius2, n, periodic, responses)
     square = delta * delta + a * a * norms[0] + b * b * norms[1]
     square += 2.0 * (delta * a * norms[2] + delta * b * norms[3] + a * b * norms[4])
     return np.sqrt(max(square, 0.0))

@@ -21,6 +21,7 @@ from maskbank.kernels.philox import normals
 from maskbank.kernels.streams import VOXELS
 
 f32 = np.float32
+f64 = np.float64
 u64 = np.uint64
 
 # Below, 1 - G is kept to its last digit rather than G, of which differences are then taken.
@@ -42,14 +43,15 @@ def _spectrum(taps, radius, axis, out, rest):
 
 @kernel
 def spectral_noise(
-    weights, ranges, shape, t_levels, t_axis, h_levels, h_axis, w_levels, w_axis,
+    colour, shape, t_levels, t_axis, h_levels, h_axis, w_levels, w_axis,
     seed, first, levels, stored, sigmas,
     white, plane, item, stride, slab, turned, taps, responses,
 ):  # fmt: skip
     """Fill stored, (count, T*H*W), with (delta w + a G1 w + b G2 w) / gain for each item, periodic.
 
-    weights: float64 (delta, a, b). ranges: float64 (2, 2), the sigmas' ranges. shape: (T, H, W), all
-    powers of two; for 2D noise H, of which nothing is filtered, is 1. For each axis, levels: a tuple of
+    colour: weights, float64 (delta, a, b); ranges, float64 (2, 2), of the sigmas; stretch, float64 (3,), what
+    multiplies them along T, H and W. shape: (T, H, W), all powers of two; for 2D noise H, of which nothing is
+    filtered, is 1. For each axis, levels: a tuple of
     log2 places, and (frequencies int64, weights float64, 1 - cosines float64) of its transform.
     levels, stored: as `convert.store` takes them. sigmas: float32 (count, 1 or 2), filled with the draws.
 
@@ -62,6 +64,9 @@ def spectral_noise(
     row = (w_size + WIDTH - 1) // WIDTH * WIDTH
     column = (t_size + WIDTH - 1) // WIDTH * WIDTH
     run = white.size // size
+    weights, _, stretch = colour
+    longest = max(stretch[0], stretch[1], stretch[2])
+    radii = np.empty((3, 2), np.int64)
     spectrum_t = np.zeros((2, 2, t_size))  # G and 1 - G, for both Gaussians
     spectrum_h = np.zeros((2, 2, h_size))
     spectrum_w = np.zeros((2, 2, w_size))
@@ -70,15 +75,15 @@ def spectral_noise(
     factor2 = np.zeros(column, np.float32)
     for i in range(stored.shape[0]):
         number = u64(first + u64(i))
-        radii, norm = draw_filters(
-            seed, number, ranges, shape, True, True, weights, sigmas[i], taps, responses
+        norm = draw_filters(
+            seed, number, colour, shape, True, True, sigmas[i], taps, radii, responses
         )  # fmt: skip
         for f in range(2):
-            _spectrum(taps[f], radii[f], t_axis, spectrum_t[f, 0], spectrum_t[f, 1])
-            _spectrum(taps[f], radii[f], h_axis, spectrum_h[f, 0], spectrum_h[f, 1])
-            _spectrum(taps[f], radii[f], w_axis, spectrum_w[f, 0], spectrum_w[f, 1])
-        rest1 = 1.0 if sigmas[i, 0] < _SMALL_SIGMA else 0.0
-        rest2 = 1.0 if sigmas.shape[1] == 1 or sigmas[i, 1] < _SMALL_SIGMA else 0.0
+            _spectrum(taps[0, f], radii[0, f], t_axis, spectrum_t[f, 0], spectrum_t[f, 1])
+            _spectrum(taps[1, f], radii[1, f], h_axis, spectrum_h[f, 0], spectrum_h[f, 1])
+            _spectrum(taps[2, f], radii[2, f], w_axis, spectrum_w[f, 0], spectrum_w[f, 1])
+        rest1 = 1.0 if f64(sigmas[i, 0]) * longest < _SMALL_SIGMA else 0.0
+        rest2 = 1.0 if sigmas.shape[1] == 1 or f64(sigmas[i, 1]) * longest < _SMALL_SIGMA else 0.0
         for t in range(t_size):
             if t % run == 0:
                 planes = min(run, t_size - t)

@@ -8,12 +8,12 @@ from typing import Any
 
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
-from maskbank.recipes.base import Range, Recipe, float32
+from maskbank.recipes.base import Filtered, Range, Recipe, float32
 from maskbank.recipes.colours import LEAST_GAP, VARIANTS, Blue, Green, Purple, Red, White, variant
 from maskbank.recipes.rbn import RBN
 
 __all__ = [
-    "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Green",
+    "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Filtered", "Green",
     "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "fingerprint", "float32", "from_json",
     "recipe_for", "variant",
 ]  # fmt: skip

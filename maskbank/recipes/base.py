@@ -1,13 +1,15 @@
 """What all recipes share."""
 
 import dataclasses
+import math
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from maskbank.checks import check_size, choice
+from maskbank.checks import check_size, choice, shown
 from maskbank.errors import RecipeError
 
 LEAST_SIGMA = 0.1  # below, a Gaussian is the identity
@@ -69,10 +71,11 @@ class Recipe:
         return tuple(getattr(self, name) for name in self.sigma_names)
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON knows it."""
+        """The recipe as JSON knows it; a stretch that stretches nothing is left out."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
+            if key != "stretch" or set(value) != {1.0}
         }
 
     @classmethod
@@ -80,11 +83,54 @@ class Recipe:
         """The inverse of `to_dict`; refuses names it does not know."""
         names = {field.name for field in dataclasses.fields(cls)}
         strange = sorted(set(values) - names)
-        if strange or names - set(values):
-            what = f"unknown {strange[0]!r}" if strange else f"no {min(names - set(values))!r}"
+        missing = names - set(values) - {"stretch"}
+        if strange or missing:
+            what = f"unknown {strange[0]!r}" if strange else f"no {min(missing)!r}"
             raise RecipeError(f"recipe has {what}; a {cls.colour} recipe has {', '.join(sorted(names))}")
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filtered(Recipe):
+    """A kind whose noise Gaussians make.
+
+    stretch: what multiplies their sigmas along each axis, (T, H, W) or (H, W), given so or as "2x1x1"; 1
+    along each if nothing is given.
+    """
+
+    stretch: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "stretch", _stretch(self))
+
+
+def _stretch(recipe: Filtered) -> tuple[float, ...]:
+    axes = len(recipe.size)
+    given: Any = recipe.stretch
+    try:
+        factors = tuple(map(float, re.split("[x×]", given.lower()) if isinstance(given, str) else given))
+    except (TypeError, ValueError, OverflowError):
+        factors = (math.nan,) * axes
+    if set(factors) <= {1.0}:  # nothing is stretched; so another size may be given to a recipe
+        factors = (1.0,) * axes
+    if len(factors) != axes or not all(0.0 < factor < math.inf for factor in factors):
+        raise RecipeError(
+            f"stretch={shown(given)} is not a stretch; give a factor for each of the {axes} axes of an item, "
+            f"as {'x'.join('2111'[:axes])}"
+        )
+    for name, (low, high) in zip(recipe.sigma_names, recipe.ranges, strict=True):
+        least = recipe.least_sigma.get(name, LEAST_SIGMA)
+        for axis, factor in zip("THW"[-axes:], factors, strict=True):
+            if not (least <= low * factor and high * factor <= MOST_SIGMA):
+                wrong = low if low * factor < least else high
+                text = "x".join(f"{f:g}" for f in factors)
+                raise RecipeError(
+                    f"stretch={text} makes {name}={wrong:g} {wrong * factor:g} along {axis}; for "
+                    f"{recipe.colour} noise it is {least:g} to {MOST_SIGMA:g} voxels"
+                )
+    return factors
 
 
 def _sigma_range(recipe: Recipe, name: str) -> Range:

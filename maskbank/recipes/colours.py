@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from maskbank.checks import choice, format_size
 from maskbank.errors import RecipeError
-from maskbank.recipes.base import LEAST_SIGMA, Range, Recipe, float32
+from maskbank.recipes.base import LEAST_SIGMA, Filtered, Range, Recipe, float32
 
 LEAST_GAP = 0.05  # sigmas of one item are at least this far apart
 LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of the difference to something sharper
@@ -33,7 +33,7 @@ class White(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Red(Recipe):
+class Red(Filtered):
     """Low-pass noise G(sigma) w (equation 1). The paper gives no sigma; the default is U(0.4, 3)."""
 
     sigma: Range = (0.4, 3.0)
@@ -42,7 +42,7 @@ class Red(Recipe):
     sigma_names = ("sigma",)
 
 
-class _Difference(Recipe):
+class _Difference(Filtered):
     """A kind that takes a Gaussian from something: on one single voxel nothing would be left."""
 
     def _check(self) -> None:

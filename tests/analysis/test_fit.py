@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pytest
 
 import maskbank
-from maskbank.analysis import covariance, prediction, structure
+from maskbank.analysis import covariance, prediction, spectrum, structure
 from maskbank.analysis.fit import PAPER
 from maskbank.analysis.kinds import difficulties, pairs_of
+from maskbank.recipes import COLOURS
 from tests import reference
 
 Float64s = npt.NDArray[np.float64]
@@ -69,14 +70,12 @@ def test_the_prediction_is_what_least_squares_finds_in_samples() -> None:
         white = rng.normal(size=(samples, 32))
         return np.asarray(np.fft.irfft(np.fft.rfft(white) * np.sqrt(np.maximum(power, 0)), 32))
 
-    noise = drawn(np.fft.rfft(prediction.noise_correlation("green", (0.7, 2.0), (1.0,), (32,))).real)
+    noise = drawn(np.fft.rfft(spectrum.autocorrelation((0, 1, -1), (0.7, 2.0), (1.0,), (32,))).real)
     data = drawn(np.fft.rfft(correlation).real)
     seen = data * (noise > 0.6744897501960817)  # the upper quartile
     best = np.linalg.lstsq(seen, data, rcond=None)[0]
     found = ((data - seen @ best) ** 2).sum() / (data**2).sum()
-    pairs = prediction.chance_of_pairs(
-        prediction.noise_correlation("green", (0.7, 2.0), (1.0,), (32,)), share
-    )
+    pairs = prediction.chance_of_pairs(spectrum.autocorrelation((0, 1, -1), (0.7, 2.0), (1.0,), (32,)), share)
     pairs[0] = share
     assert prediction.Predictor(correlation[None])(pairs)[0] == pytest.approx(found, abs=1e-3)
 
@@ -95,7 +94,7 @@ def test_the_chance_of_pairs_is_that_of_counted_ones(
     fields = np.array([reference.apply(colour, rng.normal(size=torus), drawn, "wrap") for _ in range(400)])
     scale = reference.gain(colour, torus, drawn, "wrap")
     masks = fields / scale > NormalDist().inv_cdf(1 - share)
-    rho = prediction.noise_correlation(colour, sigmas, (1.0, 1.0), torus)
+    rho = spectrum.autocorrelation(COLOURS[f"{colour}2d"][0].mixture, sigmas, (1.0, 1.0), torus)
     expected = prediction.chance_of_pairs(rho, share)
     for d in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (0, 5), (12, 16)):
         both = (masks & np.roll(masks, d, (1, 2))).mean((1, 2))

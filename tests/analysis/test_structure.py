@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,19 +86,25 @@ def test_visible_tokens_of_each_frame() -> None:
     assert structure.visible_per_frame(masks).tolist() == expected
 
 
-def made(kind: str, boundary: str) -> tuple[Recipe, noise.Block]:
+def made(kind: str, boundary: str, stretched: bool = False) -> tuple[Recipe, noise.Block]:
+    cls: Any
     cls, default = COLOURS[kind]
     size = (12, 10, 16) if len(default) == 3 else (24, 20)
-    recipe = cls(size=size, dtype="float32", boundary=boundary)
+    stretch = {"stretch": (2, 1, 0.8)[: len(size)]} if stretched else {}
+    recipe: Recipe = cls(size=size, dtype="float32", boundary=boundary, **stretch)
     block = noise.Block(recipe, 300)
     noise.Maker(recipe, 5).make(0, block)
     return recipe, block
 
 
 @pytest.mark.parametrize("boundary", ["wrap", "reflect"])
-@pytest.mark.parametrize("kind", COLOURS)
-def test_the_analytic_spectrum_is_the_twins_and_the_measured_one(kind: str, boundary: str) -> None:
-    recipe, block = made(kind, boundary)
+@pytest.mark.parametrize(
+    "kind, stretched", [*((kind, False) for kind in COLOURS), ("green3d", True), ("blue2d", True)]
+)
+def test_the_analytic_spectrum_is_the_twins_and_the_measured_one(
+    kind: str, boundary: str, stretched: bool
+) -> None:
+    recipe, block = made(kind, boundary, stretched)
     expected = spectrum.analytic(recipe, block.sigmas)
     if recipe.ranges:
         twins = [reference.spectrum(recipe, drawn)[0] for drawn in block.sigmas[:10]]

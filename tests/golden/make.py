@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 from maskbank import noise
-from maskbank.recipes import COLOURS, RBN, Recipe
+from maskbank.recipes import COLOURS, RBN, Blue, Green, Purple, Recipe, Red
 
 FILE = Path(__file__).parent / "items.json"
 SEED = 2**63 + 11  # the high words of seed and item count, too
@@ -41,6 +41,13 @@ CASES: dict[str, Recipe] = {
     for kind, (_, default) in COLOURS.items()
     if len(default) == len(size)
 } | {
+    "green3d-64x64x64-float16-wrap-stretch-2x1x1": Green(stretch=(2, 1, 1)),
+    "blue3d-8x14x14-float16-wrap-stretch-1.5x1x2": Blue(size=(8, 14, 14), stretch=(1.5, 1, 2)),
+    "purple2d-64x64-float32-wrap-stretch-1x3": Purple(size=(64, 64), dtype="float32", stretch=(1, 3)),
+    "green2d-9x21-float16-wrap-stretch-0.9x2": Green(size=(9, 21), stretch=(0.9, 2)),
+    "red3d-4x5x6-uint8-reflect-stretch-4x1x0.5": Red(
+        size=(4, 5, 6), dtype="uint8", boundary="reflect", stretch=(4, 1, 0.5)
+    ),
     "rbn-64x8-uint16-wrap": RBN(),
     "rbn-64x8-uint16-open-first": RBN(mask_ratio=0.75, boundary="open", ties="first"),
     "rbn-64x8-uint16-wrap-inverted": RBN(mask_ratio=0.3, weights=(1, 1, 1, 1)),

@@ -4,6 +4,7 @@ Two ways of filtering exist: by Fourier transforms (wrap, all axes powers of two
 axis after the other (everything else). Every test here sees both.
 """
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -16,7 +17,19 @@ from scipy import fft, ndimage, stats
 
 from maskbank import noise
 from maskbank.kernels import colour, gaussian
-from maskbank.recipes import COLOURS, LEAST_GAP, VARIANTS, Blue, Green, Purple, Range, Recipe, Red, variant
+from maskbank.recipes import (
+    COLOURS,
+    LEAST_GAP,
+    VARIANTS,
+    Blue,
+    Filtered,
+    Green,
+    Purple,
+    Range,
+    Recipe,
+    Red,
+    variant,
+)
 from tests import reference
 
 FILTERED: tuple[type[Recipe], ...] = (Red, Blue, Green, Purple)
@@ -77,6 +90,48 @@ def test_equals_scipy(cls: type[Recipe], boundary: str, size: tuple[int, ...]) -
     """Every colour with its default sigmas: 2D and 3D, both boundaries, odd, tiny, flat and long sizes."""
     for index in range(1 if math.prod(size) > 10**5 else 4):
         check(recipe_of(cls, size, boundary), 2, index)
+
+
+STRETCHED: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [
+    ("wrap", (64, 64, 64), (2.0, 1.0, 1.0)),
+    ("wrap", (2, 8, 4), (1.0, 3.5, 0.8)),
+    ("wrap", (64, 64), (0.8, 2.2)),
+    ("wrap", (4, 128), (1.0, 5.0)),
+    ("wrap", (8, 14, 14), (3.0, 1.0, 1.2)),
+    ("wrap", (33, 17), (2.5, 0.75)),
+    ("wrap", (3, 40, 130), (0.9, 1.0, 4.0)),
+    ("reflect", (9, 15, 16), (2.0, 1.0, 1.0)),
+    ("reflect", (5, 6, 7), (0.8, 4.0, 1.0)),
+    ("reflect", (64, 32), (1.0, 2.0)),
+]
+
+
+@pytest.mark.parametrize("cls", FILTERED)
+@pytest.mark.parametrize("boundary, size, stretch", STRETCHED, ids=str)
+def test_stretched_noise_equals_scipy_with_a_sigma_for_each_axis(
+    cls: type[Filtered], boundary: str, size: tuple[int, ...], stretch: tuple[float, ...]
+) -> None:
+    """Default sigmas, and small ones that each axis enlarges or not."""
+    least = max(cls.least_sigma.values(), default=0.1) / min(stretch) + 1e-9
+    small: tuple[float, ...] = (least, least + 0.06)[: len(cls.sigma_names)]
+    for sigmas in ((), small):
+        plain: Any = recipe_of(cls, size, boundary, *sigmas)
+        check(dataclasses.replace(plain, stretch=stretch), 2, 1)
+
+
+@pytest.mark.parametrize("cls", FILTERED)
+@pytest.mark.parametrize("boundary", ["wrap", "reflect"])
+def test_each_axis_has_its_own_factor(cls: type[Filtered], boundary: str) -> None:
+    """On a cube, noise stretched along one axis is that stretched along another, axes changed."""
+    recipe: Any = recipe_of(cls, (8, 8, 8), boundary)
+    white = reference.white((8, 8, 8), 1, 0)
+    drawn = reference.sigmas(recipe, 1, 0)
+    exact = reference.apply(recipe.colour, white, drawn, boundary, (3.0, 1.0, 1.0))
+    gain = reference.gain(recipe.colour, (8, 8, 8), drawn, boundary, (3.0, 1.0, 1.0))
+    items = {s: make(dataclasses.replace(recipe, stretch=s), 1, 0) for s in ((3, 1, 1), (1, 3, 1), (1, 1, 3))}
+    np.testing.assert_allclose(items[3, 1, 1], exact / gain, atol=1e-4)
+    assert not np.allclose(items[1, 3, 1], items[3, 1, 1], atol=0.01)
+    assert not np.allclose(items[1, 1, 3], items[1, 3, 1], atol=0.01)
 
 
 FIXED: list[tuple[type[Recipe], tuple[float | Range, ...]]] = [

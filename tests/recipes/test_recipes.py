@@ -45,6 +45,41 @@ def test_kinds_are_five_colours_in_two_and_three_dimensions() -> None:
         assert size == (64,) * int(kind[-2])
 
 
+def test_a_stretch_is_in_the_json_only_where_it_stretches() -> None:
+    """So that the fingerprints of all banks stay what they are."""
+    plain = Green(size=(8, 8, 8))
+    assert "stretch" not in plain.to_dict()
+    assert Green(size=(8, 8, 8), stretch=(1, 1, 1)) == Green(size=(8, 8, 8), stretch="1x1x1") == plain  # type: ignore[arg-type]
+    assert recipes.fingerprint(plain, 0, 5) == recipes.fingerprint(plain.from_dict(plain.to_dict()), 0, 5)
+    assert dataclasses.replace(plain, size=(8, 8)).stretch == (1.0, 1.0)
+    stretched = Green(size=(8, 8, 8), stretch="2x1x1.5")  # type: ignore[arg-type]
+    assert stretched.to_dict()["stretch"] == [2.0, 1.0, 1.5]
+    assert recipes.from_json("green3d", json.dumps(stretched.to_dict())) == stretched
+    assert recipes.fingerprint(stretched, 0, 5) != recipes.fingerprint(plain, 0, 5)
+    for cls in (White, RBN):
+        assert "stretch" not in {field.name for field in dataclasses.fields(cls)}
+
+
+@pytest.mark.parametrize(
+    "cls, given, words",
+    [
+        (Green, {"stretch": (2, 1)}, "give a factor for each of the 3 axes of an item, as 2x1x1"),
+        (Green, {"stretch": "2x"}, "stretch='2x' is not a stretch"),
+        (Green, {"stretch": (0, 1, 1)}, "is not a stretch"),
+        (Green, {"stretch": (NAN, 1, 1)}, "is not a stretch"),
+        (Green, {"stretch": (INF, 1, 1)}, "is not a stretch"),
+        (Green, {"stretch": 2}, "is not a stretch"),
+        (Green, {"stretch": (30, 1, 1)}, "stretch=30x1x1 makes sigma2=3 90 along T; for green"),
+        (Blue, {"stretch": (1, 1, 0.5)}, "makes sigma=0.4 0.2 along W; for blue noise it is 0.3 to"),
+        (Red, {"size": (9, 9), "stretch": (1, 0.2)}, "makes sigma=0.4 0.08 along W; for red noise"),
+    ],
+)  # fmt: skip
+def test_a_stretch_beyond_what_kernels_can_is_refused(
+    cls: type[Recipe], given: dict[str, Any], words: str
+) -> None:
+    assert words in refusal(cls, **given)
+
+
 @pytest.mark.parametrize("cls", [White, Red, Blue, Green, Purple])
 def test_defaults(cls: type[Recipe]) -> None:
     """64x64x64 halves that wrap around, with the sigmas the README gives."""
