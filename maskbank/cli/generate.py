@@ -167,10 +167,7 @@ def _add(kind: str) -> None:
     maskbank generate {kind} --n 1000 -o bank.h5
     """
     names = [
-        name
-        for name in RECIPE_OPTIONS
-        if (hasattr(recipe, "sigma1") if name == "variant" else hasattr(recipe, name))
-        and not (name == "dtype" and kind == "rbn")
+        name for name in RECIPE_OPTIONS if hasattr(recipe, name) and not (name == "dtype" and kind == "rbn")
     ]
     output = click.option(
         "-o", "--output", type=click.Path(), default=f"{kind}.h5", show_default=True, metavar="OUT",

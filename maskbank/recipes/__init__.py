@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from maskbank.checks import format_size
+from maskbank.checks import format_size, shown
 from maskbank.errors import RecipeError
 from maskbank.recipes.base import Filtered, Range, Recipe, float32
 from maskbank.recipes.colours import LEAST_GAP, VARIANTS, Blue, Green, Purple, Red, White, variant
@@ -31,22 +31,16 @@ _KINDS = f"this version knows {', '.join(KINDS)}"
 
 
 def recipe_for(kind: str, **options: Any) -> Recipe:
-    """The recipe of a kind's name, as "green3d", and the options of its class; RecipeError for unknown ones.
-
-    variant: for green and purple, in place of sigma1 and sigma2: "1" to "5" of Table A.1, or "main".
-    """
+    """The recipe of a kind's name, as "green3d", and the options of its class."""
     if kind not in KINDS:
         near = difflib.get_close_matches(kind.lower(), KINDS, 1)
-        raise RecipeError(f"unknown kind {kind!r}; " + (f"did you mean {near[0]!r}?" if near else _KINDS))
+        raise RecipeError(
+            f"unknown kind {shown(kind)}; " + (f"did you mean {near[0]!r}?" if near else _KINDS)
+        )
     cls, size = KINDS[kind]
-    names = [field.name for field in dataclasses.fields(cls)]
-    if "sigma1" in names and (row := options.pop("variant", None)) is not None:
-        sigmas = variant(cls.colour, row)
-        if given := sorted(sigmas.keys() & options.keys()):
-            raise RecipeError(f"variant sets sigma1 and sigma2; give it or {' and '.join(given)}, not both")
-        options |= sigmas
+    names = [*(field.name for field in dataclasses.fields(cls)), *["variant"][: hasattr(cls, "variant")]]
     if strange := sorted(options.keys() - set(names)):
-        raise RecipeError(f"{kind} has no option {strange[0]!r}; it has {', '.join(names)}")
+        raise RecipeError(f"{kind} has no option {shown(strange[0])}; it has {', '.join(names)}")
     recipe = cls(**{"size": size, **options})
     if len(recipe.size) != len(size):
         raise RecipeError(
@@ -59,7 +53,7 @@ def recipe_for(kind: str, **options: Any) -> Recipe:
 def from_json(kind: str, text: str) -> Recipe:
     """The recipe of a bank, from its `kind` and `recipe` attributes."""
     if kind not in KINDS:
-        raise RecipeError(f"unknown kind {kind!r}; {_KINDS}")
+        raise RecipeError(f"unknown kind {shown(kind)}; {_KINDS}")
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -85,7 +85,7 @@ class Recipe:
         strange = sorted(set(values) - names)
         missing = names - set(values) - {"stretch"}
         if strange or missing:
-            what = f"unknown {strange[0]!r}" if strange else f"no {min(missing)!r}"
+            what = f"unknown {shown(strange[0])}" if strange else f"no {min(missing)!r}"
             raise RecipeError(f"recipe has {what}; a {cls.colour} recipe has {', '.join(sorted(names))}")
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**given)
@@ -138,7 +138,7 @@ def _sigma_range(recipe: Recipe, name: str) -> Range:
     try:
         low, high = (float(x) for x in ((value, value) if isinstance(value, int | float) else value))
     except (TypeError, ValueError, OverflowError):
-        raise RecipeError(f"{name}={value!r:.60} is not a range; give two numbers, LO and HI") from None
+        raise RecipeError(f"{name}={shown(value)} is not a range; give two numbers, LO and HI") from None
     least = recipe.least_sigma.get(name, LEAST_SIGMA)
     for sigma in (low, high):
         if not least <= sigma <= MOST_SIGMA:  # false for NaN, too

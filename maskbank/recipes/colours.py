@@ -1,15 +1,16 @@
 """White and coloured noise: equations 1 to 4."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from types import MappingProxyType
 
 from maskbank.checks import choice, format_size
 from maskbank.errors import RecipeError
 from maskbank.recipes.base import LEAST_SIGMA, Filtered, Range, Recipe, float32
 
-LEAST_GAP = 0.05  # sigmas of one item are at least this far apart
+LEAST_GAP = 0.05  # sigmas of one item are at least this far apart: a draw that is closer is drawn again
 LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of the difference to something sharper
+_QUANTILE = 2.0**-9  # recipes are refused where fewer than one draw in 2**18 could be far enough apart
 
 # Sigma ranges of the paper: Table A.1's five variants, and section 3.2's ("main", ordered by redrawing)
 VARIANTS: dict[str, dict[str, Range]] = {
@@ -63,14 +64,29 @@ class Blue(_Difference):
 
 @dataclass(frozen=True, kw_only=True)
 class Green(_Difference):
-    """Band-pass noise G(sigma1) w - G(sigma2) w (equation 3). The default is Table A.1's variant 5."""
+    """Band-pass noise G(sigma1) w - G(sigma2) w (equation 3). The default is Table A.1's variant 5.
+
+    variant: a name of VARIANTS that gives the sigmas; it is not stored.
+    """
 
     sigma1: Range = VARIANTS["5"]["sigma1"]
     sigma2: Range = VARIANTS["5"]["sigma2"]
+    variant: InitVar[str | None] = None
     colour = "green"
     mixture = (0.0, 1.0, -1.0)
     sigma_names = ("sigma1", "sigma2")
     least_sigma = MappingProxyType({"sigma2": LEAST_DIFFERENCE_SIGMA})
+
+    def __post_init__(self, row: str | None) -> None:
+        if row is not None:
+            sigmas = variant(self.colour, row)
+            if given := [name for name in sigmas if getattr(self, name) is not VARIANTS["5"][name]]:
+                raise RecipeError(
+                    f"variant sets sigma1 and sigma2; give it or {' and '.join(given)}, not both"
+                )
+            for name, value in sigmas.items():
+                object.__setattr__(self, name, value)
+        super().__post_init__()
 
     def _check(self) -> None:
         super()._check()
@@ -97,21 +113,15 @@ def variant(colour: str, name: str) -> dict[str, Range]:
 
 
 def _check_order(sigma1: Range, sigma2: Range) -> None:
-    """Refuse ranges in which hardly any pair has sigma1 + 0.05 <= sigma2: drawing would go on and on."""
+    """Refuse ranges in which hardly any pair has sigma1 + 0.05 <= sigma2: drawing would go on and on.
+
+    A low quantile of sigma1 and a high one of sigma2, in the arithmetic of the draw (kernels.colour.draw),
+    must be far enough apart. Then so is each pair of a lower sigma1 and a higher sigma2.
+    """
     (low1, high1), (low2, high2) = sigma1, sigma2
-    if low1 == high1 and low2 == high2:
-        share = float(float32(low2) - float32(low1) >= LEAST_GAP)
-    else:
-        # the share of pairs that are far enough apart, by a sum over the first one's range
-        steps = 1000
-        share = 0.0
-        for step in range(steps):
-            least = low1 + (high1 - low1) * (step + 0.5) / steps + LEAST_GAP
-            if high2 > low2:
-                share += min(max((high2 - least) / (high2 - low2), 0.0), 1.0) / steps
-            else:
-                share += float(low2 >= least) / steps
-    if share < 0.001:
+    small = float32(low1 + (high1 - low1) * _QUANTILE)
+    large = float32(low2 + (high2 - low2) * (1.0 - _QUANTILE))
+    if large - small < LEAST_GAP:
         raise RecipeError(
             f"sigma1={low1:g} to {high1:g} hardly ever lies {LEAST_GAP} below sigma2={low2:g} to {high2:g}; "
             "sigma1 is the smaller of the two, so lower sigma1 or raise sigma2"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from maskbank.checks import check_ratio, check_size, choice, count_visible, format_size, integer
+from maskbank.checks import check_ratio, check_size, choice, count_visible, format_size, integer, shown
 from maskbank.errors import RecipeError
 from maskbank.recipes.base import Recipe
 
@@ -79,11 +79,11 @@ class RBN(Recipe):
         given: int | None = self.masks_per_set
         masks = integer("masks_per_set", most if given is None else given, -(2**63))
         if masks < 1:
-            raise RecipeError(f"masks_per_set={masks} is out of range; allowed is 1 to {most}")
+            raise RecipeError(f"masks_per_set={shown(masks)} is out of range; allowed is 1 to {most}")
         if masks > most:
             what = "visible" if self.placed == self.num_visible else "masked"
             raise RecipeError(
-                f"masks_per_set={masks} is too large: {most} is the largest that fits, as masks share "
+                f"masks_per_set={shown(masks)} is too large: {most} is the largest that fits, as masks share "
                 f"no {what} patch: each has {self.placed} of {math.prod(self.size)}"
             )
         object.__setattr__(self, "masks_per_set", masks)
@@ -113,15 +113,19 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
         widths = (value,)
     for width in widths:
         if not hasattr(width, "__index__"):
-            raise RecipeError(f"window={width!r} is not a whole number; give one width or several, as (3, 5)")
+            raise RecipeError(
+                f"window={shown(width)} is not a whole number; give one width or several, as (3, 5)"
+            )
     most = max(size)
     widths = tuple(sorted(integer("window", width, -(2**63)) for width in widths))
     for width in widths:
         if width > most:
-            raise RecipeError(f"window={width} is beyond size={format_size(size)}; give at most {most}")
+            raise RecipeError(
+                f"window={shown(width)} is beyond size={format_size(size)}; give at most {most}"
+            )
         if width < 1 or width % 2 == 0:
             what = "even, so no patch is in its middle" if width > 0 else "out of range"
-            raise RecipeError(f"window={width} is {what}; give an odd width from 1 to {most}")
+            raise RecipeError(f"window={shown(width)} is {what}; give an odd width from 1 to {most}")
     if not widths or len(set(widths)) < len(widths):
         raise RecipeError(f"window={widths} asks for {'no window' if not widths else 'one window twice'}")
     return widths
@@ -132,7 +136,9 @@ def _weights(value: Any) -> tuple[float, ...]:
     try:
         weights = tuple(float(weight) for weight in (() if isinstance(value, str) else value))
     except (TypeError, ValueError, OverflowError):
-        raise RecipeError(f"weights={value!r} are not numbers; give four, as in 0.4 0.4 0.1 0.1") from None
+        raise RecipeError(
+            f"weights={shown(value)} are not numbers; give four, as in 0.4 0.4 0.1 0.1"
+        ) from None
     if len(weights) != 4:
         raise RecipeError(
             f"weights={weights}: give four, for horizontal, vertical and both diagonals, as 0.4 0.4 0.1 0.1"

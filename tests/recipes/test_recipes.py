@@ -299,6 +299,46 @@ def test_sigmas_that_can_never_be_in_order_are_refused(cls: type[Recipe], sigma1
 
 @pytest.mark.parametrize(
     "sigma1, sigma2",
+    [
+        ((0.3, 0.3), (0.35, 0.3500000001)),  # as float32 0.04999998 apart
+        (0.3, 0.35),
+        ((0.3, 0.3000000001), 0.35),
+        ((0.3, 0.3), (0.35, 0.35000000895)),  # one draw in millions rounds up
+    ],
+)
+def test_sigmas_that_float32_never_tells_apart_are_refused(sigma1: Any, sigma2: Any) -> None:
+    """Draws are float32; also where a file holds such a recipe."""
+    message = refusal(made, Green, sigma1=sigma1, sigma2=sigma2)
+    assert "hardly ever lies 0.05 below" in message
+    forged = Green().to_dict() | {
+        name: list(value) if isinstance(value, tuple) else [value, value]
+        for name, value in (("sigma1", sigma1), ("sigma2", sigma2))
+    }
+    assert refusal(recipes.from_json, "green3d", json.dumps(forged)) == message
+
+
+def test_sigmas_that_float32_just_tells_apart_are_taken() -> None:
+    made(Green, sigma1=0.3, sigma2=(0.35, 0.3500001))
+    made(Green, sigma1=0.3, sigma2=(0.35, 0.3501))
+    made(Green, sigma1=(1.0, 2.0), sigma2=(1.0, 1.0521))  # 0.2 % of all pairs
+
+
+@pytest.mark.parametrize("cls", [Green, Purple])
+def test_a_variant_gives_the_sigmas_and_is_not_stored(cls: type[Recipe]) -> None:
+    for name in VARIANTS:
+        recipe = made(cls, size=(8, 8), variant=name)
+        assert recipe == made(cls, size=(8, 8), **recipes.variant(cls.colour, name))
+        assert "variant" not in recipe.to_dict()
+        assert recipes.from_json(recipe.kind, json.dumps(recipe.to_dict())) == recipe
+        assert dataclasses.replace(recipe, size=(9, 9)).ranges == recipe.ranges
+    for name in ("sigma1", "sigma2"):
+        message = refusal(made, cls, variant="1", **{name: 2.0})
+        assert f"variant sets sigma1 and sigma2; give it or {name}, not both" in message
+    assert "1, 2, 3, 4, 5 or main" in refusal(made, cls, variant="6")
+
+
+@pytest.mark.parametrize(
+    "sigma1, sigma2",
     [(1.0, 1.0501), ((0.5, 2.0), (0.5, 2.0)), ((1.0, 2.0), 1.5), (1.0, (0.5, 2.0)), ((0.5, 3), (1.0, 1.2))],
 )
 def test_sigmas_that_can_be_in_order_are_taken(sigma1: Any, sigma2: Any) -> None:
@@ -309,8 +349,8 @@ def test_sigmas_that_can_be_in_order_are_taken(sigma1: Any, sigma2: Any) -> None
 @pytest.mark.parametrize(
     "size, words",
     [
-        ((64,), ["1 axes", "(T, H, W)"]),
-        ((4, 4, 4, 4), ["4 axes", "(T, H, W)"]),
+        ((64,), ["1 axes", "T x H x W"]),
+        ((4, 4, 4, 4), ["4 axes", "T x H x W"]),
         ((), ["0 axes"]),
         ((0, 64, 64), ["size=0", "1 to"]),
         ((64, -3), ["size=-3", "1 to"]),
@@ -338,6 +378,38 @@ def test_bad_size_is_refused(cls: type[Recipe], size: Any, words: list[str]) -> 
     message = refusal(made, cls, size=size)
     for word in words:
         assert word in message
+
+
+HUGE = 10**5000  # Python writes no whole number of more than 4,300 digits
+
+
+@pytest.mark.parametrize(
+    "cls, given",
+    [
+        (Green, {"size": (HUGE, 4)}),
+        (Green, {"size": "4" * 5000 + "x4"}),
+        (Green, {"sigma1": (HUGE, HUGE)}),
+        (Green, {"sigma2": HUGE}),
+        (Green, {"stretch": (HUGE, 1, 1)}),
+        (RBN, {"size": (HUGE, 4)}),
+        (RBN, {"mask_ratio": HUGE}),
+        (RBN, {"masks_per_set": HUGE}),
+        (RBN, {"masks_per_set": -HUGE}),
+        (RBN, {"window": (3, HUGE)}),
+        (RBN, {"window": (3, 5, 7.5, HUGE)}),
+        (RBN, {"weights": (HUGE, 1, 1, 1)}),
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_refused(cls: type[Recipe], given: dict[str, Any]) -> None:
+    """In one short line, as any other number that is too large."""
+    message = refusal(made, cls, **given)
+    assert f"{next(iter(given))}" in message
+    assert len(message) < 300
+
+
+def test_json_with_numbers_of_thousands_of_digits_is_refused() -> None:
+    text = json.dumps(GREEN).replace("64", "6" * 5000, 1)
+    assert len(refusal(recipes.from_json, "green3d", text)) < 300
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 1, 1)])
