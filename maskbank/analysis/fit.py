@@ -18,7 +18,7 @@ from maskbank.analysis.clips import Clips, Tokens, opened, patch_for
 from maskbank.analysis.covariance import Correlation, Estimate, standard_error
 from maskbank.analysis.kinds import difficulties, dimensions
 from maskbank.analysis.prediction import Predictor
-from maskbank.analysis.recommendation import Recommendation, recommend
+from maskbank.analysis.recommendation import Recommendation, recommend, stretch_for
 from maskbank.analysis.spectrum import Spectrum, radial
 from maskbank.checks import check_ratio, choice, count_visible, format_size, integer
 from maskbank.errors import RecipeError
@@ -196,7 +196,7 @@ def _judge(
         if not float(each[name][0] - each[before][0])
         > 2.0 * float(standard_error(each[name][1:] - each[before][1:]))
     )
-    stretch = (1.0,) * (2 if kind.endswith("2d") and len(grid) == 3 else len(grid))
+    stretch = stretch_for(found)[-2:] if kind.endswith("2d") else stretch_for(found)
     chosen = recommend(predictor, grid, ratio, kind, aim, baseline, each[baseline], stretch)
     return Fit(
         clips=found.clips,

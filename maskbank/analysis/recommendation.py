@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.analysis.covariance import standard_error
+from maskbank.analysis.covariance import Correlation, standard_error
 from maskbank.analysis.kinds import masks_of, pairs_of, pairs_of_rbn
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import difficulty
 from maskbank.checks import count_visible, format_size
 from maskbank.errors import RecipeError
-from maskbank.recipes import COLOURS, KINDS, RBN, Recipe
+from maskbank.recipes import COLOURS, KINDS, RBN, Filtered, Recipe
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
 from maskbank.sampling.sampler import MaskSampler
 
@@ -22,6 +22,7 @@ Grid = tuple[int, ...]
 SPREAD = 2.3  # sigma2 / sigma1 where they are chosen: that of the middles of Table A.1's variant 5
 TRIED = 24  # sigmas, before the interval that holds the aim is searched
 SMALLEST, LARGEST = 0.15, 8.0  # of them, in tokens; of sigma1 where there are two
+MOST_STRETCH = 8.0
 CLOSE = 0.01  # to the aim, as a share of the baseline's difficulty: reached
 CONFIRMING = 24  # masks of the bank, and of the baseline
 FEWEST = 4  # of them, or nothing is confirmed
@@ -85,7 +86,7 @@ def recommend(
     else:
         sigmas, reachable = choose(predictor, grid, ratio, kind, aim, hard, stretch)
         pairs = pairs_of(kind, sigmas, stretch, grid, ratio)
-        recipe = recipe_of(kind, sigmas, grid)
+        recipe = recipe_of(kind, sigmas, stretch, grid)
     found = predictor(pairs)
     share = float(found[0] / hard[0])
     share_error = float(standard_error(found[1:] / hard[1:]))
@@ -153,16 +154,32 @@ def choose(
     return chosen, (float(aways.min()) + aim, float(aways.max()) + aim)
 
 
-def recipe_of(kind: str, sigmas: tuple[float, ...], grid: Grid) -> Recipe:
+def stretch_for(correlation: Correlation) -> tuple[float, ...]:
+    """How much longer than the shortest the correlation lengths are, to one decimal, at most MOST_STRETCH.
+
+    1 where the difference is within two standard errors, and along an axis of a single token.
+    """
+    lengths = correlation.lengths
+    if np.isnan(lengths).all():
+        return (1.0,) * len(lengths)
+    shortest = int(np.nanargmin(lengths))
+    ratios = lengths / lengths[shortest]
+    parts = correlation.lengths_of_parts
+    errors = standard_error(parts / parts[:, shortest, None]) if len(parts) > 1 else np.zeros(len(ratios))
+    factors = np.where(ratios - 1.0 > 2.0 * errors, np.minimum(np.round(ratios, 1), MOST_STRETCH), 1.0)
+    return tuple(map(float, factors))
+
+
+def recipe_of(kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], grid: Grid) -> Recipe:
     """The recipe with these sigmas for each item; items are of the usual size, or as large as the grid."""
     cls, usual = KINDS[kind]
     size = tuple(
         max(n, 1 << (g - 1).bit_length()) for n, g in zip(usual, (1, *grid)[-len(usual) :], strict=True)
     )
     if len(grid) == 1 and len(usual) == 2:
-        size = (1, size[1])
+        size, stretch = (1, size[1]), (1.0, *stretch)
     ranges = {name: (sigma, sigma) for name, sigma in zip(cls.sigma_names, sigmas, strict=True)}
-    return cls(size=size, **ranges)  # type: ignore[arg-type]  # each kind has its own sigmas
+    return cls(size=size, stretch=stretch, **ranges)  # type: ignore[arg-type, call-arg]  # each kind has its own
 
 
 def command(recipe: Recipe) -> str:
@@ -172,6 +189,8 @@ def command(recipe: Recipe) -> str:
         words += ["--size", format_size(recipe.size)]
     if isinstance(recipe, RBN):
         words += ["--mask-ratio", f"{recipe.mask_ratio:g}"]
+    if isinstance(recipe, Filtered) and set(recipe.stretch) != {1.0}:
+        words += ["--stretch", "x".join(f"{factor:g}" for factor in recipe.stretch)]
     for name, (low, high) in zip(recipe.sigma_names, recipe.ranges, strict=True):
         words += [f"--{name}", f"{low:g}", f"{high:g}"]
     return " ".join([*words, "-o", f"{recipe.kind}.h5"])

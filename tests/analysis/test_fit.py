@@ -209,13 +209,30 @@ def test_a_recommended_bank_is_as_hard_as_wanted(kind: str, tmp_path: Path) -> N
     assert abs(exact.mean() - confirmed) < 5 * error
 
 
+@pytest.mark.parametrize(
+    "grid, lengths, stretch",
+    [
+        ((16, 8, 8), (4.0, 1.0, 1.0), (4.0, 1.0, 1.0)),
+        ((12, 12), (1.0, 2.0), (1.0, 2.0)),
+        ((12, 12), (2.0, 2.0), (1.0, 1.0)),
+        ((1, 12, 12), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    ],
+)
+def test_noise_is_stretched_as_the_data_are(
+    grid: tuple[int, ...], lengths: tuple[float, ...], stretch: tuple[float, ...]
+) -> None:
+    found = maskbank.fit(clips(400, grid, lengths), (1,) * len(grid), 0.8, aim=0.97).recommend
+    assert found.stretch == pytest.approx(stretch, rel=0.15, abs=0.1)
+    assert ("--stretch" in found.command) is (max(stretch) > 1)
+
+
 def test_a_kind_over_all_frames_is_recommended_from_its_own_pairs() -> None:
     found = maskbank.fit(clips(64, (4, 6, 6), (2.0, 1.0, 1.0)), (1, 1, 1), 0.8, kind="green2d", aim=1.02)
     chosen = found.recommend
     assert chosen.reached
     assert chosen.sigma1 is not None
     assert chosen.sigma2 is not None
-    pairs = pairs_of("green2d", (chosen.sigma1, chosen.sigma2), None, (4, 6, 6), 0.8)
+    pairs = pairs_of("green2d", (chosen.sigma1, chosen.sigma2), chosen.stretch, (4, 6, 6), 0.8)
     assert pairs.shape == (8, 12, 12)
     assert (pairs == pairs[:1]).all()
     hard = prediction.Predictor(found.correlation[None])(pairs)[0]
