@@ -73,6 +73,13 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     return int(number)
 
 
+def boolean(name: str, value: Any) -> bool:
+    """True or False as Python bool, or RecipeError: a text such as "no" would count as True."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise RecipeError(f"{name}={value!r} is neither True nor False")
+    return bool(value)
+
+
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """RecipeError where `value` is none of `allowed`."""
     if value not in allowed:

@@ -1,4 +1,8 @@
-"""What can go wrong, as exceptions whose message is one line for the user."""
+"""What can go wrong: exceptions whose message is one line for the user, and how to warn."""
+
+import os
+import sys
+import warnings
 
 
 class MaskbankError(Exception):
@@ -19,3 +23,11 @@ class OutputError(MaskbankError):
 
 class Interrupted(MaskbankError):
     """The work was stopped by a signal, or by whoever asked for it; what is done is kept."""
+
+
+def warn(text: str) -> None:
+    """Warn at the line outside the package that called it."""
+    package, frame, level = os.path.dirname(__file__) + os.sep, sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)

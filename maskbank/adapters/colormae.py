@@ -1,22 +1,20 @@
 """ColorMAE: its masking generator, on a bank instead of a tensor of ready noise.
 
-The model knows no sample ids, so masks come from a stream: others in every process and rank, not resumable.
+The model knows no sample ids, so ids are drawn from torch's generator, as in `maskbank.adapters.mae`.
 """
 
-import os
 from typing import Any
 
 import torch
 
-from maskbank.bank.reader import Bank
+from maskbank.adapters.common import Adapter, Source, as_sampler
+from maskbank.adapters.pytorch import drawn_ids
 from maskbank.checks import count_visible
-from maskbank.sampling.sampler import MaskSampler
-from maskbank.sampling.stream import MaskStream
 
 Tensor = Any  # torch's, which type checkers need not have
 
 
-class ColorMasking:
+class ColorMasking(Adapter):
     """In place of ColorMAE's class of this name; a bank's path stands where that of an .npz stood.
 
     Replaces, in models/colormae.py, `from .utils.masking_generator import ColorMasking`. W: tokens of a
@@ -30,21 +28,17 @@ class ColorMasking:
     Raises RecipeError for parameters, BankError for a bank, that cannot be used.
     """
 
-    def __init__(
-        self, W: int, mask_ratio: float, data_path: str | os.PathLike[str] | Bank | MaskSampler
-    ) -> None:
+    def __init__(self, W: int, mask_ratio: float, data_path: Source) -> None:
         self.W = W
         self.mask_ratio = mask_ratio
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.change_color_pattern(data_path)
 
-    def change_color_pattern(self, data_path: str | os.PathLike[str] | Bank | MaskSampler) -> None:
+    def change_color_pattern(self, data_path: Source) -> None:
         """Go on with another bank."""
-        how: dict[str, Any] = {"grid": (self.W, self.W), "mask_ratio": self.mask_ratio}
-        given = data_path
-        sampler = given.replace(**how) if isinstance(given, MaskSampler) else MaskSampler(given, **how)
+        sampler = as_sampler(data_path, grid=(self.W, self.W), mask_ratio=self.mask_ratio)
+        self.samplers = (sampler,)
         self.loaded_color = sampler.baseline if sampler.bank is None else sampler.bank.recipe.colour
-        self._stream = sampler.stream()
 
     def extract_windows(self, B: int) -> Tensor:
         """B windows, float32 (B, W, W), whose largest values are the visible tokens.
@@ -52,8 +46,13 @@ class ColorMasking:
         They hold no noise but its outcome: numbers from W * W down to 1, visible tokens first, without the
         ties of noise in few bits.
         """
-        ranks = self.W * self.W - _draw(self._stream, B).to(self.device)
+        ranks = self.W * self.W - self._restore(B).to(self.device)
         return ranks.to(torch.float32).reshape(B, self.W, self.W)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled models step out of their graph
+    def _restore(self, number: int) -> Tensor:
+        """ids_restore, int64 (number, L), on the CPU."""
+        return torch.from_numpy(self.sampler(drawn_ids(number)).ids_restore)
 
     def color_noise_mask(self, window: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """mask, ids_restore, ids_keep from windows (B, W, W): their largest values are visible.
@@ -67,11 +66,3 @@ class ColorMasking:
         ids_restore = torch.argsort(ids_shuffle, dim=1)
         mask = (ids_restore >= kept).to(torch.get_default_dtype())
         return mask, ids_restore, ids_shuffle[:, :kept]
-
-
-def _ids_restore(stream: MaskStream, number: int) -> Tensor:
-    """int64 (number, L), on the CPU."""
-    return torch.from_numpy(stream.take(number).ids_restore)
-
-
-_draw = torch.compiler.disable(_ids_restore)  # compiled models step out of their graph for it

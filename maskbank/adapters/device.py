@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from maskbank.adapters.pytorch import check_sampler, process_rank
+from maskbank.adapters.common import Source, as_sampler
 from maskbank.bank.reader import Bank
-from maskbank.checks import integer
+from maskbank.checks import check_ratio, count_visible, integer
 from maskbank.errors import RecipeError
 from maskbank.recipes import RBN
-from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.stream import process_rank
 from maskbank.sampling.windows import FLIP_HEIGHT, FLIP_TIME, FLIP_WIDTH, TRANSPOSE
 
 MOST_BYTES = 2**28  # of the bank on the device, unless `items` says otherwise
@@ -42,6 +42,9 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
     seed decides, and the sampler's seed, ids and epochs play no part. Ranks with equal seeds draw
     differently.
 
+    sampler: or a bank or its path, with options: the parameters of MaskSampler. A model that passes its
+    ratio, as DeviceMasks(...)(batch_size, mask_ratio), gets that many.
+
     items: how many items of the bank are kept on the device, its first ones; by default as many as 256 MiB
     hold, `nbytes` says how many bytes those are. Floats are kept as 256 equally likely levels, so masks
     are the sampler's but for ties; uint8 as it is; ranks of rbn whole, as int16 (int32 beyond 32,768
@@ -54,19 +57,22 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
     """
 
     def __init__(
-        self, sampler: MaskSampler, device: Any, *, items: int | None = None, rank: int | None = None
+        self,
+        sampler: Source,
+        device: Any,
+        *,
+        items: int | None = None,
+        rank: int | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        check_sampler(sampler)
-        bank = sampler.bank
+        self.sampler = s = as_sampler(sampler, **options)
+        bank = s.bank
         if bank is None:
-            raise RecipeError(
-                f"the baseline {sampler.baseline} has no items to keep on a device; give a bank"
-            )
-        if sampler.fit != "crop" or sampler.normalize == "frame":
-            given = "fit='resize'" if sampler.fit != "crop" else "normalize='frame'"
+            raise RecipeError(f"the baseline {s.baseline} has no items to keep on a device; give a bank")
+        if s.fit != "crop" or s.normalize == "frame":
+            given = "fit='resize'" if s.fit != "crop" else "normalize='frame'"
             raise RecipeError(f"{given} is not made on devices; use fit='crop' without it, or the sampler")
-        self.sampler = sampler
         self._shift = process_rank(rank) * 0x9E3779B1 % 2**BITS
         count = min(len(bank), MOST_BYTES // (math.prod(bank.recipe.size) * _type(bank).itemsize))
         self.items = count if items is None else integer("items", items, 1, len(bank))
@@ -77,25 +83,36 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         """Bytes of the bank on the device."""
         return int(self._noise.nbytes)
 
-    def forward(self, batch_size: int) -> TorchMasks:
-        """Masks of so many samples."""
+    def forward(self, batch_size: int, mask_ratio: float | None = None) -> TorchMasks:
+        """Masks of so many samples. mask_ratio: int(L * (1 - mask_ratio)) tokens are visible; None for as
+        many as the sampler has.
+
+        Raises RecipeError where that number cannot be the same in every frame of a per_frame sampler.
+        """
         s, device = self.sampler, self._noise.device
+        frames = s.num_visible // s.segment_count
+        total = s.num_visible
+        if mask_ratio is not None:
+            total = count_visible(math.prod(s.grid), check_ratio(mask_ratio))
+        if total % frames:
+            raise RecipeError(
+                f"mask_ratio={mask_ratio} leaves {total} tokens, which {frames} frames cannot share evenly"
+            )
         words = torch.randint(2**BITS, (5, batch_size), device=device)
         item, *starts, last = ((words + self._shift) % 2**BITS).unbind()
-        n, count = math.prod(s.cut.window) // s.segments, s.segment_count
-        frames = s.num_visible // count
+        n = math.prod(s.cut.window) // s.segments
         values = self._windows(item * self.items >> BITS, starts, last).reshape(batch_size, s.segments, n)
-        # all keys of a segment differ: equal values are ordered cyclically, from a random place on
-        place = torch.arange(n, device=device)
+        # in a segment no two are equal: equal values are ordered cyclically, from a random position on
+        position = torch.arange(n, device=device)
         begin = (last >> 4) * n >> (BITS - 4)
-        keys = values * n + (place + begin[:, None, None]) % n
-        largest = keys.topk(count, sorted=False)
-        visible = keys >= largest.values.amin(-1, keepdim=True)
+        ordered = values * n + (position + begin[:, None, None]) % n
+        largest = ordered.topk(total // frames, sorted=False)
+        visible = ordered >= largest.values.amin(-1, keepdim=True)
         kept = largest.indices.sort(-1).values
         ids_keep = kept + torch.arange(frames, device=device)[:, None] * n
         visible = visible.expand(-1, frames, -1).flatten(1)
         masked = ~visible
-        restore = torch.where(visible, visible.cumsum(-1), s.num_visible + masked.cumsum(-1)) - 1
+        restore = torch.where(visible, visible.cumsum(-1), total + masked.cumsum(-1)) - 1
         return TorchMasks(visible, masked, ids_keep.flatten(1), restore)
 
     def _windows(self, item: Any, starts: list[Any], last: Any) -> Any:
@@ -105,18 +122,18 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         on = last & cut.flips
         flipped = [(on & bit) != 0 for bit in (FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH)]
 
-        def places(axis: int, n: int) -> Any:
+        def offsets(axis: int, n: int) -> Any:
             extent = cut.size[axis]
             first = starts[axis] * (extent if cut.periodic else max(extent - n + 1, 1)) >> BITS
-            place = torch.arange(n, device=item.device)
-            place = torch.where(flipped[axis][:, None], n - 1 - place, place)
-            return (first[:, None] + place) % extent * (height * width, width, 1)[axis]
+            along = torch.arange(n, device=item.device)
+            along = torch.where(flipped[axis][:, None], n - 1 - along, along)
+            return (first[:, None] + along) % extent * (height * width, width, 1)[axis]
 
         t, h, w = cut.window
-        ts, ys, xs = places(0, t), places(1, h), places(2, w)
+        ts, ys, xs = offsets(0, t), offsets(1, h), offsets(2, w)
         if cut.flips & TRANSPOSE:  # rows of the window then go along the width of the item
             transposed = ((on & TRANSPOSE) != 0)[:, None]
-            ys, xs = torch.where(transposed, places(2, h), ys), torch.where(transposed, places(1, w), xs)
+            ys, xs = torch.where(transposed, offsets(2, h), ys), torch.where(transposed, offsets(1, w), xs)
         start = (item * math.prod(cut.size))[:, None]
         where = (start + ts)[:, :, None, None] + ys[:, None, :, None] + xs[:, None, None, :]
         return self._noise.view(-1)[where].long()

@@ -1,13 +1,16 @@
 """Hugging Face transformers: Masks as the arguments that its pretraining models take."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from torch.utils.data import default_collate
 
+from maskbank.checks import choice
 from maskbank.sampling.masks import Masks
 
 Tensor = Any  # torch's, which type checkers need not have
+Argument = Literal["bool_masked_pos", "noise"]
 
 
 def bool_masked_pos(masks: Masks, device: Any = None) -> Tensor:
@@ -29,3 +32,26 @@ def noise(masks: Masks, device: Any = None) -> Tensor:
     W // patch_size). device: a torch device; None for the CPU. Keep it float32: half types have ties.
     """
     return torch.from_numpy(masks.ids_restore.astype(np.float32)).to(device)
+
+
+class Collator:
+    """A data_collator for transformers' Trainer, over MaskedDataset(dataset, sampler, collator.output).
+
+    argument: the model's, under which it gets the mask: "bool_masked_pos" (VideoMAE) or "noise" (ViTMAE),
+    with the values of the functions of these names. output: what the dataset gives with each sample, which
+    is a dict of the model's other arguments.
+    """
+
+    def __init__(self, argument: Argument) -> None:
+        choice("argument", argument, get_args(Argument))
+        self.argument = argument
+        self.output: Literal["masked", "ids_restore"] = (
+            "masked" if argument == "bool_masked_pos" else "ids_restore"
+        )
+
+    def __call__(self, samples: list[tuple[dict[str, Any], Tensor]]) -> dict[str, Any]:
+        """The model's arguments: what default_collate makes of the samples, and the masks, (B, L)."""
+        masks = torch.stack([mask for _, mask in samples])
+        if self.argument == "noise":
+            masks = masks.to(torch.float32)
+        return {**default_collate([sample for sample, _ in samples]), self.argument: masks}

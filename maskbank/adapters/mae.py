@@ -1,40 +1,101 @@
 """MAE, MAE-ST, AudioMAE, CAV-MAE, MaskSpec: what replaces their random masking inside the model.
 
-The models know no sample ids, so masks come from a stream: others in every process and rank, not
-resumable, and not torch's random numbers: neither its seed nor torch.utils.checkpoint repeats them.
+The models know no sample ids, so ids are drawn from torch's generator of the CPU, with the rank. So torch's
+seed decides about masks, as it did, and torch.utils.checkpoint repeats them when it runs a part again.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 
-from maskbank.checks import check_ratio, choice, count_visible, format_size
+from maskbank.adapters.common import Adapter, Source, as_sampler
+from maskbank.adapters.pytorch import drawn_ids
+from maskbank.checks import check_ratio, choice, format_size
 from maskbank.errors import RecipeError
+from maskbank.sampling.counts import count_of_axis
 from maskbank.sampling.masks import Masks
 from maskbank.sampling.sampler import MaskSampler
-from maskbank.sampling.stream import MaskStream
 
 Tensor = Any  # torch's, which type checkers need not have
+Order = Literal["time-major", "frequency-major"]
 
 
-class RandomMasking:
-    """In place of a model's `random_masking`: model.random_masking = RandomMasking(sampler).
+class _Masking(Adapter):
+    """In place of a method of a model. calls: how often the model has used it."""
 
-    samplers: one for each grid of tokens the model masks; x's number of tokens tells which. CAV-MAE takes
-    two: model.random_masking_unstructured = RandomMasking(audio, frames, order=("frequency-major",
-    "time-major")), with grids (64, 8) and (14, 14). order: how the model flattens a grid; one for all
-    samplers, or one for each. "time-major": as the grid stands, time (of an image: height) slowest, as in
-    MAE, MAE-ST and AudioMAE. "frequency-major": the grid is (time, frequency) and the model has frequency
-    slowest, as CAV-MAE's and MaskSpec's audio. returns: 3 values, or 4 as MAE-ST's.
+    methods: ClassVar[tuple[str, ...]]  # the names that it has in the models
+    calls = 0
 
-    Raises RecipeError for samplers that token counts cannot tell apart and orders that do not fit.
+    def install(self, model: Any, method: str | None = None) -> str:
+        """Put this in place of the model's method, and return a line that says what it replaced.
+
+        model: the model, or what DistributedDataParallel, DataParallel or torch.compile made of it. method:
+        the method's name, where it is not the peer's. Raises RecipeError where the model has no such method.
+        """
+        names = self.methods if method is None else (method,)
+        inner = model
+        while not (found := [name for name in names if _has(inner, name)]):
+            wrapped = getattr(inner, "_modules", {})
+            inner = wrapped.get("_orig_mod", wrapped.get("module"))
+            if inner is None:
+                raise RecipeError(
+                    f"{type(model).__name__} has no method {' or '.join(names)}; give the model that has it, "
+                    "or its name as method="
+                )
+        old = getattr(inner, found[0])
+        setattr(inner, found[0], self)
+        name = getattr(old, "__qualname__", None) or repr(old)
+        return f"{type(inner).__name__}.{found[0]} is now {self!r}; it was {name}"
+
+    def _masked(
+        self,
+        x: Tensor,
+        source: "_Source",
+        kept: tuple[int, ...],
+        ratios: tuple[float, float] | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x_masked, mask, ids_restore, ids_keep."""
+        drawn = self._draw(source, len(x), kept, ratios)
+        ids_keep, ids_restore = (ids.to(x.device, non_blocking=x.is_cuda) for ids in drawn)
+        x_masked = torch.gather(x, 1, ids_keep.unsqueeze(-1).expand(-1, -1, x.shape[2]))
+        mask = (ids_restore >= math.prod(kept)).to(torch.get_default_dtype())
+        return x_masked, mask, ids_restore, ids_keep
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled models step out of their graph
+    def _draw(
+        self, source: "_Source", number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None
+    ) -> tuple[Tensor, Tensor]:
+        """ids_keep, ids_restore, on the CPU."""
+        self.calls += 1
+        masks = source.take(number, kept, ratios)
+        return torch.from_numpy(masks.ids_keep), torch.from_numpy(masks.ids_restore)
+
+
+class RandomMasking(_Masking):
+    """In place of a model's `random_masking`: RandomMasking(sampler).install(model).
+
+    samplers: one for each grid of tokens the model masks; x's number of tokens says which. CAV-MAE takes
+    two: RandomMasking(audio, frames, order=("frequency-major", "time-major")), with grids (64, 8) and
+    (14, 14). Instead of a sampler, a bank, its path or a baseline, with options. order: how the model
+    flattens a grid; one for all samplers, or one for each. "time-major": as the grid stands, time (of an
+    image: height) slowest, as in MAE, MAE-ST and AudioMAE. "frequency-major": the grid is (time, frequency)
+    and the model has frequency slowest, as CAV-MAE's and MaskSpec's audio. returns: 3 values, or 4 as
+    MAE-ST's. options: parameters of MaskSampler, for all samplers.
+
+    Raises RecipeError for samplers of as many tokens and for orders that do not fit.
     """
 
+    methods = ("random_masking", "random_masking_unstructured")
+
     def __init__(
-        self, *samplers: MaskSampler, order: str | Sequence[str] = "time-major", returns: int = 3
+        self,
+        *samplers: Source,
+        order: Order | Sequence[Order] = "time-major",
+        returns: Literal[3, 4] = 3,
+        **options: Any,
     ) -> None:
         orders = (order,) * len(samplers) if isinstance(order, str) else tuple(order)
         if not samplers or len(orders) != len(samplers):
@@ -45,13 +106,14 @@ class RandomMasking:
         if returns not in (3, 4):
             raise RecipeError(f"returns={returns!r}: give 3, or 4 for MAE-ST, which wants ids_keep too")
         self.returns = returns
+        self.samplers = tuple(as_sampler(source, **options) for source in samplers)
         self._sources: dict[int, _Source] = {}
-        for sampler, its_order in zip(samplers, orders, strict=True):
+        for sampler, its_order in zip(self.samplers, orders, strict=True):
             if sampler.baseline == "timefreq":
                 raise RecipeError("timefreq has two ratios, random_masking one; use TimeFrequencyMasking")
             source = _Source(sampler, its_order)
             if source.tokens in self._sources:
-                raise RecipeError(f"two samplers for {source.tokens} tokens: x cannot tell which; give one")
+                raise RecipeError(f"two samplers for {source.tokens} tokens: x cannot choose; give one")
             self._sources[source.tokens] = source
 
     def __call__(self, x: Tensor, mask_ratio: float) -> tuple[Tensor, ...]:
@@ -73,23 +135,27 @@ class RandomMasking:
                 f"x has {tokens} tokens; the samplers' grids have others: {', '.join(known)}; "
                 f"give a sampler for a grid of {tokens}"
             )
-        return _masked(x, self._sources[tokens], (_kept(tokens, mask_ratio),))[: self.returns]
+        return self._masked(x, self._sources[tokens], (_kept(tokens, mask_ratio),))[: self.returns]
 
 
-class TimeFrequencyMasking:
+class TimeFrequencyMasking(_Masking):
     """In place of AudioMAE's `random_masking_2d`, of pretraining (models_mae) and finetuning (models_vit).
 
-    model.random_masking_2d = TimeFrequencyMasking(MaskSampler("timefreq", grid=(64, 8), mask_ratio=(t, f)))
-    masks whole rows (time) and columns (frequency), as theirs does. With a sampler of a bank, rbn for one,
-    as many tokens stay, wherever the bank puts them.
+    TimeFrequencyMasking(MaskSampler("timefreq", grid=(64, 8), mask_ratio=(t, f))).install(model) masks whole
+    rows (time) and columns (frequency), as theirs does. With a sampler of a bank, rbn for one, as many
+    tokens stay, wherever the bank puts them. sampler, options: as for RandomMasking.
 
     Raises RecipeError for a grid that is not (time, frequency).
     """
 
-    def __init__(self, sampler: MaskSampler) -> None:
-        if len(sampler.grid) != 2:
-            raise RecipeError(f"grid={format_size(sampler.grid)}: give one of time and frequency, as (64, 8)")
-        self._source = _Source(sampler, "time-major")
+    methods = ("random_masking_2d",)
+
+    def __init__(self, sampler: Source, **options: Any) -> None:
+        self.samplers = (as_sampler(sampler, **options),)
+        grid = self.sampler.grid
+        if len(grid) != 2:
+            raise RecipeError(f"grid={format_size(grid)}: give one of time and frequency, as (64, 8)")
+        self._source = _Source(self.sampler, "time-major")
 
     def __call__(self, x: Tensor, mask_t_prob: float, mask_f_prob: float) -> tuple[Tensor, Tensor, Tensor]:
         """x_masked, mask, ids_restore, as RandomMasking has them, tokens time-major.
@@ -100,40 +166,41 @@ class TimeFrequencyMasking:
         Raises RecipeError where x has other than T * F tokens, or where nothing would stay.
         """
         tokens = _tokens(x)
-        rows, columns = self._source.sampler.grid
+        rows, columns = self.sampler.grid
         if tokens != rows * columns:
             raise RecipeError(
                 f"x has {tokens} tokens, the sampler's grid {rows}x{columns} has {rows * columns}; "
                 f"give a sampler for a grid of {tokens}"
             )
         kept = _kept(rows, mask_t_prob), _kept(columns, mask_f_prob)
-        x_masked, mask, ids_restore, _ = _masked(x, self._source, kept, (mask_t_prob, mask_f_prob))
+        x_masked, mask, ids_restore, _ = self._masked(x, self._source, kept, (mask_t_prob, mask_f_prob))
         return x_masked, mask, ids_restore
 
 
 class _Source:
     """Masks of a sampler's grid, of any count, in the model's order of tokens."""
 
-    def __init__(self, sampler: MaskSampler, order: str) -> None:
-        choice("order", order, ("time-major", "frequency-major"))
+    def __init__(self, sampler: MaskSampler, order: Order) -> None:
+        choice("order", order, get_args(Order))
         self.sampler = sampler
         self.tokens = math.prod(sampler.grid)
         self._transposed = order == "frequency-major"
-        self._streams: dict[tuple[int, ...], MaskStream] = {}
+        self._samplers: dict[tuple[int, ...], MaskSampler] = {}
         if self._transposed and len(sampler.grid) != 2:
             raise RecipeError(
                 f"grid={format_size(sampler.grid)} is not time x frequency; frequency-major needs two axes"
             )
 
-    def take(self, number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None = None) -> Masks:
+    def take(self, number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None) -> Masks:
         """Masks of `number` samples. kept: visible tokens, or visible rows and columns of these ratios."""
         count, grid = math.prod(kept), self.sampler.grid
+        ids = drawn_ids(number)
         if count == self.tokens:
             visible = np.ones((number, count), bool)
         else:
-            if kept not in self._streams:
-                self._streams[kept] = self._with(count, ratios).stream()
-            visible = self._streams[kept].take(number).visible
+            if kept not in self._samplers:
+                self._samplers[kept] = self._with(count, ratios)
+            visible = self._samplers[kept](ids).visible
         if self._transposed:
             visible = visible.reshape(number, *grid).swapaxes(1, 2).reshape(number, -1)
             grid = grid[::-1]
@@ -145,6 +212,11 @@ class _Source:
         return self.sampler if count == self.sampler.num_visible else self.sampler.replace(num_visible=count)
 
 
+def _has(module: Any, name: str) -> bool:
+    """Whether a method of this name is the module's own; wrappers that forward to it have none."""
+    return callable(getattr(type(module), name, None)) or callable(vars(module).get(name))
+
+
 def _tokens(x: Tensor) -> int:
     """L of x, (N, L, D), or RecipeError."""
     if x.ndim != 3:
@@ -154,26 +226,4 @@ def _tokens(x: Tensor) -> int:
 
 def _kept(tokens: int, ratio: float) -> int:
     """How many tokens stay, counted as the peers do; all of them at 0, which is how they encode."""
-    return tokens if ratio == 0 else count_visible(tokens, check_ratio(ratio))
-
-
-def _ids(
-    source: _Source, number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None
-) -> tuple[Tensor, Tensor]:
-    """ids_keep, ids_restore, on the CPU."""
-    masks = source.take(number, kept, ratios)
-    return torch.from_numpy(masks.ids_keep), torch.from_numpy(masks.ids_restore)
-
-
-_draw = torch.compiler.disable(_ids)  # compiled models step out of their graph for it
-
-
-def _masked(
-    x: Tensor, source: _Source, kept: tuple[int, ...], ratios: tuple[float, float] | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x_masked, mask, ids_restore, ids_keep."""
-    drawn = _draw(source, len(x), kept, ratios)
-    ids_keep, ids_restore = (ids.to(x.device, non_blocking=x.is_cuda) for ids in drawn)
-    x_masked = torch.gather(x, 1, ids_keep.unsqueeze(-1).expand(-1, -1, x.shape[2]))
-    mask = (ids_restore >= math.prod(kept)).to(torch.get_default_dtype())
-    return x_masked, mask, ids_restore, ids_keep
+    return count_of_axis(tokens, ratio if ratio == 0 else check_ratio(ratio))

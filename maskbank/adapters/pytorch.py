@@ -1,16 +1,19 @@
 """PyTorch: a dataset whose samples come with their masks."""
 
-import os
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
+from maskbank.adapters.common import Source, as_sampler
 from maskbank.checks import choice, integer
 from maskbank.errors import RecipeError
-from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.stream import first_id, process_rank
 
-OUTPUTS = ("masked", "visible", "ids_keep", "ids_restore")
+Output = Literal["masked", "visible", "ids_keep", "ids_restore"]
+OUTPUTS = get_args(Output)
 
 
 class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where it is not installed
@@ -21,14 +24,20 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
     Item i is (dataset[i], mask): the mask of sample id i, a tensor that shares memory with NumPy's array.
     output: "masked" or "visible", bool (L,); "ids_keep", int64 (num_visible,); "ids_restore", int64 (L,);
     or a tuple of these names, for (dataset[i], one, another, ...). The default collate makes them (B, ...).
-    view: 0 to 2**32 - 1; tells several masks of one sample apart.
+    view: 0 to 2**32 - 1; several masks of one sample have different ones. sampler: or a bank, its path or a
+    baseline, with options: the parameters of MaskSampler.
 
     The ids are indices of `dataset`, whatever the batches, workers and ranks: a run that goes on with
     other numbers of these has the same masks. Raises RecipeError for a dataset that does not index.
     """
 
     def __init__(
-        self, dataset: Any, sampler: MaskSampler, output: str | tuple[str, ...] = "masked", view: int = 0
+        self,
+        dataset: Any,
+        sampler: Source,
+        output: Output | tuple[Output, ...] = "masked",
+        view: int = 0,
+        **options: Any,
     ) -> None:
         if isinstance(dataset, IterableDataset) or not all(
             hasattr(dataset, name) for name in ("__getitem__", "__len__")
@@ -37,9 +46,8 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
                 f"{type(dataset).__name__} has no indices to be the samples' ids (map-style datasets do: "
                 "dataset[i], len(dataset)); where samples come as a stream, take masks from sampler.stream()"
             )
-        check_sampler(sampler)
-        self.dataset, self.sampler = dataset, sampler
-        self.outputs = (output,) if isinstance(output, str) else tuple(output)
+        self.dataset, self.sampler = dataset, as_sampler(sampler, **options)
+        self.outputs: tuple[Output, ...] = (output,) if isinstance(output, str) else tuple(output)
         for name in self.outputs:
             choice("output", name, OUTPUTS)
         self.view = integer("view", view, 0, 2**32 - 1)
@@ -66,6 +74,9 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
         samples = several(indices) if several else [self.dataset[index] for index in indices]
         return list(zip(samples, *self._masks(numbers), strict=True))
 
+    def __repr__(self) -> str:
+        return f"<MaskedDataset: {len(self):,} samples, {', '.join(self.outputs)} of {self.sampler!r}>"
+
     def _id(self, index: Any) -> int:
         number, count = integer("index", index, -(2**63), 2**63 - 1), len(self)
         if not -count <= number < count:
@@ -81,21 +92,8 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
         self._epoch.share_memory_()  # a deep copy is not shared; what a worker gets already is
 
 
-def check_sampler(sampler: Any) -> None:
-    """RecipeError for what is no MaskSampler."""
-    if not isinstance(sampler, MaskSampler):
-        raise RecipeError(
-            f"{type(sampler).__name__} is no MaskSampler; give one, as maskbank.MaskSampler(bank, grid, 0.9)"
-        )
-
-
-def process_rank(rank: int | None = None) -> int:
-    """The given rank; else torch.distributed's, where a group is initialised; else $RANK; else 0."""
-    if rank is None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return int(torch.distributed.get_rank())
-        text = os.environ.get("RANK", "0")
-        if not text.isdecimal():
-            raise RecipeError(f"the environment's RANK={text!r} is not a whole number; give rank=")
-        rank = int(text)
-    return integer("rank", rank, 0, 2**24)
+def drawn_ids(count: int) -> npt.NDArray[np.int64]:
+    """`count` ids in a row from a number that torch's generator of the CPU and the rank decide."""
+    drawn = int(torch.randint(2**62, (), dtype=torch.int64, device="cpu"))
+    first = first_id(drawn, process_rank(), 0, 0)
+    return np.arange(first, first + count)

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from maskbank.adapters.pytorch import check_sampler, process_rank
+from maskbank.adapters.common import SOURCES, Adapter, Source, as_sampler
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.stream import process_rank
 
-Samplers = MaskSampler | Sequence[MaskSampler]
+Samplers = Source | Sequence[Source]
 Collated = tuple[Any, list[Any], list[Any]]
 
 
-class _Steps:
+class _Steps(Adapter):
     """Counts calls, in all worker processes together, from 0."""
 
     def __init__(self, rank: int | None, samplers: int) -> None:
@@ -60,11 +61,12 @@ class MaskCollator(_Steps):
 
     Masks are a function of the samplers, the rank and the number of the call, which all workers count
     together. With several workers, which batch gets which number is up to them, as in V-JEPA. rank: that
-    of torch.distributed, so make the collator when its group is initialised; else $RANK; else 0.
+    of torch.distributed, so make the collator when its group is initialised; else $RANK; else 0. Instead of
+    a sampler, a bank, its path or a baseline, with options: the parameters of MaskSampler, for all.
     """
 
-    def __init__(self, samplers: Samplers, *, rank: int | None = None) -> None:
-        self.samplers = _checked(samplers)
+    def __init__(self, samplers: Samplers, *, rank: int | None = None, **options: Any) -> None:
+        self.samplers = _checked(samplers, options)
         super().__init__(rank, len(self.samplers))
 
     def __call__(self, batch: list[Any]) -> Collated:
@@ -77,38 +79,40 @@ class MultiMaskCollator(_Steps):
 
     Called with a list of samples (buffer, label, clip_indices), clips of as many frames as clip_indices'
     last has numbers, it gives a list of (batch, masks_enc, masks_pred), each as from `MaskCollator`, one
-    for each number of frames that is there, in the order of the mapping.
+    for each number of frames that is there, in the order of the mapping. Other parameters are those of
+    MaskCollator.
     """
 
-    def __init__(self, samplers: Mapping[int, Samplers], *, rank: int | None = None) -> None:
+    def __init__(self, samplers: Mapping[int, Samplers], *, rank: int | None = None, **options: Any) -> None:
         if not isinstance(samplers, Mapping) or not samplers:
             raise RecipeError("samplers: give them by frames per clip, as {16: [sampler], 64: [another]}")
-        self.samplers = {frames: _checked(several) for frames, several in samplers.items()}
-        super().__init__(rank, sum(map(len, self.samplers.values())))
+        self.groups = {frames: _checked(several, options) for frames, several in samplers.items()}
+        self.samplers = tuple(sampler for several in self.groups.values() for sampler in several)
+        super().__init__(rank, len(self.samplers))
 
     def __call__(self, batch: list[Any]) -> list[Collated]:
         """A (batch, masks_enc, masks_pred) for each number of frames that the samples have."""
         step, place, collated = self.step(), 0, []
-        groups: dict[int, list[Any]] = {frames: [] for frames in self.samplers}
+        groups: dict[int, list[Any]] = {frames: [] for frames in self.groups}
         for sample in batch:
             frames = len(sample[-1][-1])
             if frames not in groups:
                 known = ", ".join(map(str, groups))
                 raise RecipeError(f"a clip has {frames} frames; there are samplers for {known}: add some")
             groups[frames].append(sample)
-        for frames, samplers in self.samplers.items():
+        for frames, samplers in self.groups.items():
             if groups[frames]:
                 collated.append(self._collate(groups[frames], samplers, place, step))
             place += len(samplers)
         return collated
 
 
-def _checked(samplers: Any) -> tuple[MaskSampler, ...]:
-    several = (samplers,) if isinstance(samplers, MaskSampler) else tuple(samplers)
+def _checked(samplers: Any, options: dict[str, Any]) -> tuple[MaskSampler, ...]:
+    given = (samplers,) if isinstance(samplers, SOURCES) else tuple(samplers)
+    several = tuple(as_sampler(source, **options) for source in given)
     if not several:
         raise RecipeError("samplers are none; give one for each entry of cfgs_mask")
     for sampler in several:
-        check_sampler(sampler)
         if sampler.grid != several[0].grid:
             grids = f"{format_size(several[0].grid)} and {format_size(sampler.grid)}"
             raise RecipeError(f"samplers of one collator have the grids {grids}; a clip has one: give that")

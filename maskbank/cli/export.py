@@ -2,7 +2,7 @@
 
 import os
 import time
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -36,7 +36,15 @@ MARKS = click.Choice(["masked", "visible"])
 @FORCE
 @QUIET
 def command(
-    bank: str, grid: str, n: int, output: str, epoch: int, mark: str, packed: bool, force: bool, **given: Any
+    bank: str,
+    grid: str,
+    n: int,
+    output: str,
+    epoch: int,
+    mark: Literal["masked", "visible"],
+    packed: bool,
+    force: bool,
+    **given: Any,
 ) -> None:
     """Write masks for any language or framework: a NumPy array, N x tokens, that can be memory-mapped.
 

@@ -17,3 +17,4 @@ WINDOWS = 6  # where a window lies
 ITEMS = 7  # which item it is cut from
 MASKS = 8  # the keys of an epoch and a view
 BASELINES = 9  # masks that need no bank
+STREAMS = 10  # where the ids of a seeded stream of masks begin

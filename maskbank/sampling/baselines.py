@@ -3,6 +3,7 @@
 random     any tokens
 tube       any tokens of a frame, the same in all frames
 grid       a regular lattice, shifted at random, the same in all frames
+running-cell  of each 2 x 2 tokens, other ones in each frame, in turns: VideoMAEv2's decoder mask
 block      what random rectangles leave, the same in all frames
 timefreq   whole rows and whole columns are masked, at a ratio each
 
@@ -51,6 +52,18 @@ def lattice(ids: UInt64s, keys: Keys, grid: Grid) -> UInt32s:
     return (np.uint64(side * side - 1) - order).astype(np.uint32)[:, None]
 
 
+def running_cell(ids: UInt64s, keys: Keys, grid: Grid) -> UInt32s:
+    """VideoMAEv2's running cells: the four values of each 2 x 2 move on by one from frame to frame.
+
+    uint32 (B, t, h, w), 0 to 3. A cell's tokens take turns in the order upper left, upper right, lower
+    left, lower right; all cells are in step, and the first frame's state is one of four.
+    """
+    t, h, w = grid
+    start = words(ids, WINDOWS, keys[:2])[:, 0, None, None, None] >> np.uint64(30)
+    cell = np.add.outer(np.arange(t), np.add.outer(np.arange(h) % 2 * 2, np.arange(w) % 2))
+    return ((start + cell.astype(np.uint64)) % np.uint64(4)).astype(np.uint32)
+
+
 def rectangles(ids: UInt64s, keys: Keys, grid: Grid) -> UInt32s:
     """The number of the first random rectangle over a token, more for none: uint32 (B, 1, h, w).
 
@@ -89,6 +102,12 @@ def timefreq(ids: UInt64s, keys: Keys, grid: Grid, ratios: tuple[float, float]) 
     return (rows[:, 0, :, None] & columns).reshape(len(ids), h * w)
 
 
-VALUES = {"random": random, "tube": random, "grid": lattice, "block": rectangles}
+VALUES = {
+    "random": random,
+    "tube": random,
+    "grid": lattice,
+    "block": rectangles,
+    "running-cell": running_cell,
+}
 NAMES = (*VALUES, "timefreq")
 STILL = ("tube", "grid", "block")  # the same in all frames

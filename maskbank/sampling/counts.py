@@ -35,6 +35,8 @@ def check_counts(
             )
         return None, count
     ratio = check_ratio(mask_ratio)
+    if baseline == "running-cell":
+        return ratio, _count_in_cells(grid, ratio)
     if not per_frame:
         return ratio, count_visible(tokens, ratio)
     frame = tokens // frames
@@ -48,6 +50,17 @@ def check_counts(
 def count_of_axis(tokens: int, ratio: float) -> int:
     """How many rows, or columns, stay visible: all of them at 0."""
     return tokens if ratio == 0 else count_visible(tokens, ratio)
+
+
+def _count_in_cells(grid: tuple[int, ...], ratio: float) -> int:
+    """int(4 * mask_ratio) tokens are masked in each 2 x 2 of a frame, as VideoMAEv2 counts."""
+    masked = int(4 * ratio)
+    if masked == 0 or grid[-1] % 2 or grid[-2] % 2:
+        raise RecipeError(
+            f"mask_ratio={ratio:g}, grid={format_size(grid)}: running-cell masks int(4 * mask_ratio) tokens "
+            "of each 2x2; give a ratio of at least 0.25 and an even height and width"
+        )
+    return math.prod(grid) // 4 * (4 - masked)
 
 
 def _two_ratios(grid: tuple[int, ...], mask_ratio: Any) -> tuple[float, float]:

@@ -1,14 +1,19 @@
 """Masks as a .npy file, for any language or framework."""
 
+import math
 import os
+import shutil
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import numpy as np
 
-from maskbank.checks import integer
+from maskbank.checks import choice, integer
 from maskbank.errors import OutputError
 from maskbank.files import appearing, check_sources
 from maskbank.sampling.sampler import MaskSampler
+
+Mark = Literal["masked", "visible"]
 
 _AT_ONCE = 4096  # masks
 
@@ -19,7 +24,7 @@ def export(
     n: int,
     *,
     epoch: int = 0,
-    mark: str = "masked",
+    mark: Mark = "masked",
     packed: bool = False,
     force: bool = False,
     progress: Callable[[int], None] | None = None,
@@ -30,19 +35,19 @@ def export(
     numpy.packbits makes it, first token in the highest bit. The name appears when all is written and
     synced; force: replace what is there.
 
-    Raises RecipeError for n, OutputError where the file cannot be written.
+    Raises RecipeError for n and mark, OutputError where the file cannot be written.
     """
     name = os.path.abspath(os.fspath(path))
     integer("n", n, 1, 2**48)
+    choice("mark", mark, get_args(Mark))
     if sampler.bank is not None:
         check_sources(name, (part.path for part in sampler.bank.parts))
-    length = sampler(0).visible.size
+    length = math.prod(sampler.grid)
     width = -(-length // 8) if packed else length
     with appearing(name, force) as file:
         header = {"descr": "|u1" if packed else "|b1", "fortran_order": False, "shape": (n, width)}
         np.lib.format.write_array_header_1_0(file, header)
-        disk = os.statvfs(os.path.dirname(name))
-        if n * width > disk.f_bavail * disk.f_frsize:
+        if n * width > shutil.disk_usage(os.path.dirname(name)).free:
             raise OutputError(f"the disk of {name} is too full: the masks need {n * width:,} bytes; lower n")
         for start in range(0, n, _AT_ONCE):
             masks = sampler(np.arange(start, min(start + _AT_ONCE, n)), epoch)

@@ -17,7 +17,7 @@ class Masks:
 
     visible, masked: bool (B, L). ids_keep: int64 (B, num_visible), the visible tokens, ascending.
     ids_restore: int64 (B, L), the permutation that undoes [visible tokens, masked tokens], as in MAE. A
-    single mask has no first axis. All arrays are the caller's own.
+    single mask has no first axis, and no length. All arrays are the caller's own.
     """
 
     def __init__(self, visible: Bools, grid: tuple[int, ...], num_visible: int) -> None:
@@ -47,6 +47,8 @@ class Masks:
         return restore
 
     def __len__(self) -> int:
+        if self.visible.ndim == 1:
+            raise TypeError(f"a single mask has no length; its grid {format_size(self.grid)} has tokens")
         return len(self.visible)
 
     def __repr__(self) -> str:

@@ -1,5 +1,6 @@
 """MaskSampler: a bank, a token grid, a ratio and a seed give the masks of any samples."""
 
+import difflib
 import math
 import os
 from typing import Any, Literal, get_args
@@ -8,8 +9,8 @@ import numpy as np
 
 from maskbank import __version__
 from maskbank.bank.reader import Bank
-from maskbank.checks import check_grid, check_seed, choice, format_size, integer
-from maskbank.errors import BankError, RecipeError
+from maskbank.checks import boolean, check_grid, check_seed, choice, format_size, integer
+from maskbank.errors import BankError, RecipeError, warn
 from maskbank.kernels.streams import WINDOWS
 from maskbank.recipes import RBN
 from maskbank.sampling import baselines
@@ -32,6 +33,8 @@ from maskbank.sampling.windows import (
 
 MASKS_VERSION = 1  # raised whenever a mask of any sampler would change: tests/golden/masks.json says
 
+FEW_MASKS = 2000  # an epoch of any data set would repeat them
+
 Fit = Literal["crop", "resize"]
 Normalize = Literal["window", "frame"]
 
@@ -43,19 +46,20 @@ class MaskSampler:
     of the batch, the worker or the rank. In each aligned block of N ids, each of a bank's N items is used
     once.
 
-    bank: a Bank or the path of one; or a baseline, "random", "tube", "grid", "block" or "timefreq". grid:
-    the tokens, (T, H, W) or (H, W). mask_ratio: the share that is hidden; for "timefreq" two of them, of
-    rows and of columns. num_visible: how many tokens are visible, instead of the ratio. seed: 0 to
-    2**64 - 1. per_frame: the same number in every frame, H * W - int(mask_ratio * H * W); always so where
-    one frame's mask is repeated over time (2D banks, tube, grid, block). fit: "crop" cuts windows as large
-    as the grid out of items; "resize" shrinks or stretches whole items, which loses their structure.
-    normalize: None, "window" or "frame", to bring the values of each to 0 to 1. flip: flip height and
-    width at random. flip_time: and time. transpose: let height and width change places at random.
+    bank: a Bank or the path of one; or a baseline, "random", "tube", "grid", "block", "running-cell" or
+    "timefreq". grid: the tokens, (T, H, W) or (H, W). mask_ratio: the share that is hidden; for "timefreq"
+    two of them, of rows and of columns. num_visible: how many tokens are visible, instead of the ratio.
+    seed: 0 to 2**64 - 1. per_frame: the same number in every frame, H * W - int(mask_ratio * H * W); always
+    so where one frame's mask is repeated over time (2D banks, tube, grid, block). fit: "crop" cuts windows
+    as large as the grid out of items; "resize" shrinks or stretches whole items, which loses their
+    structure. normalize: None, "window" or "frame", to bring the values of each to 0 to 1. flip: flip height
+    and width at random. flip_time: and time. transpose: let height and width change places at random.
 
     For adapters: `cut`, how windows are cut out of items (banks only); `segments`, into how many parts of
     its own a window falls, and `segment_count`, how many tokens of each are visible.
 
-    Raises RecipeError (a ValueError) for what cannot be used.
+    Raises RecipeError (a ValueError) for what cannot be used. Warns where items repeat within the grid, and
+    where the bank has few different masks.
     """
 
     def __init__(
@@ -79,17 +83,15 @@ class MaskSampler:
         if normalize is not None:
             choice("normalize", normalize, get_args(Normalize))
         self.fit, self.normalize = fit, normalize
-        self.flip, self.flip_time, self.transpose = bool(flip), bool(flip_time), bool(transpose)
-        self.bank: Bank | None = None
-        self.baseline: str | None = None
-        if isinstance(bank, str) and bank in baselines.NAMES:
-            self.baseline = bank
-        else:
-            self.bank = bank if isinstance(bank, Bank) else Bank(bank)
+        self.flip, self.flip_time = boolean("flip", flip), boolean("flip_time", flip_time)
+        self.transpose = boolean("transpose", transpose)
+        source = _source(bank)
+        self.bank: Bank | None = source if isinstance(source, Bank) else None
+        self.baseline: str | None = source if isinstance(source, str) else None
         still = self.baseline in baselines.STILL if self.bank is None else len(self.bank.recipe.size) == 2
         self._repeated = still and len(self.grid) == 3  # one frame's mask, over time
-        self._asked_per_frame = bool(per_frame)
-        self.per_frame = self._asked_per_frame or self._repeated
+        self._asked_per_frame = boolean("per_frame", per_frame)
+        self.per_frame = self._asked_per_frame or self._repeated or self.baseline == "running-cell"
         self.mask_ratio, self.num_visible = check_counts(
             self.baseline, self.grid, self.per_frame, mask_ratio, num_visible
         )
@@ -116,6 +118,17 @@ class MaskSampler:
         ranks = isinstance(bank.recipe, RBN)
         bits = (math.prod(size) - 1).bit_length() if ranks else 8 * bank.dtype.itemsize
         self._rule = bank.dtype.kind == "f", bits, self.segments > 1, self.segment_count
+        repeats = max(n / extent for n, extent in zip(self._window, item, strict=True))
+        if self.fit == "crop" and repeats > 1:
+            warn(
+                f"grid={format_size(self.grid)} is larger than the items, {format_size(size)}, which repeat "
+                f"{repeats:.3g} times along an axis; does it count tokens, not pixels?"
+            )
+        elif (different := len(bank) * self.cut.windows(self.fit)) < FEW_MASKS:
+            warn(
+                f"this bank has at most {different:,} different masks of {format_size(self.grid)}; take more "
+                "items, or larger ones that tile (boundary wrap)"
+            )
 
     def __call__(self, ids: Any, epoch: int = 0, view: int = 0) -> Masks:
         """The masks of these samples: ids are B integers (or one), 0 to 2**63 - 1.
@@ -233,9 +246,9 @@ class MaskSampler:
         visible = self._largest(self._cut(bank, first + np.arange(masks), drawn), drawn)
         return Masks(visible, self.grid, self.num_visible)
 
-    def stream(self) -> MaskStream:
-        """An endless iterator of single masks, for code that has no ids at hand."""
-        return MaskStream(self)
+    def stream(self, seed: int | None = None, *, rank: int | None = None) -> MaskStream:
+        """An endless iterator of single masks, for code that has no ids at hand: see `MaskStream`."""
+        return MaskStream(self, seed, rank)
 
     def replace(self, **changes: Any) -> "MaskSampler":
         """The same with other parameters: sampler.replace(grid=(16, 14, 14)). Cheap: it shares the bank."""
@@ -292,3 +305,17 @@ class MaskSampler:
         if self._frames > 1:
             count += f", {self.segment_count} in each frame"
         return f"<MaskSampler: {name} on {format_size(self.grid)}, {count}, fit={self.fit}, seed={self.seed}>"
+
+
+def _source(bank: Any) -> Bank | str:
+    """The bank, opened, or the name of a baseline."""
+    if isinstance(bank, Bank) or (isinstance(bank, str) and bank in baselines.NAMES):
+        return bank
+    if isinstance(bank, str) and bank.replace("-", "").isalpha() and not os.path.exists(bank):
+        near = difflib.get_close_matches(bank.lower(), baselines.NAMES, 1)
+        if near:
+            raise RecipeError(
+                f"bank={bank!r} is neither a file nor a baseline; did you mean {near[0]!r}? "
+                f"Baselines are {', '.join(baselines.NAMES)}"
+            )
+    return Bank(bank)

@@ -28,6 +28,13 @@ class Cut(NamedTuple):
     periodic: bool  # items tile, so a window may begin anywhere
     flips: int  # those that are allowed
 
+    def windows(self, fit: str) -> int:
+        """How many different windows an item has at most."""
+        count = 1 << self.flips.bit_count()
+        for extent, n in zip(self.size, self.window, strict=True):
+            count *= 1 if fit == "resize" else extent if self.periodic else max(extent - n + 1, 1)
+        return count
+
 
 def crop(noise: Array, items: Int64s, cut: Cut, drawn: UInt64s) -> Array:
     """Windows of items: (B, t, h, w) of noise's type, from noise (N, T * H * W).

@@ -580,10 +580,11 @@ def test_an_audit_takes_seconds() -> None:
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_torch_loaders(banks: dict[str, Bank]) -> None:
     torch = pytest.importorskip("torch")
-    from maskbank.adapters.pytorch import MaskedDataset
+    from maskbank.adapters.pytorch import MaskedDataset, Output
 
     sampler = MaskSampler(banks["green3d"], VIDEO, 0.9)
-    for output, workers in itertools.product(("masked", "visible", "ids_keep"), (0, 2)):
+    outputs: tuple[Output, ...] = ("masked", "visible", "ids_keep")
+    for output, workers in itertools.product(outputs, (0, 2)):
         dataset = MaskedDataset(torch.zeros(512, 3), sampler, output)
         loader = torch.utils.data.DataLoader(dataset, batch_size=16, shuffle=True, num_workers=workers)
         ones = "masked" if output == "masked" else "visible"

@@ -1,0 +1,41 @@
+"""What adapters have in common: where their masks come from, and how they show it."""
+
+import os
+from typing import Any
+
+from maskbank.bank.reader import Bank
+from maskbank.errors import RecipeError
+from maskbank.sampling.sampler import MaskSampler
+
+Source = MaskSampler | Bank | str | os.PathLike[str]
+SOURCES = (MaskSampler, Bank, str, os.PathLike)
+
+
+def as_sampler(source: Any, **options: Any) -> MaskSampler:
+    """A sampler: the given one, with the options changed; or one of a bank, its path, or a baseline.
+
+    options: parameters of MaskSampler; of another source than a sampler, grid and mask_ratio (or
+    num_visible) are needed. Raises RecipeError for what is none of these and for parameters.
+    """
+    if not isinstance(source, SOURCES):
+        raise RecipeError(
+            f"{type(source).__name__} is no MaskSampler; give one, as maskbank.MaskSampler(bank, grid, 0.9), "
+            "or a bank's path with grid= and mask_ratio="
+        )
+    if isinstance(source, MaskSampler):
+        return source.replace(**options) if options else source
+    return MaskSampler(source, **{"grid": None, **options})
+
+
+class Adapter:
+    """Has samplers, and names them. `samplers`: all; `sampler`: the first, where there is one alone."""
+
+    samplers: tuple[MaskSampler, ...]
+
+    @property
+    def sampler(self) -> MaskSampler:
+        """The sampler; of several, the first."""
+        return self.samplers[0]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {', '.join(map(repr, self.samplers))}>"
