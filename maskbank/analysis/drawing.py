@@ -77,7 +77,7 @@ class Block:
         """The height of the block, in inches."""
         heads = max([head.count("\n") + 1 for head in self.heads], default=0)
         rows = max(sum(self.heights()), SPECTRUM if self.spectrum else 0.0)
-        return rows + LINE * (heads + len(self.lines()) + 2.2)
+        return rows + LINE * (heads + len(self.lines()) + 3)
 
     def heights(self) -> list[float]:
         """The height of each row, in inches."""
@@ -106,11 +106,13 @@ def check_matplotlib() -> None:
 
 
 @contextmanager
-def plain_style(**changes: Any) -> Iterator[None]:
+def plain_style() -> Iterator[None]:
     """Matplotlib's own defaults, whatever the user's are, and this module's."""
-    from matplotlib import style
+    import matplotlib
 
-    with style.context(["default", STYLE | changes]):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
         yield
 
 

@@ -53,7 +53,7 @@ def test_every_bank_has_a_page(name: str, banks: dict[str, str], tmp_path: Path,
     what = pictures.draw(banks[name], tmp_path / "a.png")
     with images.open(tmp_path / "a.png") as image:
         width, height = image.size
-        pixels = np.asarray(image)
+        pixels = np.asarray(image.convert("RGB"))
     assert what == "1 bank"
     expected = (drawing.LABELS + drawing.PANELS + drawing.SPECTRUM) * drawing.DPI
     assert width == pytest.approx(expected, rel=0.05)
