@@ -21,7 +21,7 @@ LAYERS = [
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
     "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
     "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.measures",
-    "analysis.loader", "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures", "cli",
+    "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures", "cli",
 ]  # fmt: skip
 
 

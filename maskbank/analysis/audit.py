@@ -1,58 +1,68 @@
-"""An audit of the masks that a training loop gets: what goes wrong in practice, found in the batches."""
+"""Audit the masks that a training loop gets: find what goes wrong in practice, in the batches themselves."""
 
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from maskbank.analysis.findings import (
-    ENOUGH,
-    Bools,
-    Chance,
-    Int64s,
-    Seen,
-    counts_differ,
-    epochs_differ,
-    have_neighbours,
-    order,
-    polarity,
-    positions,
-    ranks_differ,
-    repeats,
-    told_from_random,
-    workers,
-)
-from maskbank.analysis.loader import Finder
-from maskbank.analysis.measures import compare
+from maskbank.analysis import findings
+from maskbank.analysis.findings import Bools, Finding, Int64s
+from maskbank.analysis.measures import MASKS, MOST_TOKENS, Measure, compare
 from maskbank.checks import check_grid, check_ratio, choice, format_size, integer
 from maskbank.errors import RecipeError
+from maskbank.sampling.masks import Masks
 
 BATCHES = 200
+ENOUGH = 64  # different masks, the least to judge positions
+MOST_BYTES = 2**25  # of masks whose positions are judged
+
+Array = npt.NDArray[Any]
+Place = tuple[Any, ...]  # the indices and keys that lead to an array in a batch
+Leaves = dict[Place, Any]
 
 
-class AuditReport(dict[str, Any]):
-    """What `audit` found, a dict; printed, it is a page.
+@dataclass(frozen=True)
+class AuditReport:
+    """What `audit` found; printed, it is a page. Fields are items, too: report["ok"].
 
-    Keys: grid, batches, masks, different (masks), num_visible (the median), ones ("masked" or "visible": what
-    fits the counts, whatever was said), place (where in a batch the masks are); `findings`, each {"name",
-    "ok", "says", "remedy"}; `not_looked_at`, {name: why}; `measures`, as in `Structure`; `ok`, whether all
-    findings are.
+    batches, masks, different: how many were looked at, and how many of the masks are different.
+    num_visible: the median. ones: "masked" or "visible", what fits the counts. place: where in a batch the
+    masks are. not_looked_at: {check: why}. measures: as `compare` measures them.
     """
 
+    grid: list[int]
+    batches: int
+    masks: int
+    different: int
+    num_visible: int
+    ones: str
+    place: str
+    findings: list[Finding]
+    not_looked_at: dict[str, str]
+    measures: dict[str, Measure]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all checks passed."""
+        return all(one.ok for one in self.findings)
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(self, key)
+
     def __str__(self) -> str:
-        lines = [
-            f"{self['masks']:,} masks of {format_size(tuple(self['grid']))} in {self['batches']:,} batches; "
-            f"found in {self['place']}"
-        ]
-        for finding in self["findings"]:
-            mark = "ALARM" if not finding["ok"] else "note" if finding["remedy"] else "ok"
-            lines.append(f"{mark:<6}{finding['name']:<11}{finding['says']}")
-            if finding["remedy"]:
-                lines.append(f"{'':<17}-> {finding['remedy']}")
-        lines += [f"{'-':<6}{name:<11}not looked at: {why}" for name, why in self["not_looked_at"].items()]
-        alarms, checks = sum(not finding["ok"] for finding in self["findings"]), len(self["findings"])
+        grid = format_size(tuple(self.grid))
+        lines = [f"{self.masks:,} masks of {grid} in {self.batches:,} batches; found in {self.place}"]
+        for one in self.findings:
+            mark = "ALARM" if not one.ok else "note" if one.remedy else "ok"
+            lines.append(f"{mark:<6}{one.name:<11}{one.says}")
+            if one.remedy:
+                lines.append(f"{'':<17}-> {one.remedy}")
+        lines += [f"-     {name:<11}not looked at: {why}" for name, why in self.not_looked_at.items()]
+        alarms, checks = sum(not one.ok for one in self.findings), len(self.findings)
         lines.append(f"{alarms} of {checks} checks failed" if alarms else f"{checks} checks, nothing wrong")
         return "\n".join(lines)
 
@@ -69,107 +79,113 @@ def audit(
     structured: bool | None = None,
     ranks: Sequence[Iterable[Any]] = (),
 ) -> AuditReport:
-    """Look at the masks that a loader gives, whatever made them, and say what is wrong with them.
+    """Check the masks that a loader gives, whatever makes them, and report what is wrong with them.
 
-    loader: anything to iterate over: a DataLoader, a list, a generator (of which only one epoch is seen).
-    grid: the tokens, (T, H, W) or (H, W). batches: at most so many of each epoch. epochs: how many; where
-    the loader, its sampler, dataset or collate_fn has set_epoch, it is called, and stays set. mask: where in
-    a batch the masks are: an index, a key, or a function of the batch; None: they are looked for. They are
-    arrays or tensors (B, L) or (B, *grid) of bools or of 0 and 1, int64 (B, K) lists of tokens, or Masks.
-    ones: what 1, True or a listed token means to the model, "masked" or "visible"; None: what fits.
-    mask_ratio: the share that should be masked; None: more than one half. structured: whether masks should
-    differ from random ones; None: they may or may not. ranks: the loaders of other ranks, made here.
+    loader: anything to iterate over: a DataLoader, a list, a generator (only one epoch of it is seen).
+    grid: the tokens, (T, H, W) or (H, W). batches: the most that is read in each epoch. epochs: how many;
+    set_epoch of the loader, its sampler, dataset or collate_fn is called where it exists, and stays set.
+    mask: where in a batch the masks are: an index, a key, or a function of the batch; None: they are
+    searched. They are arrays or tensors (B, L) or (B, *grid) of bools or of 0 and 1, int64 (B, K) lists of
+    tokens, or Masks. ones: what 1, True or a listed token means to the model, "masked" or "visible"; None:
+    what fits. mask_ratio: the share that should be masked; None: more than one half. structured: whether
+    masks should differ from random ones; None: both are right. ranks: the loaders of other ranks, made here.
 
     Raises RecipeError for what cannot be understood.
     """
     grid = check_grid(grid)
-    batches = integer("batches", batches, 1)
-    epochs = integer("epochs", epochs, 1)
+    batches, epochs = integer("batches", batches, 1), integer("epochs", epochs, 1)
     if ones is not None:
         choice("ones", ones, ("masked", "visible"))
     ratio = 1.0 if mask_ratio is None else check_ratio(mask_ratio)
-    if isinstance(loader, str | bytes | Mapping):
-        raise RecipeError(
-            f"{type(loader).__name__} gives no batches; give a DataLoader, or a list of batches"
-        )
     if isinstance(ranks, str | Mapping) or not isinstance(ranks, Sequence):
         raise RecipeError(f"ranks={ranks!r}: give a list of the loaders of other ranks")
     if structured not in (None, True, False):
         raise RecipeError(f"structured={structured!r}: give True, False, or None where both are right")
-    find = Finder(grid, mask)
-    seen = Seen(grid)
-    sets_epoch = _set_epoch(loader, 0)
-    first = [seen.add(rows) for rows in _read(loader, batches, find)]
+    find, tokens = _Finder(grid, mask), math.prod(grid)
+    counts: list[Int64s] = []
+    owners: list[list[str]] = []
+    seen: dict[bytes, int] = {}  # every different mask, packed: its number
+
+    def read(source: Any, epoch: int) -> list[Int64s]:
+        """The masks of one epoch: for each batch their numbers, equal for equal masks."""
+        if isinstance(source, str | bytes | Mapping) or not getattr(source, "__iter__", None):
+            given = type(source).__name__
+            raise RecipeError(
+                f"{given} gives no batches; give a DataLoader, a generator or a list of batches"
+            )
+        owners.append(_set_epoch(source, epoch))
+        numbers = []
+        for i, batch in enumerate(itertools.islice(source, batches)):
+            if len(rows := find(batch, i)):
+                counts.append(rows.sum(1))
+                packed = [row.tobytes() for row in np.packbits(rows, axis=1)]
+                numbers.append(np.array([seen.setdefault(row, len(seen)) for row in packed]))
+        return numbers
+
+    first = read(loader, 0)
     if not first:
         raise RecipeError("the loader gave no masks; give one that has some, and a generator only once")
-    others = [_look(other, 0, batches, find, seen) for other in ranks]
-    later: list[list[Int64s]] = []
+    others = [read(other, 0) for other in ranks]
+    if not all(others):
+        raise RecipeError("a loader of ranks gave no batch; give one that has some")
     missing: dict[str, str] = {}
-    if epochs == 1:
-        missing["epochs"] = "epochs=1"
-    elif isinstance(loader, list | tuple | np.ndarray):
-        missing["epochs"] = f"a {type(loader).__name__} is the same in every epoch; give what it is made from"
-    elif isinstance(loader, Iterator):
-        missing["epochs"] = f"a {type(loader).__name__} can be read only once; give what it is made from"
-    else:
-        later = [_look(loader, epoch, batches, find, seen) for epoch in range(1, epochs)]
+    once = isinstance(loader, list | tuple | np.ndarray | Iterator)
+    later = [read(loader, epoch) for epoch in range(1, 1 if once else epochs)]
+    if not later:
+        reason = "can be read only once, or is the same in every epoch; give what it is made from"
+        missing["epochs"] = f"a {type(loader).__name__} {reason}" if once else "epochs=1"
     if not ranks:
         missing["ranks"] = "give their loaders, made here with rank=1, ..., as ranks=[...]"
 
-    ones_masked = abs(seen.share - ratio) <= abs(seen.share - (1 - ratio))
+    share = float(np.concatenate(counts).mean() / tokens)
+    ones_masked = abs(share - ratio) <= abs(share - (1 - ratio))
     if find.means is not None:
         ones_masked = find.means == "masked"
-    masks = seen.kept_masks(ones_masked)
-    counts = [math.prod(grid) - c if ones_masked else c for c in seen.counts]
+    counts = [tokens - each if ones_masked else each for each in counts]
     visible = int(np.median(np.concatenate(counts)))
-    findings = [counts_differ(counts), polarity(seen.share, ones_masked, ones or find.means, mask_ratio)]
-    measures: dict[str, dict[str, float]] = {}
-    if 0 < visible < math.prod(grid):
-        chance = Chance(masks, visible)
-        findings += [order(masks, grid), repeats(first, chance), workers(first)]
-        findings += [epochs_differ(first, later, chance, sets_epoch)] if later else []
-        findings += [ranks_differ(first, others, chance)] if others else []
-        if seen.different >= ENOUGH and seen.different * min(visible, math.prod(grid) - visible) >= 10 * len(
-            seen.totals
-        ):
-            findings.append(positions(seen, ones_masked))
+    found = [findings.counts_differ(counts)]
+    found.append(findings.polarity(share, ones_masked, ones or find.means, mask_ratio))
+    measures: dict[str, Measure] = {}
+    if 0 < visible < tokens:
+        many = _some(list(seen), max(ENOUGH, MOST_BYTES // tokens), grid) ^ ones_masked
+        masks = _some(list(seen), max(8, min(MASKS, MOST_TOKENS // tokens)), grid) ^ ones_masked
+        choices = findings.possible(masks, visible)
+        found += [findings.order(masks), findings.repeats(first, choices), findings.workers(first)]
+        if later:
+            what = "later epochs were there in earlier ones"
+            if owners[0]:
+                what += f"; set_epoch of {' and '.join(owners[0])} was called, as training must"
+            remedy = "let masks depend on the epoch, by set_epoch(epoch)"
+            found.append(findings.shared("epochs", first, later, choices, what, remedy))
+        if others:
+            what = f"{len(others) + 1} ranks were there in another rank"
+            remedy = "take masks by the sample's id, or let the seed depend on the rank"
+            found.append(findings.shared("ranks", first, others, choices, what, remedy))
+        if len(many) >= ENOUGH and len(many) * min(visible, tokens - visible) >= 10 * tokens:
+            found.append(findings.positions(many))
         else:
-            missing["positions"] = f"{seen.different:,} different masks are too few; raise batches"
-        if len(masks) > 1 and have_neighbours(masks):
-            measures = compare(masks, visible)
-            findings.append(told_from_random(masks, measures, structured))
+            missing["positions"] = f"{len(seen):,} different masks are too few; raise batches"
+        measures = compare(masks, visible) if len(masks) > 1 else {}
+        if "time" in measures or "space" in measures:
+            found.append(findings.told_from_random(masks, measures, structured))
         else:
-            missing["structure"] = "there is only one mask" if len(masks) == 1 else "no token has a neighbour"
+            missing["structure"] = "there is only one mask, or no token has a neighbour"
+    batches, means = sum(map(len, [first, *others, *later])), "masked" if ones_masked else "visible"
+    masks_seen = sum(map(len, counts))
     return AuditReport(
-        grid=list(grid),
-        batches=sum(map(len, [first, *others, *later])),
-        masks=sum(map(len, seen.counts)),
-        different=seen.different,
-        num_visible=visible,
-        ones="masked" if ones_masked else "visible",
-        place=find.says,
-        ok=all(finding["ok"] for finding in findings),
-        findings=findings,
-        not_looked_at=missing,
-        measures=measures,
+        list(grid), batches, masks_seen, len(seen), visible, means, find.says, found, missing, measures
     )
 
 
-def _read(loader: Any, batches: int, find: "Finder") -> Iterator[Bools]:
-    try:
-        batch_by_batch = iter(loader)
-    except TypeError:
-        raise RecipeError(
-            f"{type(loader).__name__} gives no batches; give a DataLoader, a list of batches or a generator"
-        ) from None
-    for number, batch in enumerate(itertools.islice(batch_by_batch, batches)):
-        rows = find(batch, number)
-        if len(rows):
-            yield rows
+def _some(packed: list[bytes], most: int, grid: tuple[int, ...]) -> Bools:
+    """At most so many of these masks, evenly spaced: (N, *grid)."""
+    chosen = [packed[i] for i in np.linspace(0, len(packed) - 1, min(len(packed), most)).astype(int)]
+    rows = np.frombuffer(b"".join(chosen), np.uint8).reshape(len(chosen), -1)
+    return np.unpackbits(rows, axis=1, count=math.prod(grid)).astype(bool).reshape(-1, *grid)
 
 
 def _set_epoch(loader: Any, epoch: int) -> list[str]:
-    """Call all set_epoch there are; the names of what has one."""
+    """Call every set_epoch of a loader and of its parts. Returns the names of those that have one."""
     called: dict[int, str] = {}
     for name in ("", "dataset", "sampler", "batch_sampler", "collate_fn"):
         owner = getattr(loader, name, None) if name else loader
@@ -179,6 +195,113 @@ def _set_epoch(loader: Any, epoch: int) -> list[str]:
     return list(called.values())
 
 
-def _look(loader: Any, epoch: int, batches: int, find: "Finder", seen: "Seen") -> list[Int64s]:
-    _set_epoch(loader, epoch)
-    return [seen.add(rows) for rows in _read(loader, batches, find)]
+class _Finder:
+    """Finds the masks in a batch: finder(batch, number) is bool (B, L), True for ones or listed tokens.
+
+    mask: their index or key in a batch, or a function of it; None: the only thing that looks like masks.
+    means: "visible" where that is known. says: where the masks are, in words. Raises RecipeError.
+    """
+
+    def __init__(self, grid: tuple[int, ...], mask: Any) -> None:
+        if isinstance(mask, bool) or not (mask is None or callable(mask) or isinstance(mask, int | str)):
+            raise RecipeError(f"mask={mask!r}: give the masks' index or key in a batch, or a function of it")
+        self.grid, self.tokens, self.mask = grid, math.prod(grid), mask
+        self.means: str | None = None
+        self.says = "mask(batch)" if callable(mask) else "batch"
+        self._place: Place | None = None
+
+    def __call__(self, batch: Any, number: int) -> Bools:
+        """The masks of a batch."""
+        leaves = dict(_leaves(self.mask(batch) if callable(self.mask) else batch))
+        if self._place is None:
+            self._place = self._search(leaves)
+            self.says += _path(self._place)
+        if self._place not in leaves:
+            raise self._refusal(f"batch {number} has no {self.says}, as batch 0 has", leaves)
+        rows = self._rows(leaves[self._place])
+        if rows is None:
+            raise self._refusal(f"{self.says} of batch {number} is no mask", leaves)
+        return rows
+
+    def _search(self, leaves: Leaves) -> Place:
+        """Where the masks are in the first batch, or in the part of it that `mask` names."""
+        start = () if self.mask is None or callable(self.mask) else (self.mask,)
+        own = {place: each for place, each in leaves.items() if place[: len(start)] == start}
+        if start and not own:
+            raise self._refusal(f"batch 0 has no {_path(start)}", leaves)
+        every = {place: self._rows(each, self.mask is None) for place, each in own.items()}
+        masks = {place: rows for place, rows in every.items() if rows is not None}
+        dense = [place for place in masks if self._fits(_array(own[place]))]
+        varied = [place for place in dense if masks[place].any() and not masks[place].all()]  # no padding
+        places = varied or dense or list(masks)
+        if not places:
+            raise self._refusal("no masks were found", own)
+        if len(places) > 1:
+            names = ", ".join(map(_path, places[:6]))
+            what = f"{len(places)} things look like masks of {format_size(self.grid)}: {names}"
+            raise RecipeError(f"{what}; say which with mask=, an index, a key or a function of the batch")
+        return places[0]
+
+    def _fits(self, array: Array) -> bool:
+        return bool({array.shape, array.shape[1:]} & {(self.tokens,), self.grid})
+
+    def _rows(self, given: Any, strict: bool = False) -> Bools | None:
+        """The masks as bool (B, L), or None if these are none; strict: nor what may be something else."""
+        array, tokens = _array(given), self.tokens
+        if isinstance(given, Masks):
+            self.means = "visible"
+            return array.reshape(-1, tokens) if given.grid == self.grid else None
+        if self._fits(array):
+            fine = array.dtype.kind in "biuf" and bool(((array == 0) | (array == 1)).all())
+            return array.reshape(-1, tokens).astype(bool) if fine else None
+        if array.dtype.kind not in "iu" or array.ndim != 2 or not strict < array.shape[1] < tokens:
+            return None
+        if array.size and (array.min() < 0 or array.max() >= tokens):
+            return None
+        rows = np.zeros((len(array), tokens), bool)
+        np.put_along_axis(rows, array.astype(np.int64), True, 1)
+        return rows if (rows.sum(1) == array.shape[1]).all() else None  # no token twice
+
+    def _refusal(self, what: str, leaves: Leaves) -> RecipeError:
+        there = ", ".join([f"{_path(at)} {_described(one)}".strip() for at, one in leaves.items()][:6])
+        return RecipeError(
+            f"{what}; there is {there or 'nothing'}; masks are (B, {self.tokens}) or (B, "
+            f"{', '.join(map(str, self.grid))}) of bools or of 0 and 1, or (B, K) whole numbers, of "
+            "different tokens; check the grid and the order of axes, or give mask="
+        )
+
+
+def _leaves(given: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """All arrays in nested tuples, lists and dicts, with the indices that lead to them."""
+    if isinstance(given, Mapping | list | tuple):
+        for key, each in given.items() if isinstance(given, Mapping) else enumerate(given):
+            yield from _leaves(each, (*place, key))
+    else:
+        yield place, given
+
+
+def _path(place: Place) -> str:
+    return "".join(f"[{key!r}]" for key in place)
+
+
+def _array(given: Any) -> Array:
+    """An array or tensor of any framework and device as NumPy's; an array of objects for anything else."""
+    try:
+        if isinstance(given, Masks):
+            return given.visible
+        if hasattr(given, "detach"):
+            given = given.detach().cpu()
+            given = given.float() if "bfloat16" in str(given.dtype) else given
+        if hasattr(given, "__array__") or isinstance(given, bool | int | float):
+            return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    return np.empty((), object)
+
+
+def _described(given: Any) -> str:
+    array = _array(given)
+    if array.dtype.kind == "O":
+        return type(given).__name__
+    spread = f" from {array.min():g} to {array.max():g}" if array.size and array.dtype.kind in "iuf" else ""
+    return f"{array.dtype} {array.shape}{spread}"

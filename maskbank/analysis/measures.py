@@ -191,15 +191,16 @@ def _hard_masks(count: int, visible: int, tokens: int) -> int:
     return min(HARD, count, most) if most > 1 else 0
 
 
-def differs(masks: Bools) -> bool:
+def differs(masks: Bools, clear: float = CLEAR) -> bool:
     """Whether neighbours in masks (B, T, H, W) or (B, H, W) are more, or less, alike than in random ones.
 
-    Masks that are repeated over time, like a tube, are judged by their frames.
+    clear: the least correlation of neighbours that counts. Masks that are repeated over time, like a tube,
+    are judged by their frames.
     """
     if structure.repeated(masks):
         masks = masks[:, 0]
     found = [structure.correlation(masks, axis)[:2] for axis in range(masks.ndim - 1)]
-    return any(abs(value) > max(CLEAR, SURE * error) for value, error in found)  # false for NaN
+    return any(abs(value) > max(clear, SURE * error) for value, error in found)  # false for NaN
 
 
 def _verdict(sampler: MaskSampler, reaches: bool) -> str:

@@ -4,8 +4,10 @@ Power is in units of white noise of unit variance: 1 at every frequency. Frequen
 voxel, or per token; a radial bin is 1/32 wide, and the first one leaves out frequency zero.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -67,9 +69,15 @@ def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
 
     On a torus (boundary wrap) of FFT coefficients, else of DCT ones.
     """
+<<<<<<< HEAD
+=======
+    periodic = recipe.boundary == "wrap"
+    delta, *weights = recipe.mixture
+>>>>>>> 4c20d4e (Type what an audit finds, and compute the analytic spectrum's gain by Parseval)
     total = np.zeros(recipe.size)
     stretch = recipe.stretch if isinstance(recipe, Filtered) else (1.0,) * len(recipe.size)
     for drawn in sigmas.astype(np.float64):
+<<<<<<< HEAD
         lines = [[_taps(sigma * factor) for factor in stretch] for sigma in drawn]
         response = _response(recipe.size, recipe.mixture, lines, recipe.boundary == "wrap")
         total += response**2 / _gain(recipe, lines) ** 2
@@ -137,6 +145,41 @@ def _taps(sigma: float) -> Float64s:
     """Half of scipy.ndimage's Gaussian with truncate=4: its middle and one side."""
     taps = np.exp(-0.5 * (np.arange(int(4.0 * sigma + 0.5) + 1) / sigma) ** 2)
     return np.asarray(taps / (2.0 * taps.sum() - taps[0]))
+=======
+        response = np.full(recipe.size, delta)
+        for weight, sigma in zip(weights, drawn, strict=False):
+            lines = [_transfer(sigma, n, periodic) for n in recipe.size]
+            response += weight * reduce(np.multiply.outer, lines)
+        # the gain is that of the unbounded response unless periodic: of a torus around which nothing meets
+        wide = [n if periodic else 2 * _radius(max(drawn, default=0.0)) + 1 for n in recipe.size]
+        parts = [(delta, [np.ones(n) for n in wide])]
+        parts += [
+            (weight, [_transfer(sigma, n, True) for n in wide])
+            for weight, sigma in zip(weights, drawn, strict=False)
+        ]
+        # Parseval: inner products are means over frequencies, and separable
+        gain = sum(
+            one * other * math.prod(float((a * b).mean()) for a, b in zip(x, y, strict=True))
+            for (one, x), (other, y) in itertools.product(parts, repeat=2)
+        )
+        total += response**2 / gain
+    return total / len(sigmas)
+
+
+def _radius(sigma: float) -> int:
+    return int(4.0 * sigma + 0.5)
+
+
+def _transfer(sigma: float, n: int, periodic: bool) -> Float64s:
+    """The factor of each of an axis' n FFT (or, not periodic, DCT) coefficients in a Gaussian filter.
+
+    The Gaussian is that of scipy.ndimage with truncate=4.
+    """
+    steps = np.arange(1, _radius(sigma) + 1)
+    taps = np.exp(-0.5 * (steps / sigma) ** 2)
+    waves = np.cos(np.outer((2.0 if periodic else 1.0) * np.pi * np.arange(n) / n, steps))
+    return np.asarray((1.0 + 2.0 * waves @ taps) / (1.0 + 2.0 * taps.sum()))
+>>>>>>> 4c20d4e (Type what an audit finds, and compute the analytic spectrum's gain by Parseval)
 
 
 def of_windows(power: Float64s, grid: Grid) -> Float64s:

@@ -4,6 +4,7 @@ Spectra are in units of white noise of unit variance, whose power is 1 at every 
 in cycles per voxel, or per token.
 """
 
+import itertools
 import math
 from statistics import NormalDist
 
@@ -117,7 +118,27 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
     return float(each.mean() - chance) * slope, error * slope, chance
 
 
+<<<<<<< HEAD
 def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
+=======
+def lagged(masks: Bools, lags: tuple[int, ...] = (1, 2, 3)) -> float:
+    """The sum, over axes and distances, of the squared correlation of tokens so far apart.
+
+    masks: (B, T, H, W) or (B, H, W), True where visible.
+    """
+    visible = np.asarray(masks, bool)
+    share = visible.mean()
+    centred = visible.astype(np.float32) - np.float32(share)
+    total = 0.0
+    for axis, lag in itertools.product(range(1, visible.ndim), lags):
+        line = np.moveaxis(centred, axis, 0)
+        if lag < len(line) and 0 < share < 1:
+            total += float((line[lag:] * line[:-lag]).mean() / (share * (1 - share))) ** 2
+    return total
+
+
+def difficulty(masks: Bools) -> Float64s:
+>>>>>>> 4c20d4e (Type what an audit finds, and compute the analytic spectrum's gain by Parseval)
     """The error of the best linear reconstruction of the masked tokens from the visible ones: (B,).
 
     For a signal of unit variance: one minus the mean of c' A^-1 c over the masked tokens, A being the
