@@ -184,7 +184,7 @@ def told_from_random(masks: Bools, found: dict[str, measures.Measure], structure
     parts = [
         f"{words[name]} {one['value']:.3f} (random {one['random']:.3f})"
         for name, one in found.items()
-        if name in words
+        if name in words and "random" in one
     ]
     says = f"how often a visible token's neighbour is visible: {', '.join(parts)}"
     if measures.differs(masks):

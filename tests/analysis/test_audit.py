@@ -60,8 +60,8 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bank]:
 
 
 def failed(report: AuditReport) -> set[str]:
-    assert report["ok"] == all(finding["ok"] for finding in report["findings"])
-    return {finding["name"] for finding in report["findings"] if not finding["ok"]}
+    assert report["ok"] is report.ok is all(finding["ok"] for finding in report["findings"])
+    return {finding.name for finding in report.findings if not finding.ok}
 
 
 def says(report: AuditReport, name: str) -> str:
@@ -199,7 +199,7 @@ def test_time_fastest(banks: dict[str, Bank], name: str, axes: tuple[int, ...]) 
 
     report = audit(of(sampler, wrong), VIDEO)
     assert "order" in failed(report), str(report)
-    assert "x T (next" in says(report, "order")
+    assert "x T, tokens" in says(report, "order")
     assert "flatten the masks with T slowest and W fastest" in says(report, "order")
 
 
@@ -474,7 +474,7 @@ PERMUTATION = np.tile(np.arange(1568), (4, 1))
             ["no masks were found", "[0] float64 (4, 3, 16, 32)", "str"],
         ),
         ([np.zeros((4, 1568)), np.ones((4, 8, 14, 14))], {}, ["2 things look like", "[0], [1]", "mask="]),
-        (np.zeros((4, 14, 14, 8)), {}, ["bring the axes to 8x14x14", "(4, 14, 14, 8)"]),
+        (np.zeros((4, 14, 14, 8)), {}, ["the order of axes", "(4, 14, 14, 8)"]),
         (np.full((4, 1568), 0.5), {}, ["float64 (4, 1568) from 0.5 to 0.5", "0 and 1"]),
         (np.full((4, 1568), np.nan), {}, ["nan", "0 and 1"]),
         (PERMUTATION, {}, ["int64 (4, 1568) from 0 to 1567", "tokens"]),
@@ -540,12 +540,12 @@ def test_a_tube_of_random_frames_is_no_structure() -> None:
     sampler = MaskSampler("tube", VIDEO, 0.9)
     report = audit([sampler(ids(number)).visible for number in range(10)], VIDEO, structured=True)
     assert failed(report) == {"structure"}
-    assert "T 1, repeated over time" in says(report, "structure")
+    assert "tube masks, repeated over time" in says(report, "structure")
 
 
 def test_later_batches_that_differ() -> None:
     mask = MaskSampler("random", VIDEO, 0.9)(range(4)).visible
-    with pytest.raises(RecipeError, match=r"batch\['m'\] of batch 1 is no mask; there is float64 \(2, 3\)"):
+    with pytest.raises(RecipeError, match=r"batch\['m'\] of batch 1 is no mask; .* float64 \(2, 3\)"):
         audit([{"m": mask}, {"m": np.zeros((2, 3))}], VIDEO)
     with pytest.raises(RecipeError, match=r"batch 1 has no batch\[1\], as batch 0 has"):
         audit([(1, mask), (1,)], VIDEO)
