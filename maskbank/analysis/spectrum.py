@@ -6,6 +6,7 @@ voxel, or per token; a radial bin is 1/32 wide, and the first one leaves out fre
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -18,6 +19,7 @@ from maskbank.recipes import Filtered, Recipe
 Float64s = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Grid = tuple[int, ...]
+Mixture = tuple[float, float, float]
 
 BINS = 32  # of one cycle
 
@@ -69,101 +71,57 @@ def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
 
     On a torus (boundary wrap) of FFT coefficients, else of DCT ones.
     """
-<<<<<<< HEAD
-=======
-    periodic = recipe.boundary == "wrap"
-    delta, *weights = recipe.mixture
->>>>>>> 4c20d4e (Type what an audit finds, and compute the analytic spectrum's gain by Parseval)
-    total = np.zeros(recipe.size)
     stretch = recipe.stretch if isinstance(recipe, Filtered) else (1.0,) * len(recipe.size)
+    periodic = recipe.boundary == "wrap"
+    total = np.zeros(recipe.size)
     for drawn in sigmas.astype(np.float64):
-<<<<<<< HEAD
-        lines = [[_taps(sigma * factor) for factor in stretch] for sigma in drawn]
-        response = _response(recipe.size, recipe.mixture, lines, recipe.boundary == "wrap")
-        total += response**2 / _gain(recipe, lines) ** 2
+        response = _response(_parts(recipe.size, recipe.mixture, drawn, stretch, periodic))
+        size = recipe.size
+        if not periodic:  # the gain is that of the unbounded response: on a torus that holds all of it
+            size = tuple(2 * _radius(factor * max(drawn, default=0.0)) + 1 for factor in stretch)
+        parts = _parts(size, recipe.mixture, drawn, stretch, True)
+        # Parseval: the square of the gain is the response's mean over frequencies, axis by axis
+        total += response**2 / sum(
+            one * other * math.prod(float((x * y).mean()) for x, y in zip(a, b, strict=True))
+            for (one, a), (other, b) in itertools.product(parts, repeat=2)
+        )
     return total / len(sigmas)
 
 
 def autocorrelation(
-    mixture: tuple[float, float, float], sigmas: tuple[float, ...], stretch: tuple[float, ...], shape: Grid
+    mixture: Mixture, sigmas: tuple[float, ...], stretch: tuple[float, ...], shape: Grid
 ) -> Float64s:
     """The autocorrelation of coloured noise on a torus of this shape, by distance.
 
     mixture: of a recipe. sigmas: in voxels, before each axis' `stretch` multiplies them.
     """
-    lines = [[_taps(sigma * factor) for factor in stretch] for sigma in sigmas]
-    power = _response(shape, mixture, lines, True) ** 2
+    power = _response(_parts(shape, mixture, sigmas, stretch, True)) ** 2
     covariance = np.real(np.fft.ifftn(power))
     return np.asarray(covariance / covariance.flat[0])
 
 
-def _response(
-    size: Grid, mixture: tuple[float, float, float], lines: list[list[Float64s]], periodic: bool
-) -> Float64s:
-    """What the filter multiplies each coefficient by: of each Gaussian, its taps along each axis."""
+Parts = list[tuple[float, list[Float64s]]]  # weights, and factors along each axis
+
+
+def _parts(
+    size: Grid,
+    mixture: tuple[float, float, float],
+    sigmas: Iterable[float],
+    stretch: Iterable[float],
+    periodic: bool,
+) -> Parts:
+    """The identity and the Gaussians that a filter adds up."""
     delta, *weights = mixture
-    total = np.full(size, delta)
-    for weight, axes in zip(weights, lines, strict=False):
-        product = np.ones(())
-        for n, taps in zip(size, axes, strict=True):
-            angles = (2.0 if periodic else 1.0) * np.pi * np.arange(n) / n
-            line = taps[0] + 2.0 * np.cos(np.outer(angles, np.arange(1, len(taps)))) @ taps[1:]
-            product = np.multiply.outer(product, line)
-        total += weight * product
-    return total
+    parts = [(delta, [np.ones(n) for n in size])]
+    for weight, sigma in zip(weights, sigmas, strict=False):
+        axes = zip(size, stretch, strict=True)
+        parts.append((weight, [_transfer(sigma * factor, n, periodic) for n, factor in axes]))
+    return parts
 
 
-def _gain(recipe: Recipe, lines: list[list[Float64s]]) -> float:
-    """The 2-norm of the impulse response: on the torus for wrap, unbounded otherwise.
-
-    A Gaussian's response is a product of lines, so inner products are products of those of lines.
-    """
-    delta, *weights = recipe.mixture
-    parts = [(delta, [np.ones(1)] * len(recipe.size)), *zip(weights, lines, strict=False)]
-    total = 0.0
-    for one, a in parts:
-        for other, b in parts:
-            product = one * other
-            for n, taps, others in zip(recipe.size, a, b, strict=True):
-                product *= _inner(taps, others, n if recipe.boundary == "wrap" else 0)
-            total += product
-    return math.sqrt(total)
-
-
-def _inner(a: Float64s, b: Float64s, period: int) -> float:
-    """The inner product of two symmetric filters, given by their halves; wrapped around where periodic."""
-    reach = max(len(a), len(b)) - 1
-    padded = [np.pad(half, (0, reach + 1 - len(half))) for half in (a, b)]
-    whole = [np.concatenate([half[:0:-1], half]) for half in padded]
-    if period:
-        places = np.arange(-reach, reach + 1) % period
-        whole = [np.bincount(places, line, period) for line in whole]
-    return float(whole[0] @ whole[1])
-
-
-def _taps(sigma: float) -> Float64s:
-    """Half of scipy.ndimage's Gaussian with truncate=4: its middle and one side."""
-    taps = np.exp(-0.5 * (np.arange(int(4.0 * sigma + 0.5) + 1) / sigma) ** 2)
-    return np.asarray(taps / (2.0 * taps.sum() - taps[0]))
-=======
-        response = np.full(recipe.size, delta)
-        for weight, sigma in zip(weights, drawn, strict=False):
-            lines = [_transfer(sigma, n, periodic) for n in recipe.size]
-            response += weight * reduce(np.multiply.outer, lines)
-        # the gain is that of the unbounded response unless periodic: of a torus around which nothing meets
-        wide = [n if periodic else 2 * _radius(max(drawn, default=0.0)) + 1 for n in recipe.size]
-        parts = [(delta, [np.ones(n) for n in wide])]
-        parts += [
-            (weight, [_transfer(sigma, n, True) for n in wide])
-            for weight, sigma in zip(weights, drawn, strict=False)
-        ]
-        # Parseval: inner products are means over frequencies, and separable
-        gain = sum(
-            one * other * math.prod(float((a * b).mean()) for a, b in zip(x, y, strict=True))
-            for (one, x), (other, y) in itertools.product(parts, repeat=2)
-        )
-        total += response**2 / gain
-    return total / len(sigmas)
+def _response(parts: Parts) -> Float64s:
+    """The factor of each coefficient in a filter."""
+    return np.asarray(sum(weight * reduce(np.multiply.outer, lines) for weight, lines in parts))
 
 
 def _radius(sigma: float) -> int:
@@ -179,7 +137,6 @@ def _transfer(sigma: float, n: int, periodic: bool) -> Float64s:
     taps = np.exp(-0.5 * (steps / sigma) ** 2)
     waves = np.cos(np.outer((2.0 if periodic else 1.0) * np.pi * np.arange(n) / n, steps))
     return np.asarray((1.0 + 2.0 * waves @ taps) / (1.0 + 2.0 * taps.sum()))
->>>>>>> 4c20d4e (Type what an audit finds, and compute the analytic spectrum's gain by Parseval)
 
 
 def of_windows(power: Float64s, grid: Grid) -> Float64s:

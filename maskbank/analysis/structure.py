@@ -118,9 +118,6 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
     return float(each.mean() - chance) * slope, error * slope, chance
 
 
-<<<<<<< HEAD
-def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
-=======
 def lagged(masks: Bools, lags: tuple[int, ...] = (1, 2, 3)) -> float:
     """The sum, over axes and distances, of the squared correlation of tokens so far apart.
 
@@ -137,8 +134,7 @@ def lagged(masks: Bools, lags: tuple[int, ...] = (1, 2, 3)) -> float:
     return total
 
 
-def difficulty(masks: Bools) -> Float64s:
->>>>>>> 4c20d4e (Type what an audit finds, and compute the analytic spectrum's gain by Parseval)
+def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
     """The error of the best linear reconstruction of the masked tokens from the visible ones: (B,).
 
     For a signal of unit variance: one minus the mean of c' A^-1 c over the masked tokens, A being the
