@@ -54,7 +54,7 @@ def command(
         from maskbank.analysis.measures import usual_sampler
         from maskbank.cli import structure_table
 
-        with after_a_while("measuring some hundred masks; a first run compiles kernels"):
+        with after_a_while("measuring some hundred masks"):
             samplers = [usual_sampler(bank, grid, mask_ratio, fit=fit) for bank in opened]
             found = [structure_table.structure(sampler) for sampler in samplers]
     if as_json:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import re
 import sys
@@ -69,15 +70,22 @@ def after_a_while(text: str, seconds: float = 2.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Streams that can take any text, also where they were closed; warnings as lines of ours."""
+    """Streams that can take any text, also where they were closed; warnings and the log as lines of ours."""
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # opened now, so that no bank gets its number
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
             stream.reconfigure(errors="backslashreplace")
+    log, handler = logging.getLogger("maskbank"), logging.Handler()
+    handler.emit = lambda record: report(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those for developers
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = lambda message, *_args, **_kwargs: report(str(message))
-        yield
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)

@@ -41,7 +41,7 @@ def command(
     from maskbank.analysis.pictures import draw
 
     start = time.perf_counter()
-    with after_a_while(f"drawing {output}; a first run compiles kernels"):
+    with after_a_while(f"drawing {output}"):
         what = draw(banks, output, grid, mask_ratio, seed, force=force)
     seconds = time.perf_counter() - start
     size = format_bytes(os.path.getsize(output))

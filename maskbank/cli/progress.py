@@ -23,7 +23,7 @@ LINE_SECONDS = 60.0  # between lines, where there is no terminal
 class Bar:
     """Shows how many of `n` are done.
 
-    start: the line at the start, once work begins. wait: the line that explains a long wait before.
+    start: the line at the start, once work begins. wait: what is done meanwhile, if that takes long.
     """
 
     def __init__(self, n: int, unit: str = "item", start: str = "", wait: str = "") -> None:
@@ -38,7 +38,7 @@ class Bar:
 
     def __enter__(self) -> "Bar":
         if self.wait:
-            self.waiting.enter_context(after_a_while(f"{self.wait}; a first run compiles kernels"))
+            self.waiting.enter_context(after_a_while(self.wait))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,6 +54,8 @@ class Bar:
             self.first, self.last = (now, done), now
             if self.start:
                 say(self.start)
+                if done:
+                    report(f"going on: {done:,} of {self.n:,} are there")
             if sys.stderr.isatty() and not output.quiet:
                 from tqdm import tqdm
 
@@ -62,19 +64,22 @@ class Bar:
                 )
         elif self.bar is not None:
             self.bar.update(done - self.bar.n)
-        elif now - self.last >= LINE_SECONDS:
+        elif now - self.last >= LINE_SECONDS and done < self.n:
             self.last = now
             pace = (done - self.first[1]) / (now - self.first[0])
-            left = f", {(self.n - done) / pace / 60:.0f} min left" if pace else ""
-            say(f"{done:,} of {self.n:,} {self.unit}s, {done / self.n:.0%}{left}")
+            seconds = (self.n - done) / pace if pace else 0
+            left = f", {seconds:.0f} s left" if seconds < 120 else f", {seconds / 60:.0f} min left"
+            report(f"{done:,} of {self.n:,} {self.unit}s, {done / self.n:.0%}{left * bool(pace)}")
 
 
-def run(function: Callable[..., Any], *args: Any, n: int, start: str = "", **options: Any) -> Any:
+def run(
+    function: Callable[..., Any], *args: Any, n: int, start: str = "", wait: str = "", **options: Any
+) -> Any:
     """Call a function of the library that makes n items, and show its progress; signals stop it.
 
     What was stopped by a signal ends the command with that signal's exit code.
     """
-    with Stop() as stop, Bar(n, start=start) as bar:
+    with Stop() as stop, Bar(n, start=start, wait=wait) as bar:
         try:
             return function(*args, progress=bar.show, report=report, stop=stop, **options)
         except Interrupted as error:

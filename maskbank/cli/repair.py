@@ -22,7 +22,7 @@ def command(bank: str, workers: int | None) -> None:
     from maskbank.generation.repair import repair
 
     n = layout.read(bank, cut_off=True).content.n
-    items, header = run(repair, bank, n=n, workers=workers)
+    items, header = run(repair, bank, n=n, wait=f"checking {bank}", workers=workers)
     if items or header:
         faults = [f"{items:,} of {n:,} items"] if items else []
         faults += [f"{header} bytes of its header"] if header else []

@@ -1,7 +1,9 @@
 """The decorator of all kernels: the compiler's settings and its cache."""
 
 import contextlib
+import functools
 import hashlib
+import logging
 import os
 import pickle
 import shutil
@@ -85,6 +87,11 @@ def _warn(why: str) -> None:
     )
 
 
+@functools.cache
+def _say_once() -> None:
+    logging.getLogger("maskbank").info("compiling kernels, once, about 10 s")
+
+
 class _ForgivingCache:
     """Numba's cache of one kernel, where a full disk or a damaged file is no error: it compiles instead."""
 
@@ -95,10 +102,14 @@ class _ForgivingCache:
         return getattr(self._cache, name)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return self._cache.load_overload(sig, target_context)
-        except (OSError, EOFError, ValueError, IndexError, KeyError, TypeError, pickle.UnpicklingError):
-            return None
+        found = None
+        with contextlib.suppress(
+            OSError, EOFError, ValueError, IndexError, KeyError, TypeError, pickle.UnpicklingError
+        ):
+            found = self._cache.load_overload(sig, target_context)
+        if found is None:
+            _say_once()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -13,58 +14,164 @@ from pathlib import Path
 
 import pytest
 
+import maskbank
 from tests.cli.common import MASKBANK
 
+# the same with items that take their time
+SLOW = """
+import sys, time
+from maskbank import noise
+from maskbank.cli import main, progress
+make = noise.Maker.make
+def slowly(self, first, block):
+    time.sleep({seconds} * len(block))
+    make(self, first, block)
+noise.Maker.make = slowly
+progress.LINE_SECONDS = {line}
+main(sys.argv[1:])
+"""
 
-def test_ctrl_c_ends_with_130_and_no_half_written_bank(tmp_path: Path) -> None:
+
+def slow(seconds: float, line: float = 60.0) -> list[str]:
+    return [sys.executable, "-c", SLOW.format(seconds=seconds, line=line)]
+
+
+class Terminal:
+    """A command in a terminal of its own."""
+
+    def __init__(self, *command: str, cwd: Path) -> None:
+        self.ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.process = subprocess.Popen(
+            command, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(theirs)
+        self.text = ""
+
+    def read_until(self, pattern: str, seconds: float = 100.0) -> None:
+        """Read what is shown until a pattern is there, or the command has ended."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < deadline, self.text
+            try:
+                piece = os.read(self.ours, 65536)
+            except OSError:
+                piece = b""
+            if not piece:
+                assert pattern == "the end", self.text
+                return
+            self.text += piece.decode(errors="replace")
+
+    def press_ctrl_c(self) -> None:
+        os.write(self.ours, b"\x03")
+
+    def end(self) -> int:
+        """Everything it shows, and its exit code."""
+        self.read_until("the end")
+        os.close(self.ours)
+        return self.process.wait(60)
+
+
+def test_a_terminal_shows_a_bar_that_starts_where_the_work_does(tmp_path: Path) -> None:
+    args = ("generate", "white2d", "-n", "2000", "--size", "8x8", "-o", "b.h5", "-j", "1")
+    first = Terminal(*slow(0.002), *args, cwd=tmp_path)
+    first.read_until(r"item/s")
+    assert "making b.h5: 2,000 x white2d 8x8 float16, 256 kB" in first.text
+    first.press_ctrl_c()
+    first.read_until("stopping: finishing the items in hand")
+    assert first.end() == 130
+    (done,) = re.findall(r"stopped: ([\d,]+) of 2,000 items are done and kept", first.text)
+    assert first.text.rstrip().endswith("run the same command again to go on")
+    assert "Traceback" not in first.text
+    again = Terminal(*slow(0.0005), *args, cwd=tmp_path)
+    assert again.end() == 0
+    assert f"going on: {done} of 2,000 are there" in again.text
+    shown = [int(number) for number in re.findall(r"\| (\d+)/2000", again.text)]
+    assert shown[0] == int(done.replace(",", ""))
+    assert len(maskbank.Bank(tmp_path / "b.h5")) == 2000
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    args = ("generate", "white2d", "-n", "40", "--size", "8x8", "-o", "b.h5", "-j", "1")
+    terminal = Terminal(*slow(60), *args, cwd=tmp_path)
+    terminal.read_until(r"0/40")
+    terminal.press_ctrl_c()
+    terminal.read_until("once more stops at once")
+    terminal.press_ctrl_c()
+    assert terminal.end() == 130
+    assert "stopped at once" in terminal.text
+    assert not (tmp_path / "b.h5").exists()
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(tmp_path: Path) -> None:
+    args = ("generate", "white2d", "-n", "1000", "--size", "8x8", "-o", "b.h5", "-j", "1")
+    command = [*slow(0.001, line=0.2), *args]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    start, *lines, made = result.stderr.splitlines()
+    assert (start.split()[0], made.split()[0]) == ("making", "made")
+    pattern = r"maskbank: (\d+) of 1,000 items, \d+%(, \d+ s left)?"
+    done = [int(match[1]) for match in map(re.compile(pattern).fullmatch, lines) if match]
+    assert len(done) == len(lines) > 1
+    assert done == sorted(set(done))
+    assert "\r" not in result.stderr
+
+
+def test_quiet_shows_no_bar(tmp_path: Path) -> None:
+    args = ("generate", "white2d", "-n", "3", "--size", "8x8", "-q")
+    terminal = Terminal(*MASKBANK, *args, cwd=tmp_path)
+    assert terminal.end() == 0
+    assert terminal.text == ""
+
+
+def test_compiling_is_said_and_ctrl_c_is_answered_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    args = ("generate", "white2d", "-n", "3", "--size", "8x8", "-o", "b.h5")
+    terminal = Terminal(*MASKBANK, *args, cwd=tmp_path)
+    terminal.read_until("compiling kernels, once, about 10 s")
+    terminal.press_ctrl_c()
+    terminal.read_until("stopping: ")
+    terminal.press_ctrl_c()
+    assert terminal.end() == 130
+    assert "stopped at once" in terminal.text
+
+
+def test_a_wait_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    from maskbank.cli import output
+
+    with output.after_a_while("drawing", 0.05):
+        time.sleep(0.5)
+    with output.after_a_while("nothing", 5):
+        pass
+    assert capsys.readouterr().err == "maskbank: drawing\n"
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_work_and_keeps_it(tmp_path: Path, number: int, code: int) -> None:
     process = subprocess.Popen(
-        [*MASKBANK, "generate", "white3d", "-n", "20000", "-o", "b.h5"],
+        [*slow(0.0005), "generate", "white2d", "-n", "20000", "--size", "8x8", "-o", "b.h5"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    partial = tmp_path / "b.h5.partial"
-    deadline = time.monotonic() + 60
-    while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("making")
+    process.send_signal(number)
     _, text = process.communicate(timeout=60)
-    assert process.returncode == 130, text
+    assert process.returncode == code, text
     assert "run the same command again to go on" in text
     assert "Traceback" not in text
-    assert not (tmp_path / "b.h5").exists()
-    partial.unlink()
+    assert os.listdir(tmp_path) == ["b.h5.partial"]
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_what_has_nothing_to_finish(tmp_path: Path, number: int, code: int) -> None:
-    call = (
+    code_text = (
         "import os, signal; from maskbank.bank import layout; from maskbank.cli import main\n"
         f"layout.read = lambda _: os.kill(os.getpid(), {int(number)})\n"
         "main(['verify', 'b.h5'])"
     )
-    result = subprocess.run([sys.executable, "-c", call], cwd=tmp_path, capture_output=True, text=True)
+    (tmp_path / "b.h5").touch()
+    result = subprocess.run([sys.executable, "-c", code_text], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == code, result.stderr
     assert "interrupted; run the same command again" in result.stderr
-
-
-def test_a_terminal_shows_progress_and_a_pipe_does_not(tmp_path: Path) -> None:
-    command = [*MASKBANK, "generate", "white3d", "-n", "400", "--force", "-o", "b.h5"]
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    with subprocess.Popen(command, cwd=tmp_path, stderr=theirs, stdout=theirs) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                piece = os.read(ours, 65536)
-            except OSError:
-                break
-            if not piece:
-                break
-            shown += piece
-        assert process.wait(60) == 0
-    os.close(ours)
-    assert b"item/s" in shown
-    assert b"%|" in shown
-    piped = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert [line.split()[0] for line in piped.stderr.splitlines()] == ["making", "made"]
