@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,21 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.analysis.covariance import Correlation, Estimate
 from maskbank.checks import format_size
 from maskbank.errors import MaskbankError, RecipeError
 
 Array = npt.NDArray[Any]
 Float32s = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
 PATCHES = {3: (2, 16, 16), 2: (16, 16), 1: (16,)}  # by the axes of a clip: VideoMAE's, MAE's and AudioMAE's
 CHANNELS = 4  # at most, on the last axis of images (N, H, W, C)
 PIXELS = 16  # of a token that are looked at: more change a difficulty by less than 0.004
+CLIPS = 256  # looked at: enough, as their standard errors say
+HUGE = 1e15  # values beyond this have squares that float32 cannot add up
+FEW = 8  # clips, below which errors are rough
 EPSILON = 1e-6  # added to the variance of a patch, as MAE does
 
 
@@ -34,11 +40,18 @@ class Clips:
 
 
 def opened(data: Any) -> list[Clips]:
-    """What holds the clips: an array, the name of a file, or several of these."""
+    """What holds the clips, all of one shape: an array, the name of a file, or several names."""
     if isinstance(data, str | os.PathLike):
         return [_file(os.fspath(data))]
     if isinstance(data, list | tuple) and data and all(isinstance(d, str | os.PathLike) for d in data):
-        return [_file(os.fspath(d)) for d in data]
+        sources = [_file(os.fspath(d)) for d in data]
+        for other in sources[1:]:
+            if other.shape != sources[0].shape:
+                raise RecipeError(
+                    f"{other.name} holds clips of {format_size(other.shape)}, {sources[0].name} of "
+                    f"{format_size(sources[0].shape)}; give clips of one shape"
+                )
+        return sources
     if not hasattr(data, "shape") or not hasattr(data, "dtype"):
         try:
             data = np.asarray(data)
@@ -222,3 +235,46 @@ class Tokens:
         mean = pixels.mean(axes, keepdims=True)
         variance = ((pixels - mean) ** 2).mean(axes)
         return mean.reshape(self.grid), np.sqrt(variance + EPSILON)
+
+
+def measure(
+    sources: list[Clips], tokens: Tokens, most: int, progress: Callable[[int, int], None] | None = None
+) -> Correlation:
+    """The correlation of the tokens of at most so many clips, evenly spaced over the sources."""
+    count = sum(source.count for source in sources)
+    chosen = [i * count // min(most, count) for i in range(min(most, count))]
+    if len(chosen) < FEW:
+        warnings.warn(
+            f"{len(chosen)} clips are few: the errors are rough; some hundred are enough", stacklevel=3
+        )
+    estimate = Estimate(tokens.grid, tokens.pixels)
+    for number, clip in _chosen(sources, chosen):
+        if not np.isfinite(clip).all() or np.abs(clip).max() > HUGE:
+            raise RecipeError(f"clip {number} holds NaN, infinite or huge values; leave it out, or scale it")
+        values = tokens(clip)
+        estimate.add(values)
+        if progress is not None:
+            progress(estimate.clips, len(chosen))
+    return estimate.correlation()
+
+
+def _chosen(sources: list[Clips], chosen: list[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """The clips of these numbers, over all sources, with their numbers."""
+    first = 0
+    for source in sources:
+        here = [i - first for i in chosen if first <= i < first + source.count]
+        yield from zip((first + i for i in here), source.read(here), strict=True)
+        first += source.count
+
+
+def correlation_on(data: Any, grid: Grid) -> Float64s:
+    """The correlation by distance of clips that are cut into this grid of tokens, or RecipeError."""
+    sources = opened(data)
+    shape = sources[0].shape
+    if len(shape) - len(grid) not in (0, 1) or any(n % g for n, g in zip(shape, grid, strict=False)):
+        raise RecipeError(
+            f"clips of {format_size(shape)} do not divide into {format_size(grid)} tokens; "
+            "give others, or another grid"
+        )
+    patch = tuple(n // g for n, g in zip(shape, grid, strict=False))
+    return measure(sources, Tokens(shape, patch, False), CLIPS).values

@@ -5,8 +5,7 @@ The measure is the difficulty that `prediction` foretells. The losses of trainin
 """
 
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,22 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.analysis.clips import Clips, Tokens, opened, patch_for
-from maskbank.analysis.covariance import Correlation, Estimate, standard_error
+from maskbank.analysis.clips import CLIPS, Tokens, measure, opened, patch_for
+from maskbank.analysis.covariance import Correlation, standard_error
 from maskbank.analysis.kinds import difficulties, dimensions
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.recommendation import Recommendation, recommend, stretch_for
 from maskbank.analysis.spectrum import Spectrum, radial
-from maskbank.checks import check_ratio, choice, count_visible, format_size, integer
+from maskbank.checks import check_ratio, choice, count_visible, integer
 from maskbank.errors import RecipeError
 from maskbank.recipes import KINDS
 
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-CLIPS = 256  # looked at: enough, as their standard errors say
-HUGE = 1e15  # values beyond this have squares that float32 cannot add up
-FEW = 8  # clips, below which errors are rough
 AIM = 0.9  # of the baseline's difficulty: the best masks of Tables 6, 7 and A.3 lie at 0.90 to 0.94 of it
 RATIOS = {3: 0.9, 2: 0.8, 1: 0.8}  # VideoMAE's, AudioMAE's; and MAE's
 IMAGES = 0.75
@@ -122,12 +118,6 @@ def fit(
     """
     sources = opened(clips)
     shape = sources[0].shape
-    for other in sources[1:]:
-        if other.shape != shape:
-            raise RecipeError(
-                f"{other.name} holds clips of {format_size(other.shape)}, {sources[0].name} of "
-                f"{format_size(shape)}; give clips of one shape"
-            )
     patch = patch_for(shape, patch)
     choice("target", target, ("raw", "normalised"))
     tokens = Tokens(shape, patch, target == "normalised")
@@ -149,36 +139,6 @@ def _check_kind(kind: str | None, axes: int) -> str:
     fitting = [name for name in KINDS if name == "rbn" or name.endswith(("2d", f"{dimensions(axes)}d"))]
     choice("kind", kind, tuple(name for name in fitting if not name.startswith("white")))
     return kind
-
-
-def measure(
-    sources: list[Clips], tokens: Tokens, most: int, progress: Callable[[int, int], None] | None = None
-) -> Correlation:
-    """The correlation of the tokens of at most so many clips, evenly spaced over the sources."""
-    count = sum(source.count for source in sources)
-    chosen = [i * count // min(most, count) for i in range(min(most, count))]
-    if len(chosen) < FEW:
-        warnings.warn(
-            f"{len(chosen)} clips are few: the errors are rough; some hundred are enough", stacklevel=3
-        )
-    estimate = Estimate(tokens.grid, tokens.pixels)
-    for number, clip in _chosen(sources, chosen):
-        if not np.isfinite(clip).all() or np.abs(clip).max() > HUGE:
-            raise RecipeError(f"clip {number} holds NaN, infinite or huge values; leave it out, or scale it")
-        values = tokens(clip)
-        estimate.add(values)
-        if progress is not None:
-            progress(estimate.clips, len(chosen))
-    return estimate.correlation()
-
-
-def _chosen(sources: list[Clips], chosen: list[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """The clips of these numbers, over all sources, with their numbers."""
-    first = 0
-    for source in sources:
-        here = [i - first for i in chosen if first <= i < first + source.count]
-        yield from zip((first + i for i in here), source.read(here), strict=True)
-        first += source.count
 
 
 def _judge(

@@ -102,13 +102,16 @@ def usual_sampler(
     return MaskSampler(source, its_grid, ratio if mask_ratio is None else mask_ratio, seed=seed, fit=fit)
 
 
-def measure_structure(sampler: MaskSampler, most: int = MASKS) -> Structure:
+def measure_structure(
+    sampler: MaskSampler, most: int = MASKS, covariance: npt.NDArray[np.float64] | None = None
+) -> Structure:
     """Measure the structure of at most so many masks of a sampler, beside random and tube masks.
 
     `measures` has time, space (the next token along time, and in a frame, is visible, too), clustering
     (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame (the
     spread of visible tokens over frames), each where the grid has it. `reaches`: whether masks differ from
     random ones. `verdict`: a sentence, with the remedy where they do not. Takes seconds for any bank.
+    covariance: of data on the sampler's grid, for which the difficulty is measured (`structure.difficulty`).
     """
     count = max(2, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
@@ -117,24 +120,35 @@ def measure_structure(sampler: MaskSampler, most: int = MASKS) -> Structure:
         "grid": list(sampler.grid),
         "num_visible": sampler.num_visible,
         "masks": count,
-        "measures": compare(masks, sampler.num_visible, sampler.seed),
+        "measures": compare(masks, sampler.num_visible, sampler.seed, covariance),
         "spectrum": _spectra(sampler, masks) if masks[0].size <= MOST_VOXELS else {},
         "reaches": reaches,
         "verdict": _verdict(sampler, reaches),
     }
 
 
-def compare(masks: Bools, num_visible: int, seed: int = 0) -> dict[str, Measure]:
+def compare(
+    masks: Bools, num_visible: int, seed: int = 0, covariance: npt.NDArray[np.float64] | None = None
+) -> dict[str, Measure]:
     """Measure masks (B, T, H, W) or (B, H, W), True where visible, beside random and tube masks."""
     grid, tokens = masks.shape[1:], masks[0].size
     hard = _hard_masks(len(masks), num_visible, tokens)
     others = _others(grid, num_visible)
     found = {name: _baseline(name, grid, shown, seed, len(masks), hard) for name, shown in others.items()}
-    return {
+    measures = {
         name: {"value": value, "error": error}
         | {other: theirs[name][0] for other, theirs in found.items() if name in theirs}
         for name, (value, error) in _measured(masks, hard).items()
     }
+    if covariance is not None and hard:
+        own = structure.difficulty(masks[:hard], covariance)
+        measures["difficulty"] = {
+            "value": float(own.mean()), "error": float(own.std(ddof=1) / math.sqrt(hard))
+        } | {
+            name: float(structure.difficulty(_masks_of(name, grid, shown, seed, hard), covariance).mean())
+            for name, shown in others.items()
+        }  # fmt: skip
+    return measures
 
 
 def _others(grid: tuple[int, ...], num_visible: int) -> dict[str, int]:

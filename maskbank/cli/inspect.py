@@ -28,6 +28,10 @@ from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 )
 @click.option("--mask-ratio", type=Share(), metavar="R", help="With --structure.  [default: 0.9, 0.75]")
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default="crop", help="With --structure.")
+@click.option(
+    "--data", metavar="FILE",
+    help="With --structure: measure the difficulty for these clips, as maskbank fit reads them.",
+)  # fmt: skip
 def command(
     banks: tuple[str, ...],
     as_json: bool,
@@ -36,14 +40,15 @@ def command(
     grid: str | None,
     mask_ratio: float | None,
     fit: Literal["crop", "resize"],
+    data: str | None,
 ) -> None:
     """Show what is in a bank. Several banks stand side by side.
 
     Reads the header and the sigmas only, so it takes the same time for any size. With --structure it looks
     at some hundred masks, beside random and tube masks, and says whether structure reaches the model.
     """
-    if (grid or mask_ratio is not None or fit != "crop") and not as_structure:
-        raise click.UsageError("--grid, --mask-ratio and --fit go with --structure")
+    if (grid or mask_ratio is not None or fit != "crop" or data) and not as_structure:
+        raise click.UsageError("--grid, --mask-ratio, --fit and --data go with --structure")
     opened = [Bank(path) for path in banks]
     if as_recipe:
         for bank in opened:
@@ -56,7 +61,7 @@ def command(
 
         with after_a_while("measuring some hundred masks"):
             samplers = [usual_sampler(bank, grid, mask_ratio, fit=fit) for bank in opened]
-            found = [structure_table.structure(sampler) for sampler in samplers]
+            found = [structure_table.structure(sampler, data) for sampler in samplers]
     if as_json:
         facts = [describe(bank) for bank in opened]
         for fact, one in zip(facts, found, strict=False):

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from maskbank.analysis.clips import correlation_on
 from maskbank.analysis.measures import measure_structure
 from maskbank.sampling.sampler import MaskSampler
 
@@ -26,9 +27,10 @@ MEASURES = {
 _SHARES = ("time", "space", "adjacency", "difficulty")  # those that lie between 0 and 1
 
 
-def structure(sampler: MaskSampler) -> dict[str, Any]:
-    """The measures of a sampler, with its parameters, for programs."""
-    return {"sampler": sampler.config, **measure_structure(sampler)}
+def structure(sampler: MaskSampler, data: str | None = None) -> dict[str, Any]:
+    """The measures of a sampler, with its parameters, for programs. data: a file of clips, for difficulty."""
+    covariance = None if data is None else correlation_on(data, sampler.grid)
+    return {"sampler": sampler.config, **measure_structure(sampler, covariance=covariance)}
 
 
 def table(names: list[str], found: list[dict[str, Any]]) -> str:

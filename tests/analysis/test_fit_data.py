@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 import maskbank
-from maskbank.analysis.clips import Tokens, opened
+from maskbank.analysis import structure
+from maskbank.analysis.clips import Tokens, correlation_on, opened
 from maskbank.errors import MaskbankError
 
 Array = npt.NDArray[Any]
@@ -231,6 +232,31 @@ def test_the_command_prints_the_page_and_json(tmp_path: Path) -> None:
     names = {"kind", "sigma1", "sigma2", "stretch", "difficulty", "confirmed", "command"}
     assert set(printed["recommend"]) >= names
     assert "sigma" not in printed["recommend"]
+
+
+def test_inspect_measures_the_difficulty_for_data(tmp_path: Path) -> None:
+    """Beside random and tube masks; data without correlation leave everything unknown."""
+    maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(8, 8, 8)), 20)
+    rng = np.random.default_rng(0)
+    smooth = rng.normal(size=(20, 4, 1, 1)) + 0.01 * rng.normal(size=(20, 4, 32, 32))
+    np.save(tmp_path / "smooth.npy", np.repeat(smooth, 2, 1))
+    np.save(tmp_path / "noise.npy", rng.normal(size=(20, 8, 32, 32)))
+    args = ["inspect", "b.h5", "--structure", "--json", "--grid", "4x8x8"]
+    found = {}
+    for name in ("smooth", "noise"):
+        result = subprocess.run(
+            [sys.executable, "-m", "maskbank", *args, "--data", f"{name}.npy"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True,
+        )  # fmt: skip
+        found[name] = json.loads(result.stdout)[0]["structure"]["measures"]["difficulty"]
+    assert found["smooth"]["tube"] < 0.1
+    assert found["noise"]["value"] > 0.9
+    covariance = correlation_on(tmp_path / "noise.npy", (4, 8, 8))
+    sampler = maskbank.MaskSampler(tmp_path / "b.h5", (4, 8, 8), 0.9)
+    masks = sampler(range(12)).visible.reshape(-1, 4, 8, 8)
+    assert found["noise"]["value"] == pytest.approx(structure.difficulty(masks, covariance).mean())
+    with pytest.raises(maskbank.RecipeError, match="8x32x32 do not divide into 3x8x8"):
+        correlation_on(tmp_path / "noise.npy", (3, 8, 8))
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
