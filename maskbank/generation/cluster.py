@@ -55,6 +55,7 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
     """
     try:
         from distributed import Client
+        from distributed.utils import silence_logging_cmgr
     except ImportError:
         raise MaskbankError(
             "a cluster needs Dask, which is not installed: pip install 'maskbank[dask]'"
@@ -69,7 +70,7 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
     if dask != "local" and workers is not None:
         raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_silent())
+        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))  # the user gets one line of ours instead
         try:
             address = dask if dask != "local" else stack.enter_context(_local(count_workers(workers)))
             client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
@@ -92,25 +93,11 @@ def _local(workers: int) -> Any:
     resource_tracker.ensure_running()  # or it would unblock the signal when it is started by one of them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
+        return LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Dask's log is not for those who did not set it up: they get one line of ours."""
-    names = [
-        name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "asyncio")
-    ]
-    loggers = [logger for logger in map(logging.getLogger, names) if not logger.disabled]
-    for logger in loggers:
-        logger.disabled = True
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.disabled = False
 
 
 def write_items_on(
@@ -218,7 +205,10 @@ class _Run:
             for future, made in completed.next_batch(block=False):
                 self.tasks.remove(future)
                 if future.status == "error":
-                    raise _failure(future.exception())
+                    error = future.exception()
+                    if isinstance(error, OutputError):
+                        raise error
+                    raise OutputError(f"{type(error).__name__}: {error}; see the workers' logs; {AGAIN}")
                 self._take(made)
             if progress:
                 progress(self.done)
@@ -238,8 +228,7 @@ class _Run:
                 most = int(max(_TASK_SECONDS, _TASK_SECONDS_THREAD * threads) / self.pace)
             length = max(min(most, (n - start) // (4 * threads)), most // 8, 1)
             stop = min(n, start + -(-length // page) * page)
-            done = self.writer.done[start:stop]
-            if spans := [(start + a, start + b) for a, b in missing(done, len(done))]:
+            if spans := [(start + a, start + b) for a, b in missing(self.writer.done[start:stop])]:
                 yield spans
             start = stop
 
@@ -247,7 +236,7 @@ class _Run:
         """Count what a task made, and record it."""
         count = sum(len(crcs) for _, crcs, _ in made.pieces)
         self.done += count
-        self.pace = (self.pace + made.seconds / count) / 2 if self.pace else made.seconds / count
+        self.pace = min(self.pace or made.seconds, made.seconds / count)  # the first tasks also compile
         for start, crcs, sigmas in made.pieces:
             if start <= self.key[0] < start + len(crcs):
                 self.last = start, crcs, sigmas
@@ -261,10 +250,3 @@ class _Run:
         if self.last:
             self.writer.record(*self.last)
         self.writer.checkpoint()
-
-
-def _failure(error: Exception) -> OutputError:
-    """Why a task failed each time: of its workers' own, or because they died, or could not load it."""
-    if isinstance(error, OutputError):
-        return error
-    return OutputError(f"{type(error).__name__}: {error}; see the workers' logs; {AGAIN}")

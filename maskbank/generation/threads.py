@@ -2,16 +2,17 @@
 
 import math
 import os
+import queue
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from maskbank.checks import check_workers
-from maskbank.errors import Interrupted
+from maskbank.errors import Interrupted, OutputError
 from maskbank.files import ALIGNMENT
 
 if TYPE_CHECKING:
@@ -59,42 +60,52 @@ def write_items(
     progress: Progress | None = None,
     report: Report | None = None,
     stop: threading.Event | None = None,
+    spans: Sequence[Span] | None = None,
 ) -> None:
-    """Write all items that are not `writer.done`, and record them in its journal.
+    """Write items and record them in the file's journal; without `spans` all that are not `writer.done`.
 
-    Workers compute, as many threads wait for the disk, and one keeps the journal.
+    As many workers as are given compute at the same time, as many more threads wait for the disk, and one
+    keeps the journal.
     """
     content = writer.content
-    if writer.done.all():
+    spans = missing(writer.done) if spans is None else spans
+    todo = sum(stop - start for start, stop in spans)
+    if not todo:
         return
+    before = content.n - todo
     if progress:
-        progress(int(writer.done.sum()))
-    length = block_length(content, workers)
+        progress(before)
     prepare(source, content)
-    run = Run(writer, source, length, missing(writer.done, length), int(writer.done.sum()))
-    count = min(workers, -(-(content.n - run.done) // length))
-    with ThreadPoolExecutor(2 * count + 1, thread_name_prefix="maskbank") as pool:
+    length = block_length(content, workers)
+    workers = min(workers, -(-todo // length))
+    run = _Run(writer, cut(spans, length), length, todo)
+    for _ in range(workers):
+        run.sources.put(source())
+    with ThreadPoolExecutor(2 * workers + 1, thread_name_prefix="maskbank") as pool:
         try:
-            working = [pool.submit(run.work, pool) for _ in range(count)]
-            pending = [pool.submit(run.keep_journal), *working]
-            while not run.finished.wait(_PROGRESS_SECONDS):
-                for future in pending:
-                    if future.done():
-                        future.result()
+            threads = [pool.submit(run.until_stopped, run.keep_journal)]
+            threads += [pool.submit(run.until_stopped, run.work) for _ in range(2 * workers)]
+            while not run.stop.wait(_PROGRESS_SECONDS):
                 if progress:
-                    progress(run.done)
+                    progress(before + run.done)
                 if stop is not None and stop.is_set():
                     break
+        except RuntimeError as error:
+            if "start new thread" not in str(error):
+                raise
+            raise OutputError(
+                f"cannot start {2 * workers + 1} threads; lower workers, or raise the limits of this system "
+                "(ulimit -u, ulimit -v)"
+            ) from None
         finally:
             run.stop.set()
-            wait(working)  # what they have computed, they still give to the pool to be written
-    for future in pending:
-        future.result()
+    for thread in threads:
+        thread.result()
     if progress:
-        progress(run.done)
+        progress(before + run.done)
     writer.checkpoint()
-    if run.done < content.n:
-        raise Interrupted(f"{run.done:,} of {content.n:,} items are done and kept")
+    if run.done < todo:
+        raise Interrupted(f"{before + run.done:,} of {content.n:,} items are done and kept")
 
 
 def prepare(source: Callable[[], Source], content: "Content") -> None:
@@ -119,75 +130,70 @@ def block_length(content: "Content", workers: int) -> int:
     return min(length, content.n)
 
 
-def missing(done: Bools, length: int) -> Iterator[Span]:
-    """What is not done, in spans of at most `length`, none across a multiple of it."""
-    for begin in range(0, len(done), length):
-        piece = done[begin : begin + length]
-        if not piece.any():
-            yield begin, begin + len(piece)
-            continue
-        edges = np.flatnonzero(np.diff(piece, prepend=True, append=True))
-        for start, stop in edges.reshape(-1, 2).tolist():
-            yield begin + start, begin + stop
+def missing(done: Bools) -> list[Span]:
+    """The spans of items that are not done."""
+    edges = np.flatnonzero(np.diff(done, prepend=True, append=True))
+    return [(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
 
 
-class Workspace:
-    """The memory of one thread: a source, and two blocks, so that one is computed while one is written."""
+def cut(spans: Iterable[Span], length: int) -> Iterator[Span]:
+    """Spans of at most `length`, none across a multiple of it."""
+    for start, stop in spans:
+        while start < stop:
+            end = min(stop, start - start % length + length)
+            yield start, end
+            start = end
 
-    def __init__(self, source: Source, content: "Content", length: int) -> None:
-        from maskbank.noise import Block
 
-        self.source = source
-        self.blocks = [Block(content.recipe, length) for _ in range(2)]
+class _Run:
+    """What the threads of one run share. sources: one for each worker; who takes one may compute."""
 
-
-class Run:
-    """What the threads of one run share.
-
-    spans: the items to make, at most `length` in each. done: how many are in the file already.
-    """
-
-    def __init__(
-        self,
-        writer: "BankFile",
-        source: Callable[[], Source],
-        length: int,
-        spans: Iterator[Span],
-        done: int = 0,
-    ) -> None:
+    def __init__(self, writer: "BankFile", spans: Iterator[Span], length: int, todo: int) -> None:
         self.writer = writer
-        self.source = source
         self.content = writer.content
+        self.spans = spans
         self.length = length
         self.at_once = max(1, _CACHE_BYTES // self.content.item_bytes)
-        self.done = done
-        self.spans = spans
+        self.todo = todo
+        self.done = 0
+        self.sources: queue.SimpleQueue[Source] = queue.SimpleQueue()
         self.lock = threading.Lock()
-        self.stop = threading.Event()
-        self.finished = threading.Event()  # all items of the bank are done
+        self.stop = threading.Event()  # all is done, or a thread failed, or the run is to end
 
-    def next_span(self) -> Span | None:
-        """What to make next; None when there is nothing left to do."""
-        with self.lock:
-            return None if self.stop.is_set() else next(self.spans, None)
+    def until_stopped(self, work: Callable[[], None]) -> None:
+        """Do this work; where it fails, stop the others."""
+        try:
+            work()
+        except BaseException:
+            self.stop.set()
+            raise
 
-    def work(self, pool: ThreadPoolExecutor) -> None:
-        """Compute items, one span after the other, while the one before is being written."""
-        for written in self.compute_all(pool, Workspace(self.source(), self.content, self.length)):
-            written.result()
+    def keep_journal(self) -> None:
+        """Record in the file what is in it, once a second."""
+        while not self.stop.wait(CHECKPOINT_SECONDS):
+            self.writer.checkpoint()
 
-    def compute_all(self, pool: ThreadPoolExecutor, workspace: Workspace) -> list[Future[None]]:
-        """As `work`, except that the last writes are returned: they may still use the workspace."""
-        writes: list[Future[None]] = []
-        blocks = workspace.blocks
-        while (span := self.next_span()) is not None:
-            if len(writes) == len(blocks):
-                writes.pop(0).result()
-            blocks.append(blocks.pop(0))
-            block = blocks[0].part(0, span[1] - span[0])
-            crcs = self.compute(workspace.source, span[0], block)
-            writes.append(pool.submit(self.write, span[0], block.part(0, len(crcs)), crcs))
-        return writes
+    def work(self) -> None:
+        """Compute and write items, one span after the other. While one thread writes, another computes."""
+        from maskbank.noise import Block
+
+        block = Block(self.content.recipe, self.length)
+        while True:
+            source = self.sources.get()
+            try:
+                with self.lock:
+                    start, stop = (0, 0) if self.stop.is_set() else next(self.spans, (0, 0))
+                if start == stop:
+                    return
+                crcs = self.compute(source, start, block.part(0, stop - start))
+            finally:
+                self.sources.put(source)
+            made = block.part(0, len(crcs))
+            self.writer.write(start, made.items, made.sigmas, crcs)
+            with self.lock:
+                self.done += len(crcs)
+                if self.done == self.todo:
+                    self.stop.set()
 
     def compute(self, source: Source, start: int, block: "Block") -> list[int]:
         """Compute a block; the checksums, taken while the items are still in this core's cache.
@@ -204,16 +210,3 @@ class Run:
             if self.stop.is_set():
                 break
         return crcs
-
-    def write(self, start: int, block: "Block", crcs: list[int]) -> None:
-        """Write a block to the file."""
-        self.writer.write(start, block.items, block.sigmas, crcs)
-        with self.lock:
-            self.done += len(block)
-            if self.done == self.content.n:
-                self.finished.set()
-
-    def keep_journal(self) -> None:
-        """Record in the file what is in it, once a second."""
-        while not self.stop.wait(CHECKPOINT_SECONDS):
-            self.writer.checkpoint()

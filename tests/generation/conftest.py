@@ -132,6 +132,11 @@ class Command:
         return self.err
 
     @property
+    def lines(self) -> list[str]:
+        """What it said after its first line, which says what it makes."""
+        return [line for line in self.err.splitlines() if not line.startswith("making ")]
+
+    @property
     def code(self) -> int:
         """What it ended with."""
         return int(self.process.returncode)
