@@ -18,6 +18,7 @@ from maskbank.errors import BankError
 
 ROOT = Path(__file__).parent.parent.parent
 CLI = "maskbank.cli:main"
+PASSING = ("making ", "maskbank: stopping: ")  # lines that come before the last one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Ended:
         return json.loads(self.out)
 
     def line(self, code: int) -> str:
-        """The one line that it ended with, after the one that says what is made."""
+        """The one line that it ended with, after those that say what is made and that it stops."""
         assert self.code == code, self
-        lines = [line for line in self.err.splitlines() if not line.startswith("making ")]
+        lines = [line for line in self.err.splitlines() if not line.startswith(PASSING)]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("maskbank: ")
         assert self.out == ""
