@@ -231,7 +231,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 def commands(folder: Path, originals: Path, command: str) -> list[str]:
     path = str(folder / "bank.h5")
     if command == "join":
-        return ["join", path, *(str(originals / name) for name in PARTS), "-j", "2"]
+        return ["join", "-o", path, *(str(originals / name) for name in PARTS), "-j", "2"]
     if command == "repair":
         original = originals / "green2d.h5"
         shutil.copy(original, path)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bank.processes import PASSING
+
 HOST = "127.0.0.1"
 
 
@@ -133,8 +135,8 @@ class Command:
 
     @property
     def lines(self) -> list[str]:
-        """What it said after its first line, which says what it makes."""
-        return [line for line in self.err.splitlines() if not line.startswith("making ")]
+        """What it said, except for what it makes and that it stops."""
+        return [line for line in self.err.splitlines() if not line.startswith(PASSING)]
 
     @property
     def code(self) -> int:

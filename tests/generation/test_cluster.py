@@ -60,7 +60,7 @@ def test_a_cluster_makes_the_same_bytes(three: Cluster, whole: bytes) -> None:
     run = three.maskbank(*ARGS)
     assert run.code == 0, run.err
     first, last = run.lines
-    assert first.startswith("3 Dask workers with 3 threads; dashboard http://")
+    assert first.startswith("maskbank: 3 Dask workers with 3 threads; dashboard http://")
     assert last.startswith("made bank.h5: 3,000 x rbn")
     same(three.folder, whole)
     again = three.maskbank(*ARGS)
@@ -108,7 +108,7 @@ def test_a_cluster_of_this_machine(tmp_path: Path, whole: bytes) -> None:
     run = Command(tmp_path, *ARGS, "--dask", "local", "-j", 2)
     run.wait()
     assert run.code == 0, run.err
-    assert run.lines[0].startswith("2 Dask workers with 2 threads; dashboard http://")
+    assert run.lines[0].startswith("maskbank: 2 Dask workers with 2 threads; dashboard http://")
     assert len(run.lines) == 2, run.err
     same(tmp_path, whole)
 
@@ -128,7 +128,7 @@ def test_a_signal_to_the_whole_group_ends_it_and_the_same_goes_on(
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "run the same command again to go on" in err.splitlines()[-1]
-    assert len(err.splitlines()) == 3, err
+    assert len(err.splitlines()) == 4, err
     went_on(tmp_path, whole)
 
 
@@ -308,7 +308,7 @@ def test_a_signal_while_a_local_cluster_starts(
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert len(err.splitlines()) <= 3, err
+    assert len(err.splitlines()) <= 4, err
 
 
 # workers that cannot take part
