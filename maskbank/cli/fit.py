@@ -9,7 +9,7 @@ import click
 from maskbank.checks import format_size, parse_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import Count, Share
-from maskbank.cli.output import say, show
+from maskbank.cli.output import aligned, say, show
 from maskbank.cli.progress import Bar
 
 if TYPE_CHECKING:
@@ -148,8 +148,4 @@ def _table(found: "Fit") -> list[str]:
                 f"{losses[name]:.2f}" if name in losses else "",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    return [*lines, "≈: within two standard errors of the one above; ± is one, over the clips"]
+    return [*aligned(rows), "≈: within two standard errors of the one above; ± is one, over the clips"]

@@ -24,52 +24,42 @@ WHAT = {
     "purple": "band-stop noise: w less its green",
     "rbn": "regularised blue noise for spectrograms: orders of patches, from disjoint masks",
 }
-# parameter of a recipe -> settings of its option. Nothing is a default here: the recipe has them.
-RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
-    "size": {"help": "Size of an item."},
-    "variant": {
-        "type": click.Choice(list(VARIANTS)),
-        "help": "Sigma ranges of the paper: a row of Table A.1, or section 3.2 (main).",
-    },
-    "sigma": {
-        "nargs": 2, "type": float, "metavar": "LO HI",
-        "help": "Range of the Gaussian's sigma, in voxels; drawn for each item.",
-    },
-    "sigma1": {
-        "nargs": 2, "type": float, "metavar": "LO HI",
-        "help": "Range of the smaller sigma, in voxels; drawn for each item.",
-    },
-    "sigma2": {
-        "nargs": 2, "type": float, "metavar": "LO HI",
-        "help": "Range of the larger sigma, in voxels; drawn for each item.",
-    },
-    "stretch": {"help": "Factors that multiply the sigmas along each axis."},
-    "mask_ratio": {
-        "type": Share(), "metavar": "R",
-        "help": "The native ratio, masked: Algorithm 1 makes masks for this one.",
-    },
-    "masks_per_set": {"type": int, "metavar": "K", "help": "Masks made together, disjoint."},
-    "window": {
-        "type": int, "multiple": True, "metavar": "WIDTH",
-        "help": "Width of a window in which patches are kept apart; give it once for each width.",
-    },
-    "weights": {
-        "nargs": 4, "type": float, "metavar": "W W W W",
-        "help": "Weights of the horizontal, vertical and two diagonal neighbours.",
-    },
-    "init": {
-        "type": click.Choice(["zeros", "white", "blue"]),
-        "help": "What the masks start from: nothing, or thresholded noise.",
-    },
-    "ties": {
-        "type": click.Choice(["random", "first"]),
-        "help": "Which of equal masks gets a patch; first is Algorithm 1 to the letter.",
-    },
-    "boundary": {
-        "help": "Beyond an edge: wrap makes items that tile; reflect is SciPy's default; open has no "
-        "neighbours there.",
-    },
-    "dtype": {"help": "Type of a stored voxel; uint8 has 256 equally likely levels."},
+_RANGE = {"nargs": 2, "type": float, "metavar": "LO HI"}
+# parameter of a recipe -> help and settings of its option; the defaults are the recipe's
+RECIPE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "size": ("Size of an item.", {}),
+    "variant": (
+        "Sigma ranges of the paper: a row of Table A.1, or section 3.2 (main).",
+        {"type": click.Choice(list(VARIANTS))},
+    ),
+    "sigma": ("Range of the Gaussian's sigma, in voxels; drawn for each item.", _RANGE),
+    "sigma1": ("Range of the smaller sigma, in voxels; drawn for each item.", _RANGE),
+    "sigma2": ("Range of the larger sigma, in voxels; drawn for each item.", _RANGE),
+    "stretch": ("Factors that multiply the sigmas along each axis.", {}),
+    "mask_ratio": (
+        "The native ratio, masked: Algorithm 1 makes masks for this one.", {"type": Share(), "metavar": "R"}
+    ),
+    "masks_per_set": ("Masks made together, disjoint.", {"type": int, "metavar": "K"}),
+    "window": (
+        "Width of a window in which patches are kept apart; give it once for each width.",
+        {"type": int, "multiple": True, "metavar": "WIDTH"},
+    ),
+    "weights": (
+        "Weights of the horizontal, vertical and two diagonal neighbours.",
+        {"nargs": 4, "type": float, "metavar": "W W W W"},
+    ),
+    "init": (
+        "What the masks start from: nothing, or thresholded noise.",
+        {"type": click.Choice(["zeros", "white", "blue"])},
+    ),
+    "ties": (
+        "Which of equal masks gets a patch; first is Algorithm 1 to the letter.",
+        {"type": click.Choice(["random", "first"])},
+    ),
+    "boundary": (
+        "Beyond an edge: wrap makes items that tile; reflect is SciPy's default; open has no neighbours.", {}
+    ),
+    "dtype": ("Type of a stored voxel; uint8 has 256 equally likely levels.", {}),
 }  # fmt: skip
 RUN_OPTIONS = [
     click.option("-n", "--n", "n", type=Count(), metavar="N", help="Number of items: 10000, 10k or 1e4."),
@@ -82,8 +72,6 @@ RUN_OPTIONS = [
     FORCE,
     QUIET,
 ]  # fmt: skip
-
-
 SIZES = ("size", "stretch")  # written as 64x64x64
 
 
@@ -116,11 +104,11 @@ class _Kinds(click.Group):
     """A group that takes KIND behind options, too."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        for before, kind in zip(["-o", *args], args, strict=False):
-            if kind in KINDS and before not in ("-o", "--output"):
+        if args and args[0].startswith("-"):
+            kinds = [kind for before, kind in itertools.pairwise(args) if kind in KINDS and before != "-o"]
+            for kind in kinds[:1]:
                 args.remove(kind)
                 args.insert(0, kind)
-                break
         return super().parse_args(ctx, args)
 
 
@@ -135,22 +123,18 @@ def command() -> None:
 
 def _recipe_option(name: str, recipe: Recipe) -> Any:
     """The option of a recipe's parameter; its help ends with the default."""
-    settings = dict(RECIPE_OPTIONS[name])
-    if name == "variant":
-        default = "5"
-    elif name == "masks_per_set":
-        default = "as many as fit"
-    else:
-        value = getattr(recipe, name)
-        default = str(value)
-        if isinstance(value, tuple):
-            default = ("x" if name in SIZES else " ").join(f"{number:g}" for number in value)
+    text, settings = RECIPE_OPTIONS[name]
+    settings = dict(settings)
+    value = getattr(recipe, name)
+    default = {"variant": "5", "masks_per_set": "as many as fit"}.get(name, str(value))
+    if isinstance(value, tuple):
+        default = ("x" if name in SIZES else " ").join(f"{number:g}" for number in value)
     if name in SIZES:
         settings["metavar"] = "x".join("THW"[-len(recipe.size) :])
     if name in ("boundary", "dtype"):
-        settings["type"] = click.Choice(getattr(recipe, {"boundary": "boundaries", "dtype": "dtypes"}[name]))
-    settings["help"] += f"  [default: {default}]"
-    return click.option("--" + name.replace("_", "-"), cls=_RecipeOption, **settings)
+        settings["type"] = click.Choice(recipe.boundaries if name == "boundary" else recipe.dtypes)
+    option = "--" + name.replace("_", "-")
+    return click.option(option, cls=_RecipeOption, help=f"{text}  [default: {default}]", **settings)
 
 
 def _add(kind: str) -> None:
@@ -213,9 +197,8 @@ def _how_to_grow(path: str, content: "Content", given: dict[str, Any]) -> str:
         there = Bank(path).content
     except (MaskbankError, OSError):
         return ""
-    if (there.recipe, there.seed, there.first) != (content.recipe, content.seed, 0):
-        return ""
-    if content.first or there.n >= content.n:
+    same = (there.recipe, there.seed, there.first) == (content.recipe, content.seed, 0)
+    if not same or content.first or there.n >= content.n:
         return ""
     words = ["maskbank", "generate", content.recipe.kind]
     for name, value in (given | {"seed": content.seed}).items():

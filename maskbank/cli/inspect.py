@@ -10,7 +10,7 @@ from maskbank.bank.reader import Bank
 from maskbank.checks import format_bytes, format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import BANKS, Share
-from maskbank.cli.output import after_a_while, show
+from maskbank.cli.output import after_a_while, aligned, show
 from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
 
 
@@ -150,14 +150,9 @@ def table(columns: list[dict[str, str]], names: list[str]) -> str:
     keys = list(dict.fromkeys(key for column in columns for key in column))
     # what is drawn stands below all recipes, whichever bank brought it
     keys.sort(key=lambda key: key.startswith("drawn"))
-    cells = [["bank", *keys]] + [
-        [name, *(column.get(key, "") for key in keys)] for name, column in zip(names, columns, strict=True)
-    ]
-    widths = [max(map(len, column)) for column in cells]
-    lines = [
-        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*cells, strict=True)
-    ]
+    lines = aligned(
+        [["bank", *names]] + [[key, *(column.get(key, "") for column in columns)] for key in keys]
+    )
     if any(key.startswith("drawn") for key in keys):
-        lines.append(" " * widths[0] + "  (smallest … median … largest, in voxels)")
+        lines.append(" " * max(map(len, keys)) + "  (smallest … median … largest, in voxels)")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _MOST = 900  # characters of a message; one of that length fills half a screen
 
@@ -24,6 +24,13 @@ def line(text: str) -> str:
     """A message as one line, cut in its middle where it is too long."""
     text = visible(" ".join(text.split()))
     return text if len(text) <= _MOST else f"{text[: _MOST - 300]} … {text[-300:]}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell."""
+    rows = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def show(text: str) -> None:
