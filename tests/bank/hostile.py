@@ -42,7 +42,7 @@ def command_line(*args: str) -> str:
     assert code in (0, 1), err.getvalue()
     if code == 0:
         return ""
-    lines = err.getvalue().splitlines()
+    lines = [line for line in err.getvalue().splitlines() if "compiling kernels" not in line]
     assert len(lines) == 1, lines
     assert len(lines[0]) < 1000, lines[0][:1000]
     return lines[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import maskbank
-from tests.cli.common import MASKBANK
+from tests.cli.common import MASKBANK, lines
 
 # the same with items that take their time
 SLOW = """
@@ -108,11 +108,11 @@ def test_without_a_terminal_there_is_a_line_now_and_then(tmp_path: Path) -> None
     args = ("generate", "white2d", "-n", "1000", "--size", "8x8", "-o", "b.h5", "-j", "1")
     command = [*slow(0.001, line=0.2), *args]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    start, *lines, made = result.stderr.splitlines()
+    start, *between, made = lines(result.stderr)
     assert (start.split()[0], made.split()[0]) == ("making", "made")
     pattern = r"maskbank: (\d+) of 1,000 items, \d+%(, \d+ s left)?"
-    done = [int(match[1]) for match in map(re.compile(pattern).fullmatch, lines) if match]
-    assert len(done) == len(lines) > 1
+    done = [int(match[1]) for match in map(re.compile(pattern).fullmatch, between) if match]
+    assert len(done) == len(between) > 1
     assert done == sorted(set(done))
     assert "\r" not in result.stderr
 
