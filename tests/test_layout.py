@@ -20,8 +20,9 @@ LAYERS = [
     "generation.worker", "generation.cluster", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
     "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
-    "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.fit", "analysis.measures",
-    "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures", "cli",
+    "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.typical", "analysis.fit",
+    "analysis.measures", "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures",
+    "cli",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from maskbank.analysis.kinds import difficulties, dimensions
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.recommendation import Recommendation, recommend, stretch_for
 from maskbank.analysis.spectrum import Spectrum, radial
+from maskbank.analysis.typical import typical
 from maskbank.checks import check_ratio, choice, count_visible, integer
 from maskbank.errors import RecipeError
 from maskbank.recipes import KINDS
@@ -40,12 +41,14 @@ PAPER: dict[int, dict[str, float]] = {
 class Fit:
     """What `fit` found.
 
+    source: "measured", or where the correlation of typical data is from; clips: then 0, and errors NaN.
     length, length_error: correlation lengths in tokens, slowest axis first; NaN along one of a single token.
     difficulty, difficulty_error: predicted, of each kind at its defaults and each baseline. order: their
     names, the easiest first. ties: those that are within two standard errors of the one before. baseline,
     aim: what the recommendation is measured by. spectrum: radial, of the data. correlation: by distance.
     """
 
+    source: str
     clips: int
     patch: tuple[int, ...]
     grid: Grid
@@ -94,13 +97,14 @@ def _known(value: Any) -> Any:
 
 
 def fit(
-    clips: Any,
+    clips: Any = None,
     patch: tuple[int, ...] | None = None,
     mask_ratio: float | None = None,
     *,
     kind: str | None = None,
     aim: float = AIM,
     target: str = "raw",
+    like: str | None = None,
     most: int = CLIPS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
@@ -111,25 +115,35 @@ def fit(
     patch: the pixels of a token; 2x16x16 for video, 16x16 and 16 otherwise. mask_ratio: 0.9 for video, 0.75
     for images with channels, 0.8 otherwise. kind: what is recommended; green3d for video, blue2d otherwise.
     aim: the difficulty to reach, as a share of that of the usual baseline, tube for video and random
-    otherwise. target: "raw" pixels, or "normalised" per patch where the loss is. most: how many clips are
-    looked at, evenly spaced. progress: called with how many are done, and of how many.
+    otherwise. target: "raw" pixels, or "normalised" per patch where the loss is. like: "video", "image" or
+    "audio" instead of clips, for what is typical (`analysis.typical`), without errors. most: how many clips
+    are looked at, evenly spaced. progress: called with how many are done, and of how many.
 
     Raises RecipeError for what cannot be used, MaskbankError for files that cannot be read.
     """
+    if not (isinstance(aim, int | float) and 0.0 < aim < math.inf):
+        raise RecipeError(f"aim={aim!r} is no share of the baseline's difficulty; give a number, as 0.9")
+    choice("target", target, ("raw", "normalised"))
+    if (clips is None) is (like is None):
+        raise RecipeError("give clips, or like='video', 'image' or 'audio' where there are none")
+    if like is not None:
+        entry, correlation = typical(like)
+        ratio = check_ratio(entry.mask_ratio if mask_ratio is None else mask_ratio)
+        if patch is not None or target != "raw":
+            raise RecipeError(f"like={like} has patches and a target of its own; leave out patch and target")
+        usual = _check_kind(kind, len(entry.grid))
+        return _judge(correlation, entry.patch, ratio, target, usual, float(aim), entry.source)
     sources = opened(clips)
     shape = sources[0].shape
     patch = patch_for(shape, patch)
-    choice("target", target, ("raw", "normalised"))
     tokens = Tokens(shape, patch, target == "normalised")
     axes = len(tokens.grid)
     images = axes == 2 and len(shape) == 3
     ratio = check_ratio((IMAGES if images else RATIOS[axes]) if mask_ratio is None else mask_ratio)
     count_visible(math.prod(tokens.grid), ratio)
     recommended = _check_kind(kind, axes)
-    if not (isinstance(aim, int | float) and 0.0 < aim < math.inf):
-        raise RecipeError(f"aim={aim!r} is no share of the baseline's difficulty; give a number, as 0.9")
     correlation = measure(sources, tokens, integer("most", most, 1), progress)
-    return _judge(correlation, patch, ratio, target, recommended, float(aim))
+    return _judge(correlation, patch, ratio, target, recommended, float(aim), "measured")
 
 
 def _check_kind(kind: str | None, axes: int) -> str:
@@ -142,7 +156,7 @@ def _check_kind(kind: str | None, axes: int) -> str:
 
 
 def _judge(
-    found: Correlation, patch: tuple[int, ...], ratio: float, target: str, kind: str, aim: float
+    found: Correlation, patch: tuple[int, ...], ratio: float, target: str, kind: str, aim: float, source: str
 ) -> Fit:
     """All that follows from the correlation."""
     predictor = Predictor(np.concatenate([found.values[None], found.parts]))
@@ -153,12 +167,13 @@ def _judge(
     ties = tuple(
         name
         for before, name in pairwise(order)
-        if not float(each[name][0] - each[before][0])
-        > 2.0 * float(standard_error(each[name][1:] - each[before][1:]))
+        if float(each[name][0] - each[before][0])
+        <= 2.0 * float(standard_error(each[name][1:] - each[before][1:]))
     )
     stretch = stretch_for(found)[-2:] if kind.endswith("2d") else stretch_for(found)
     chosen = recommend(predictor, grid, ratio, kind, aim, baseline, each[baseline], stretch)
     return Fit(
+        source=source,
         clips=found.clips,
         patch=patch,
         grid=grid,

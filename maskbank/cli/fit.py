@@ -20,7 +20,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("data", nargs=-1, required=True, metavar="DATA...", type=click.Path())
+@click.argument("data", nargs=-1, metavar="DATA...", type=click.Path())
 @click.option("--patch", metavar="TxHxW", help="Pixels of a token.  [default: 2x16x16 for video, 16x16, 16]")
 @click.option(
     "--mask-ratio", type=Share(), metavar="R",
@@ -38,6 +38,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 @click.option(
     "--clips", type=Count(), default=256, show_default=True, metavar="N", help="How many are looked at."
 )
+@click.option("--like", metavar="video|image|audio", help="What is typical of such data, instead of DATA.")
 @click.option("--json", "as_json", is_flag=True, help="The same for programs.")
 def command(
     data: tuple[str, ...],
@@ -47,6 +48,7 @@ def command(
     aim: float,
     target: str,
     clips: int,
+    like: str | None,
     as_json: bool,
 ) -> None:
     """Choose a mask for data: measure them, predict how hard each mask makes them, recommend a bank.
@@ -60,6 +62,8 @@ def command(
     """
     from maskbank.analysis.fit import fit
 
+    if bool(data) is (like is not None):
+        raise click.UsageError("give DATA, or --like video, image or audio where there is none")
     extents = None if patch is None else parse_size(patch)
     with Bar(0, "clip", wait="reading the data") as bar:
 
@@ -68,7 +72,15 @@ def command(
             bar.show(done)
 
         found = fit(
-            list(data), extents, mask_ratio, kind=kind, aim=aim, target=target, most=clips, progress=progress
+            list(data) or None,
+            extents,
+            mask_ratio,
+            kind=kind,
+            aim=aim,
+            target=target,
+            like=like,
+            most=clips,
+            progress=progress,
         )
     chosen = found.recommend
     if not chosen.reached:
@@ -83,8 +95,9 @@ def command(
 def text(found: "Fit") -> str:
     """The page that is printed."""
     chosen = found.recommend
+    what = f"{found.clips:,} clips" if found.clips else f"typical data ({found.source})"
     lengths = ", ".join(
-        f"{name} {length:.2f} ± {error:.2f}"
+        f"{name} {_with_error(length, error, 2)}"
         for name, length, error in zip(AXES[len(found.grid)], found.length, found.length_error, strict=True)
         if not math.isnan(length)
     )
@@ -97,7 +110,7 @@ def text(found: "Fit") -> str:
     if any(factor != 1.0 for factor in chosen.stretch):
         sigmas += f", stretch {'x'.join(f'{factor:g}' for factor in chosen.stretch)}"
     lines = [
-        f"{found.clips:,} clips, {format_size(found.grid)} tokens of {format_size(found.patch)}, "
+        f"{what}, {format_size(found.grid)} tokens of {format_size(found.patch)}, "
         f"mask ratio {found.mask_ratio:g}, {found.target} pixels",
         f"correlation length, in tokens: {lengths}",
         f"spectrum, 0 to highest: {''.join(BARS[math.ceil(8 * p / power.max())] for p in power)}",
@@ -105,8 +118,8 @@ def text(found: "Fit") -> str:
         *_table(found),
         "",
         f"recommended: {chosen.kind}{sigmas}",
-        f"  predicted difficulty {chosen.difficulty:.3f} ± {chosen.difficulty_error:.3f}, "
-        f"{chosen.share:.3f} ± {chosen.share_error:.3f} of {found.baseline}'s",
+        f"  predicted difficulty {_with_error(chosen.difficulty, chosen.difficulty_error)}, "
+        f"{_with_error(chosen.share, chosen.share_error)} of {found.baseline}'s",
         *_confirmation(found),
         f"The aim, {found.aim:g}, is a rule of thumb: the best masks of the paper's Tables 6, 7 and A.3 lose",
         "0.90 to 0.94 of what their baseline does.",
@@ -114,6 +127,10 @@ def text(found: "Fit") -> str:
         f"  {chosen.command}",
     ]
     return "\n".join(lines)
+
+
+def _with_error(value: float, error: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" + ("" if math.isnan(error) else f" ± {error:.{digits}f}")
 
 
 def _confirmation(found: "Fit") -> list[str]:
@@ -129,6 +146,9 @@ def _confirmation(found: "Fit") -> list[str]:
         lines.append(
             "  The shares differ by more than their errors. The exact one knows each mask and its edges."
         )
+    rbn = found.difficulty.get("rbn", math.inf) / found.difficulty[found.baseline]
+    if not chosen.reached and abs(rbn - found.aim) < abs(chosen.share - found.aim):
+        lines.append(f"  rbn, which has no sigma, comes nearer to the aim, {rbn:.3f}: try --kind rbn.")
     return lines
 
 
@@ -137,15 +157,18 @@ def _table(found: "Fit") -> list[str]:
     from maskbank.analysis.fit import PAPER
 
     losses = PAPER.get(len(found.grid), {})
-    rows = [("mask", "predicted difficulty", f"of {found.baseline}'s", "loss in the paper")]
+    which = "video" if len(found.grid) == 3 else "audio"
+    rows = [("mask", "predicted difficulty", f"of {found.baseline}'s", f"the paper's loss, {which}")]
     for name in found.order:
         value = found.difficulty[name]
         rows.append(
             (
                 name,
-                f"{value:.3f} ± {found.difficulty_error[name]:.3f}" + " ≈" * (name in found.ties),
+                _with_error(value, found.difficulty_error[name]) + " ≈" * (name in found.ties),
                 f"{value / found.difficulty[found.baseline]:.2f}",
                 f"{losses[name]:.2f}" if name in losses else "",
             )
         )
+    if not found.ties:
+        return aligned(rows)
     return [*aligned(rows), "≈: within two standard errors of the one above; ± is one, over the clips"]

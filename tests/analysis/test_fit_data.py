@@ -13,10 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.stats import spearmanr
 
 import maskbank
 from maskbank.analysis import structure
 from maskbank.analysis.clips import Tokens, correlation_on, opened
+from maskbank.analysis.fit import PAPER
 from maskbank.errors import MaskbankError
 
 Array = npt.NDArray[Any]
@@ -147,6 +149,27 @@ def test_memory_does_not_grow_with_the_clips(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 400_000
+
+
+@pytest.mark.parametrize("like, grid", [("video", (8, 14, 14)), ("image", (14, 14)), ("audio", (64, 8))])
+def test_typical_data_stand_in_for_clips(like: str, grid: tuple[int, ...]) -> None:
+    found = maskbank.fit(like=like, aim=0.95 if like == "video" else 1.0)
+    assert (found.grid, found.clips) == (grid, 0)
+    assert found.source.startswith(("measured", "assumed"))
+    assert found.ties == ()
+    printed = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert printed["length_error"] == [None] * len(grid)
+    paper = PAPER[len(grid)]
+    values = [found.difficulty[name] for name in paper]
+    assert spearmanr(values, list(paper.values()))[0] > 0.85
+    wrongs: list[dict[str, Any]] = [{"clips": made((9, 64, 64))}, {"patch": (8, 8)}, {"target": "normalised"}]
+    for wrong in wrongs:
+        with pytest.raises(maskbank.RecipeError):
+            maskbank.fit(**wrong, like=like)
+    with pytest.raises(maskbank.RecipeError, match="choose video, image or audio"):
+        maskbank.fit(like="films")
+    with pytest.raises(maskbank.RecipeError, match="give clips, or like="):
+        maskbank.fit()
 
 
 def test_few_clips_work_and_warn() -> None:
