@@ -15,14 +15,14 @@ HEAVY = {"numba", "llvmlite", "scipy", "matplotlib", "dask", "torch", "tqdm", "p
 # A layer imports only from itself and from earlier ones.
 LAYERS = [
     "errors", "checks", "files", "recipes", "kernels", "noise",
-    "bank.superblock", "bank.layout",
+    "bank.superblock", "bank.layout", "bank.thumbnail",
     "bank.check", "bank.storage", "bank.writer", "bank.cache", "bank.reader", "generation.threads",
     "generation.worker", "generation.cluster", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
     "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
     "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.typical", "analysis.fit",
     "analysis.measures", "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures",
-    "cli",
+    "analysis.preview", "cli",
 ]  # fmt: skip
 
 

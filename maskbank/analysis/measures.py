@@ -3,7 +3,7 @@
 import math
 import os
 from functools import lru_cache
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -93,9 +93,8 @@ def usual_sampler(
 ) -> MaskSampler:
     """A sampler of a bank, its path or a baseline's name, at the grid and ratio of `usual` unless given."""
     if isinstance(source, str) and source in NAMES:
-        its_grid, ratio = check_grid(grid or (8, 14, 14)), 0.9
-        if len(its_grid) == 2:
-            ratio = 0.75
+        its_grid = check_grid(grid or ((64, 8) if source == "timefreq" else (8, 14, 14)))
+        ratio: Any = 0.9 if len(its_grid) == 3 else (0.5, 0.6) if source == "timefreq" else 0.75
     else:
         source = source if isinstance(source, Bank) else Bank(source)
         its_grid, ratio = usual(source, grid)

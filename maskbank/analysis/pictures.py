@@ -14,69 +14,29 @@ import numpy.typing as npt
 
 from maskbank.analysis import drawing
 from maskbank.analysis.drawing import Block, Row
-from maskbank.analysis.measures import measure_structure, usual_sampler
+from maskbank.analysis.measures import measure_structure
 from maskbank.analysis.structure import clumped
-from maskbank.bank.reader import Bank
 from maskbank.errors import RecipeError
-from maskbank.files import appearing, check_free, check_sources
+from maskbank.files import appearing
 from maskbank.recipes import RBN
 from maskbank.sampling.sampler import MaskSampler
 
 Bools = npt.NDArray[np.bool_]
-Path = str | os.PathLike[str]
 
-SUFFIXES = (".png", ".pdf", ".svg", ".gif")
-MOST_BANKS, MOST_FRAMES = 24, 64  # in one picture; of a .gif
+MOST_FRAMES = 64  # of a .gif
 COLUMNS = 8  # panels beside each other
 STACKED = 6  # masks below each other on a long grid
 LONG = 3  # a grid is long if its sides differ by this factor
 FILM_DPI, FILM_COLUMNS, FILM_MS = 128, 4, 250  # panels beside each other; milliseconds a frame is shown
 
 
-def draw(
-    banks: Bank | Path | Sequence[Bank | Path],
-    output: Path,
-    grid: tuple[int, ...] | str | None = None,
-    mask_ratio: float | None = None,
-    seed: int = 0,
-    *,
-    force: bool = False,
-) -> str:
-    """Draw what is in banks, and masks from them, into a file; return what was drawn, in words.
-
-    banks: Banks, their paths, or names of baselines. output: FILE.png, .pdf or .svg is a page; FILE.gif
-    shows frame after frame, or mask after mask where the grid has two axes. grid, mask_ratio: the defaults
-    are those of `usual`; a .gif takes the first bank's for all. force: replace what is at output. The name
-    appears when all is written. Raises RecipeError for what cannot be drawn, OutputError where the file
-    cannot be written, MaskbankError without matplotlib.
-    """
-    name = os.path.abspath(os.fspath(output))
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix not in SUFFIXES:
-        raise RecipeError(
-            f"{name}: pictures are written as .png, .pdf or .svg (a page), or .gif (masks frame by frame)"
-        )
-    check_free(name, force)
-    given = [banks] if isinstance(banks, Bank | str | os.PathLike) else list(banks)
-    if not 1 <= len(given) <= MOST_BANKS:
-        raise RecipeError(f"{len(given)} banks: a picture holds 1 to {MOST_BANKS}; draw several pictures")
-    drawing.check_matplotlib()
-    samplers: list[MaskSampler] = []
-    for one in given:
-        samplers.append(usual_sampler(one, grid, mask_ratio, seed=seed))
-        if suffix == ".gif":
-            grid, mask_ratio = samplers[0].grid, _ratio(samplers[0])
-    parts = [part for sampler in samplers if sampler.bank for part in sampler.bank.parts]
-    check_sources(name, (part.path for part in parts))
-    made = "1 bank" if len(given) == 1 else f"{len(given)} banks"
-    if suffix != ".gif":
-        save_page(blocks(samplers), name, force)
-        return made
+def save_film(samplers: Sequence[MaskSampler], path: str, force: bool) -> int:
+    """Write masks frame by frame as .gif; return how many frames there are."""
     frames = film(samplers)
     how = {"save_all": True, "append_images": frames[1:], "duration": FILM_MS, "loop": 0}
-    with appearing(name, force) as file:
+    with appearing(path, force) as file:
         frames[0].save(file, "GIF", **how)
-    return f"{made}, {len(frames)} frames"
+    return len(frames)
 
 
 def save_page(parts: Sequence[Block], path: str, force: bool) -> None:
@@ -104,7 +64,7 @@ def with_baselines(samplers: Sequence[MaskSampler], first: MaskSampler) -> list[
     """Samplers, and tube (on three axes) and random ones at the grid and ratio of the first."""
     usual = ("tube", "random") if len(first.grid) == 3 else ("random",)
     missing = [name for name in usual if all(one.baseline != name for one in samplers)]
-    return [*samplers, *(MaskSampler(name, first.grid, _ratio(first), seed=first.seed) for name in missing)]
+    return [*samplers, *(MaskSampler(name, first.grid, ratio_of(first), seed=first.seed) for name in missing)]
 
 
 def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
@@ -139,7 +99,10 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
     unit = "patch" if still else "voxel"
     title = f"{bank.kind}  ·  bank {bank.fingerprint}"
     heads = _heads(sampler)[:count]
-    return Block(title, rows + masks, heads, caption, found["spectrum"].get("items"), unit, spectrogram, wide)
+    spectrum = found["spectrum"].get("items")
+    if spectrum and not spectrum["power"]:  # of a single voxel
+        spectrum = None
+    return Block(title, rows + masks, heads, caption, spectrum, unit, spectrogram, wide)
 
 
 def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
@@ -194,14 +157,15 @@ def _size(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size))
 
 
-def _ratio(sampler: MaskSampler) -> float:
+def ratio_of(sampler: MaskSampler) -> float:
+    """The share that is masked."""
     ratio = sampler.mask_ratio
     return ratio if isinstance(ratio, float) else 1 - sampler.num_visible / math.prod(sampler.grid)
 
 
 def _count(sampler: MaskSampler) -> str:
     tokens = math.prod(sampler.grid)
-    return f"mask ratio {_ratio(sampler):.3g}, {sampler.num_visible:,} of {tokens:,} tokens visible"
+    return f"mask ratio {ratio_of(sampler):.3g}, {sampler.num_visible:,} of {tokens:,} tokens visible"
 
 
 def film(samplers: Sequence[MaskSampler]) -> list[Any]:

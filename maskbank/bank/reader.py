@@ -182,6 +182,13 @@ class Bank:
         size = format_size(self.recipe.size)
         return f"<Bank {self.path}: {len(self):,} x {self.kind} {size} {self.dtype} {self.fingerprint}>"
 
+    def _repr_html_(self) -> str:
+        """A small picture of the first item and of a mask from it, for notebooks."""
+        from maskbank.bank.thumbnail import of_item
+
+        ratio = getattr(self.recipe, "mask_ratio", 0.9 if len(self.recipe.size) == 3 else 0.75)
+        return of_item(self[0], 1 - ratio, repr(self))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, ([part.path for part in self.parts], self.fingerprint, self.cache_dir)
 

@@ -9,13 +9,15 @@ import numpy as np
 from maskbank.bank.reader import Bank
 from maskbank.checks import format_bytes, format_size
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import BANKS, Share
-from maskbank.cli.output import after_a_while, aligned, show
+from maskbank.cli.options import SOURCES, Share
+from maskbank.cli.output import after_a_while, aligned, has_blocks, show
+from maskbank.errors import RecipeError
 from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
+from maskbank.sampling.baselines import NAMES
 
 
 @click.command(context_settings=SETTINGS)
-@BANKS
+@SOURCES
 @click.option(
     "--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank."
 )
@@ -45,32 +47,34 @@ def command(
     """Show what is in a bank. Several banks stand side by side.
 
     Reads the header and the sigmas only, so it takes the same time for any size. With --structure it looks
-    at some hundred masks, beside random and tube masks, and says whether structure reaches the model.
+    at some hundred masks, beside random and tube masks, and says whether structure reaches the model; BANK
+    can then be a baseline, too: random, tube, grid, block.
     """
     if (grid or mask_ratio is not None or fit != "crop" or data) and not as_structure:
         raise click.UsageError("--grid, --mask-ratio, --fit and --data go with --structure")
-    opened = [Bank(path) for path in banks]
+    opened = [source if source in NAMES else Bank(source) for source in banks]
     if as_recipe:
-        for bank in opened:
-            show(canonical_json(rebuild_line(bank)))
+        for source in opened:
+            if isinstance(source, str):
+                raise RecipeError(f"{source} is a baseline, which has no recipe")
+            show(canonical_json(rebuild_line(source)))
         return
     found = []
     if as_structure:
-        from maskbank.analysis.measures import usual_sampler
-        from maskbank.cli import structure_table
+        from maskbank.cli.structure_table import structure_table
+        from maskbank.cli.structure_table import table as structure_lines
 
         with after_a_while("measuring some hundred masks"):
-            samplers = [usual_sampler(bank, grid, mask_ratio, fit=fit) for bank in opened]
-            found = [structure_table.structure(sampler, data) for sampler in samplers]
+            found = structure_table(opened, grid, mask_ratio, fit, data)
     if as_json:
-        facts = [describe(bank) for bank in opened]
+        facts = [describe(source) for source in opened]
         for fact, one in zip(facts, found, strict=False):
             fact["structure"] = one
         show(json.dumps(facts, indent=2))
         return
-    show(table([rows(bank) for bank in opened], list(banks)))
+    show(table([rows(source) for source in opened], list(banks)))
     if as_structure:
-        show("\n" + structure_table.table(list(banks), found))
+        show("\n" + structure_lines(list(banks), found, has_blocks()))
 
 
 def rebuild_line(bank: Bank) -> dict[str, Any]:
@@ -86,8 +90,10 @@ def rebuild_line(bank: Bank) -> dict[str, Any]:
     }
 
 
-def describe(bank: Bank) -> dict[str, Any]:
-    """Everything `inspect` knows, for programs."""
+def describe(bank: Bank | str) -> dict[str, Any]:
+    """Everything `inspect` knows of a bank, or of a baseline, for programs."""
+    if isinstance(bank, str):
+        return {"kind": bank}
     facts = {
         "path": bank.path,
         "kind": bank.kind,
@@ -118,8 +124,10 @@ def _sigma_spread(bank: Bank) -> dict[str, tuple[float, float, float]]:
     }
 
 
-def rows(bank: Bank) -> dict[str, str]:
-    """The lines of the table for one bank."""
+def rows(bank: Bank | str) -> dict[str, str]:
+    """The lines of the table for one bank, or for a baseline."""
+    if isinstance(bank, str):
+        return {"kind": "a baseline, without a bank"}
     axes = "T x H x W" if len(bank.recipe.size) == 3 else "H x W"
     lines = {
         "kind": bank.kind,

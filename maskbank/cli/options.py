@@ -59,12 +59,23 @@ class BankFile(click.Path):
         return value
 
 
+class Source(BankFile):
+    """A bank's file, or the name of a baseline."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from maskbank.sampling.baselines import NAMES  # imports NumPy, which --help does without
+
+        self.names = NAMES
+        return super().convert(value, param, ctx)
+
+
 def _quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     output.quiet = value
 
 
 BANK = click.argument("bank", metavar="BANK", type=BankFile())
 BANKS = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=BankFile())
+SOURCES = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=Source())
 WORKERS = click.option(
     "-j", "--workers", type=int, metavar="W",
     help="Cores to use; the bytes do not depend on it.  [default: all]",

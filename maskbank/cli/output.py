@@ -38,6 +38,15 @@ def show(text: str) -> None:
     print("\n".join(map(visible, text.split("\n"))), flush=True)
 
 
+def has_blocks() -> bool:
+    """Whether stdout can take block characters; else plain ASCII."""
+    try:
+        "▀█▁±".encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
 def say(text: str, *, result: bool = False) -> None:
     """Print a line on stderr, or a result on stdout; with -q neither."""
     if not quiet:

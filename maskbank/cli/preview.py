@@ -1,21 +1,23 @@
-"""maskbank preview BANK... -o FILE: what is in banks, as a picture."""
+"""maskbank preview BANK... [-o FILE]: masks in the terminal, or a picture of banks and their masks."""
 
 import os
+import shutil
 import time
 
 import click
 
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import BANKS, MASK_RATIO, QUIET, SAMPLER_SEED
-from maskbank.cli.output import after_a_while, say
+from maskbank.cli.options import MASK_RATIO, QUIET, SAMPLER_SEED, SOURCES
+from maskbank.cli.output import after_a_while, has_blocks, say, show
 
 
 @click.command(context_settings=SETTINGS)
-@BANKS
+@SOURCES
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", type=click.Path(), help="FILE.png or FILE.gif."
-)
+    "-o", "--output", metavar="FILE", type=click.Path(),
+    help="FILE.png, .pdf, .svg or .gif.  [default: draw in the terminal]",
+)  # fmt: skip
 @click.option("--grid", metavar="TxHxW", help="Tokens of the model: 8x14x14, or 64x8.")
 @MASK_RATIO
 @SAMPLER_SEED
@@ -23,26 +25,34 @@ from maskbank.cli.output import after_a_while, say
 @QUIET
 def command(
     banks: tuple[str, ...],
-    output: str,
+    output: str | None,
     grid: str | None,
     mask_ratio: float | None,
     seed: int,
     force: bool,
 ) -> None:
-    """Draw what is in a bank, and the masks from it. Several banks share one page.
+    """Draw masks in the terminal; or, with -o, a picture of banks and their masks.
 
-    FILE.png is a page: items, masks and spectra. FILE.gif shows masks over time, beside tube and random
-    ones. Left to itself, it takes 8x14x14 tokens at 0.9 for video, an rbn bank's own grid and ratio, and
-    14x14 at 0.75 for other images. It needs matplotlib: pip install 'maskbank[plot]'.
+    Without -o it shows the mask of a sample, frame beside frame, with tube and random masks below. FILE.png,
+    FILE.pdf and FILE.svg are a page: items, masks and spectra. FILE.gif shows masks frame by frame. Defaults:
+    8x14x14 tokens at 0.9 for video, an rbn bank's own grid and ratio, 14x14 at 0.75 for other images. BANK
+    can be a baseline, too: random, tube, grid, block. Pictures need matplotlib: pip install 'maskbank[plot]'.
 
     \b
+    maskbank preview green3d.h5
     maskbank preview green3d.h5 blue3d.h5 -o noise.png
     """
-    from maskbank.analysis.pictures import draw
+    from maskbank.analysis.preview import preview
 
+    if output is None:
+        with after_a_while("drawing"):
+            width = shutil.get_terminal_size().columns
+            drawn = preview(banks, None, grid, mask_ratio, seed, width=width, blocks=has_blocks())
+        show(drawn)
+        return
     start = time.perf_counter()
     with after_a_while(f"drawing {output}"):
-        what = draw(banks, output, grid, mask_ratio, seed, force=force)
+        what = preview(banks, output, grid, mask_ratio, seed, force=force)
     seconds = time.perf_counter() - start
     size = format_bytes(os.path.getsize(output))
     say(f"made {output}: {what}, {size}, in {seconds:.1f} s")

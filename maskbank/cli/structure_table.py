@@ -1,94 +1,102 @@
-"""What `maskbank inspect --structure` says of banks: numbers with small bars, and a sentence for each."""
+"""What `maskbank inspect --structure` prints: masks in rows, measures in columns, spectra, and a verdict."""
 
 import math
-from typing import Any
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from maskbank.analysis.clips import correlation_on
-from maskbank.analysis.measures import measure_structure
-from maskbank.sampling.sampler import MaskSampler
+from maskbank.analysis.measures import measure_structure, usual_sampler
+from maskbank.bank.reader import Bank
+from maskbank.checks import format_size
 
-_BARS = " ▁▂▃▄▅▆▇█"
-_PARTS = " ▏▎▍▌▋▊▉"
-SPECTRA = (  # what the line says, of what, and which numbers
-    ("spectrum of items, 0 to highest", "items", "power"),
-    ("the recipe's", "items", "analytic"),
-    ("spectrum of windows", "windows", "power"),
-    ("the recipe's", "windows", "analytic"),
-    ("spectrum of masks", "masks", "power"),
-)
-MEASURES = {
-    "time": "visible in the next frame, too",
-    "space": "visible beside, in its frame, too",
-    "clustering": "clustering score S",
-    "adjacency": "with a visible 4-neighbour",
-    "difficulty": "difficulty of reconstruction",
-    "per_frame": "visible tokens of a frame, spread",
+WIDTH = 80
+COLUMNS = {
+    "time": "next frame",
+    "space": "beside",
+    "clustering": "clustering",
+    "adjacency": "adjacency",
+    "difficulty": "difficulty",
+    "per_frame": "per frame",
 }
-_SHARES = ("time", "space", "adjacency", "difficulty")  # those that lie between 0 and 1
+LEGEND = (
+    "next frame, beside: how likely that neighbour of a visible token is visible; "
+    "clustering: score S; adjacency: visible tokens with a visible 4-neighbour; "
+    "difficulty: of reconstruction; per frame: spread of visible tokens; ±: one standard error."
+)
+NAME = WIDTH - 11 * len(COLUMNS)  # columns of a name
 
 
-def structure(sampler: MaskSampler, data: str | None = None) -> dict[str, Any]:
-    """The measures of a sampler, with its parameters, for programs. data: a file of clips, for difficulty."""
-    covariance = None if data is None else correlation_on(data, sampler.grid)
-    return {"sampler": sampler.config, **measure_structure(sampler, covariance=covariance)}
+def structure_table(
+    sources: Sequence[Bank | str],
+    grid: tuple[int, ...] | str | None = None,
+    mask_ratio: float | None = None,
+    fit: Literal["crop", "resize"] = "crop",
+    data: str | None = None,
+) -> list[dict[str, Any]]:
+    """Measure the structure of the masks of banks and baselines: what `inspect --structure --json` prints.
+
+    sources: Banks, their paths, or names of baselines. grid, mask_ratio: as in `usual_sampler`. data: a
+    file of clips, for which the difficulty is measured. Returns a `Structure` for each, and its `sampler`,
+    the sampler's parameters. Raises RecipeError and BankError.
+    """
+    samplers = [usual_sampler(source, grid, mask_ratio, fit=fit) for source in sources]
+    found = []
+    for sampler in samplers:
+        covariance = None if data is None else correlation_on(data, sampler.grid)
+        found.append({"sampler": sampler.config, **measure_structure(sampler, covariance=covariance)})
+    return found
 
 
-def table(names: list[str], found: list[dict[str, Any]]) -> str:
-    """Reports of several banks side by side."""
-    lines: list[list[str]] = [["structure", *names, "random", "tube"]]
-    lines.append(["at", *(_where(one) for one in found), "", ""])
-    for name, words in MEASURES.items():
-        if not any(name in one["measures"] for one in found):
-            continue
-        cells = [words]
-        for one in found:
-            measure = one["measures"].get(name)
-            cells.append(
-                f"{_bar(name, measure['value'])}{measure['value']:.3f} ± {measure['error']:.3f}"
-                if measure
-                else ""
-            )
-        first = next(one["measures"][name] for one in found if name in one["measures"])
-        cells += [
-            f"{_bar(name, first[other])}{first[other]:.3f}" if other in first else ""
-            for other in ("random", "tube")
+def table(names: Sequence[str], found: Sequence[dict[str, Any]], blocks: bool = True) -> str:
+    """What `structure_table` found as text of 80 columns; blocks: with characters beyond ASCII."""
+    lines: list[str] = []
+    grids: dict[tuple[Any, ...], list[int]] = {}  # banks with the same grid and number share baselines
+    for k, one in enumerate(found):
+        grids.setdefault((*one["grid"], one["num_visible"]), []).append(k)
+    for (*grid, visible), members in grids.items():
+        tokens = math.prod(grid)
+        head = f"structure at {format_size(tuple(grid))}, {visible:,} of {tokens:,} visible"
+        lines += [head, "".ljust(NAME) + "".join(words.rjust(11) for words in COLUMNS.values())]
+        spectra: list[tuple[str, str, list[float] | None]] = []
+        for k in members:
+            measures, spectrum = found[k]["measures"], found[k]["spectrum"]
+            lines.append(_row(names[k], {name: one["value"] for name, one in measures.items()}))
+            errors = {name: one["error"] for name, one in measures.items()}
+            lines.append(_row(f"  {'±' if blocks else '+-'}", errors))
+            name = names[k]
+            for what in filter(spectrum.get, ("items", "windows", "masks")):
+                spectra.append((name, what, spectrum[what]["power"]))
+                spectra.append(("", "recipe's", spectrum[what].get("analytic")))
+                name = ""
+        measures, spectrum = found[members[0]]["measures"], found[members[0]]["spectrum"]
+        for other in ("random", "tube"):
+            if other not in [names[k] for k in members] and any(other in one for one in measures.values()):
+                lines.append(_row(other, {name: one.get(other) for name, one in measures.items()}))
+                spectra.append((other, "masks", spectrum.get("masks", {}).get(other)))
+        lines += ["", f"spectra of {found[members[0]]['masks']:,} masks, from frequency 0 to the highest"]
+        lines += [
+            f"{_short(name)}  {what:<9}{_spark(power, blocks)}" for name, what, power in spectra if power
         ]
-        lines.append(cells)
-    for words, what, key in SPECTRA:
-        cells = [_spark(one["spectrum"].get(what, {}).get(key)) for one in found]
-        if any(cells):
-            others = found[0]["spectrum"].get("masks", {}) if what == "masks" else {}
-            lines.append([words, *cells, *(_spark(others.get(other)) for other in ("random", "tube"))])
-    kept = [k for k, column in enumerate(zip(*lines, strict=True)) if any(column[1:])]
-    lines = [[line[k] for k in kept] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    looked = ", ".join(sorted({f"{one['masks']:,}" for one in found}))
-    text.append(f"{looked} masks looked at; ± is one standard error; random and tube as for the first bank")
-    text += [f"{name}: {one['verdict']}" for name, one in zip(names, found, strict=True)]
-    return "\n".join(text)
+        lines.append("")
+    lines += textwrap.wrap(LEGEND if blocks else LEGEND.replace("±", "+-"), WIDTH)
+    for name, one in zip(names, found, strict=True):
+        lines += textwrap.wrap(f"{name}: {one['verdict']}", WIDTH, subsequent_indent="  ")
+    return "\n".join(line.rstrip() for line in lines)
 
 
-def _where(one: dict[str, Any]) -> str:
-    tokens = math.prod(one["grid"])
-    return f"{'x'.join(map(str, one['grid']))}, {one['num_visible']:,} of {tokens:,} visible"
+def _short(name: str) -> str:
+    """A name in the width of its column: the end of one that is too long."""
+    return (name if len(name) <= NAME else f"..{name[2 - NAME :]}").ljust(NAME)
 
 
-def _bar(name: str, share: float) -> str:
-    """A share of one as five blocks; nothing for what is no share."""
-    if name not in _SHARES or math.isnan(share):
-        return ""
-    eighths = round(min(max(share, 0.0), 1.0) * 40)
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (_PARTS[rest] if rest else "")).ljust(5) + " "
+def _row(name: str, values: dict[str, float | None]) -> str:
+    cells = (values.get(column) for column in COLUMNS)
+    return _short(name) + "".join(("" if v is None else f"{v:.3f}").rjust(11) for v in cells)
 
 
-def _spark(power: list[float] | None) -> str:
-    """A spectrum as a line of blocks, its highest bin full."""
-    if not power:
-        return ""
+def _spark(power: list[float], blocks: bool) -> str:
+    """A spectrum as a line of characters, its highest bin full."""
+    signs = " ▁▂▃▄▅▆▇█" if blocks else " .:-=+*#@"
     top = max(power)
-    return "".join(_BARS[round(8 * value / top)] if top else " " for value in power[:32])
+    return "".join(signs[round(8 * value / top)] if top else " " for value in power[:32])

@@ -55,6 +55,12 @@ class Masks:
         shape = "x".join(map(str, self.visible.shape[:-1])) or "one"
         return f"<Masks: {shape} of {format_size(self.grid)}, {self.num_visible} visible>"
 
+    def _repr_html_(self) -> str:
+        """A small picture of the first masks, for notebooks."""
+        from maskbank.bank.thumbnail import of_masks
+
+        return of_masks(self.visible, self.grid, repr(self))
+
 
 def check_ids(ids: Any) -> tuple[UInt64s, bool]:
     """Sample ids as uint64 (B,), and whether only one was given; RecipeError where they are none."""

@@ -11,6 +11,7 @@ import pytest
 
 import maskbank
 from maskbank.analysis import drawing, measures, pictures, structure
+from maskbank.analysis.preview import MOST_BANKS, preview
 from tests.cli.common import call, one_line
 
 full = pytest.mark.full
@@ -50,7 +51,7 @@ ALL = ("green", "blue", "flat", "white", "rbn", "square", "inverted", "levels", 
 @full
 @pytest.mark.parametrize("name", ALL)
 def test_every_bank_has_a_page(name: str, banks: dict[str, str], tmp_path: Path, images: Any) -> None:
-    what = pictures.draw(banks[name], tmp_path / "a.png")
+    what = preview(banks[name], tmp_path / "a.png")
     with images.open(tmp_path / "a.png") as image:
         width, height = image.size
         pixels = np.asarray(image.convert("RGB"))
@@ -71,7 +72,7 @@ def test_pages_hold_several_banks(banks: dict[str, str], tmp_path: Path, images:
     heights = []
     for names in (["green"], ["green", "blue"], list(ALL)):
         given = [banks[name] for name in names]
-        pictures.draw([maskbank.Bank(given[0]), *given[1:]], tmp_path / f"{len(names)}.png")
+        preview([maskbank.Bank(given[0]), *given[1:]], tmp_path / f"{len(names)}.png")
         with images.open(tmp_path / f"{len(names)}.png") as image:
             heights.append(image.size[1])
     assert heights == sorted(set(heights))
@@ -90,7 +91,7 @@ def test_pages_hold_several_banks(banks: dict[str, str], tmp_path: Path, images:
 def test_any_grid_that_a_bank_fits_is_drawn(
     name: str, grid: str, ratio: float | None, banks: dict[str, str], tmp_path: Path, images: Any
 ) -> None:
-    pictures.draw(banks[name], tmp_path / "a.png", grid, ratio, seed=2**64 - 1)
+    preview(banks[name], tmp_path / "a.png", grid, ratio, seed=2**64 - 1)
     with images.open(tmp_path / "a.png") as image:
         image.load()
 
@@ -101,7 +102,7 @@ def test_films_show_every_frame(
     names: list[str], lines: int, banks: dict[str, str], tmp_path: Path, images: Any
 ) -> None:
     path = tmp_path / "a.GIF"
-    what = pictures.draw([banks[name] for name in names], path, "6x7x7", 0.8)
+    what = preview([banks[name] for name in names], path, "6x7x7", 0.8)
     with images.open(path) as film:
         assert (film.n_frames, film.info["loop"], film.info["duration"]) == (6, 0, pictures.FILM_MS)
         assert film.size[1] > lines * drawing.LARGEST * pictures.FILM_DPI
@@ -119,16 +120,17 @@ def test_the_same_arguments_make_the_same_bytes(
     suffix: str, banks: dict[str, str], tmp_path: Path, images: Any
 ) -> None:
     first, second, other = (tmp_path / f"{name}.{suffix}" for name in "abc")
-    pictures.draw([banks["green"], banks["levels"]], first, "8x9x9", seed=4)
+    preview([banks["green"], banks["levels"]], first, "8x9x9", seed=4)
     code = (
         "import sys, matplotlib; matplotlib.rcParams.update({'font.size': 30, 'image.cmap': 'jet'})\n"
-        "from maskbank.analysis.pictures import draw; draw(sys.argv[2:], sys.argv[1], (8, 9, 9), seed=4)\n"
+        "from maskbank.analysis.preview import preview\n"
+        "preview(sys.argv[2:], sys.argv[1], (8, 9, 9), seed=4)\n"
         "assert 'matplotlib.pyplot' not in sys.modules and matplotlib.rcParams['font.size'] == 30"
     )
     args = [sys.executable, "-c", code, str(second), banks["green"], banks["levels"]]
     subprocess.run(args, check=True, env=os.environ | {"MPLBACKEND": "TkAgg", "DISPLAY": ""})
     assert first.read_bytes() == second.read_bytes()
-    pictures.draw([banks["green"], banks["levels"]], other, "8x9x9", seed=5)
+    preview([banks["green"], banks["levels"]], other, "8x9x9", seed=5)
     assert first.read_bytes() != other.read_bytes()
 
 
@@ -164,7 +166,7 @@ def test_the_command_makes_a_picture_and_keeps_what_is_there(
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.exe", ".png", "a.svgz"])
 def test_other_image_types_are_refused(name: str, banks: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(maskbank.RecipeError, match=r"\.svg \(a page\), or \.gif"):
-        pictures.draw(banks["green"], tmp_path / name)
+        preview(banks["green"], tmp_path / name)
     assert not os.listdir(tmp_path)
 
 
@@ -173,14 +175,14 @@ def test_what_is_there_is_kept(banks: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "b.png").mkdir()
     for name, force in (("a.png", False), ("b.png", True)):
         with pytest.raises(maskbank.MaskbankError, match=r"is there already|is a folder"):
-            pictures.draw(banks["green"], tmp_path / name, force=force)
+            preview(banks["green"], tmp_path / name, force=force)
     assert (tmp_path / "a.png").read_text() == "mine"
 
 
 def test_a_picture_holds_some_banks_but_not_any_number(banks: dict[str, str], tmp_path: Path) -> None:
-    for given in ([], [banks["green"]] * (pictures.MOST_BANKS + 1)):
+    for given in ([], [banks["green"]] * (MOST_BANKS + 1)):
         with pytest.raises(maskbank.RecipeError, match="holds 1 to 24"):
-            pictures.draw(given, tmp_path / "a.png")
+            preview(given, tmp_path / "a.png")
 
 
 def test_without_matplotlib_one_line_says_how_to_install_it(banks: dict[str, str], tmp_path: Path) -> None:

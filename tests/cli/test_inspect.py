@@ -102,9 +102,11 @@ def test_inspect_structure_says_whether_it_reaches_the_model(tmp_path: Path) -> 
     result = call("inspect", "green.h5", "white.h5", "--structure", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "8x14x14, 156 of 1,568 visible" in result.stdout
+    lines = result.stdout[result.stdout.index("structure at") :].splitlines()
+    assert max(map(len, lines)) <= 80
     assert "green.h5: structure reaches the model" in result.stdout
     assert re.search(
-        r"white.h5: ALARM: .* cannot be told from random ones; .*use another kind", result.stdout
+        r"white.h5: ALARM: .* cannot be told from random ones; .*use another kind", " ".join(lines)
     )
     found = call(
         "inspect", "green.h5", "--structure", "--json", "--grid", "4x8x8", "--mask-ratio", 0.75, cwd=tmp_path

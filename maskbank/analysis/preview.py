@@ -1,0 +1,88 @@
+"""What `maskbank preview` does: masks as text for a terminal, or a picture of banks and their masks."""
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskbank.analysis import drawing, pictures
+from maskbank.analysis.measures import usual_sampler
+from maskbank.bank import thumbnail
+from maskbank.bank.reader import Bank
+from maskbank.checks import format_size
+from maskbank.errors import RecipeError
+from maskbank.files import check_free, check_sources
+from maskbank.sampling.sampler import MaskSampler
+
+Path = str | os.PathLike[str]
+
+SUFFIXES = (".png", ".pdf", ".svg", ".gif")
+MOST_BANKS = 24  # in one picture
+
+
+def preview(
+    banks: Bank | Path | Sequence[Bank | Path],
+    output: Path | None = None,
+    grid: tuple[int, ...] | str | None = None,
+    mask_ratio: float | None = None,
+    seed: int = 0,
+    *,
+    force: bool = False,
+    width: int = 80,
+    blocks: bool = True,
+) -> str:
+    """Draw masks from banks as text, which is returned; or a picture into a file, and return what it shows.
+
+    banks: Banks, their paths, or names of baselines. output: FILE.png, .pdf or .svg is a page of items,
+    masks and spectra; FILE.gif shows masks frame after frame, or mask after mask where the grid has two
+    axes; None: text. grid, mask_ratio: the defaults are those of `usual`; a .gif takes the first bank's for
+    all. seed: the samplers'. force: replace what is at output. width, blocks: of text, its columns, and
+    whether it has block characters or is plain ASCII. The file appears when all is written. Raises
+    RecipeError for what cannot be drawn, OutputError where the file cannot be written, MaskbankError without
+    matplotlib.
+    """
+    given = [banks] if isinstance(banks, Bank | str | os.PathLike) else list(banks)
+    if not 1 <= len(given) <= MOST_BANKS:
+        raise RecipeError(f"{len(given)} banks: a picture holds 1 to {MOST_BANKS}; draw several pictures")
+    if output is None:
+        samplers = [usual_sampler(one, grid, mask_ratio, seed=seed) for one in given]
+        return _text(samplers, width, blocks)
+    name = os.path.abspath(os.fspath(output))
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in SUFFIXES:
+        raise RecipeError(
+            f"{name}: pictures are written as .png, .pdf or .svg (a page), or .gif (masks frame by frame)"
+        )
+    check_free(name, force)
+    drawing.check_matplotlib()
+    samplers = [usual_sampler(given[0], grid, mask_ratio, seed=seed)]
+    if suffix == ".gif":
+        grid, mask_ratio = samplers[0].grid, pictures.ratio_of(samplers[0])
+    samplers += [usual_sampler(one, grid, mask_ratio, seed=seed) for one in given[1:]]
+    check_sources(name, [part.path for one in samplers if one.bank for part in one.bank.parts])
+    made = "1 bank" if len(given) == 1 else f"{len(given)} banks"
+    if suffix == ".gif":
+        return f"{made}, {pictures.save_film(samplers, name, force)} frames"
+    pictures.save_page(pictures.blocks(samplers), name, force)
+    return made
+
+
+def _text(samplers: Sequence[MaskSampler], width: int, blocks: bool) -> str:
+    """The first mask of each sampler and of baselines below; on a square grid the first masks."""
+    groups: dict[tuple[tuple[int, ...], int], list[MaskSampler]] = {}
+    for one in samplers:
+        groups.setdefault((one.grid, one.num_visible), []).append(one)
+    parts = []
+    for (grid, _), members in groups.items():
+        for one in pictures.with_baselines(members, members[0]):
+            count = 1 if len(grid) == 3 or thumbnail.is_spectrogram(grid) else pictures.COLUMNS
+            masks = one(np.arange(count)).visible.reshape(count, *grid)
+            panels = [panel for mask in masks for panel in thumbnail.panels(mask)]
+            shown = panels[: thumbnail.fitting(panels[0], width)]
+            unit = "frames" if len(grid) == 3 else "masks"
+            which = f", {unit} 0 to {len(shown) - 1}" if len(shown) > 1 else ""
+            head = f"{one.bank.kind if one.bank else one.baseline}  {format_size(grid)}"
+            head += f", {one.num_visible:,} of {math.prod(grid):,} visible{which}"
+            parts.append(f"{head}\n{thumbnail.text(shown, width, blocks)}")
+    return "\n\n".join(parts)

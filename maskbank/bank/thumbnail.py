@@ -1,0 +1,109 @@
+"""Small pictures of masks and items, without matplotlib: text for a terminal, inline PNG for a notebook."""
+
+import base64
+import html
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+
+LONG = 3  # a grid of two axes whose first is longer by this factor is (time, frequency)
+MASKED, VISIBLE = (233, 233, 233), (0, 114, 178)
+SCALE = 5  # pixels of a token
+MOST_PANELS, MOST_ROWS = 8, 4
+MOST_TOKENS = 64  # of a panel, along each axis: a larger one is cut
+
+
+def is_spectrogram(grid: tuple[int, ...]) -> bool:
+    """Whether a grid is (time, frequency), to be drawn with time from left to right."""
+    return len(grid) == 2 and grid[0] >= LONG * grid[1]
+
+
+def panels(values: Array) -> list[Array]:
+    """The pictures of a mask or an item, (T, H, W) or (H, W): its frames; of a spectrogram its transpose."""
+    if values.ndim == 3:
+        return list(values)
+    return [values.T[::-1] if is_spectrogram(values.shape) else values]
+
+
+def fitting(panel: Array, width: int) -> int:
+    """How many panels of this width fit beside each other: at least one."""
+    return max(1, (width + 1) // (int(panel.shape[1]) + 1))
+
+
+def text(shown: Sequence[Bools], width: int = 80, blocks: bool = True) -> str:
+    """Masks (H, W) beside each other, two rows of tokens in a line; what exceeds the width is cut.
+
+    Visible tokens are half blocks; or, without `blocks`, the quote, dot and colon of plain ASCII.
+    """
+    signs = " ▀▄█" if blocks else " '.:"  # none, upper, lower, both
+    drawn = []
+    for mask in shown:
+        even = np.pad(mask[:, :width], ((0, len(mask) % 2), (0, 0))).astype(int)
+        drawn.append(["".join(signs[k] for k in row) for row in even[::2] + 2 * even[1::2]])
+    return "\n".join(("│" if blocks else "|").join(lines) for lines in zip(*drawn, strict=True))
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """An image (H, W, 3) as a PNG file."""
+    height, width, _ = pixels.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(rows.tobytes(), 9),
+        b"IEND": b"",
+    }
+    chunks = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def page(title: str, rows: Sequence[Sequence[Array]]) -> str:
+    """HTML with a title and an inline PNG: rows of panels (H, W), masks in colours and numbers in greys."""
+    lines = []
+    for row in rows[:MOST_ROWS]:
+        line = [_gap(_coloured(panel[:MOST_TOKENS, :MOST_TOKENS]), 1) for panel in row[:MOST_PANELS]]
+        lines.append(_gap(np.concatenate(line, axis=1), 0))
+    widest = max(line.shape[1] for line in lines)
+    image = np.concatenate([np.pad(line, ((0, 0), (0, widest - line.shape[1]), (0, 0)), constant_values=255)
+                            for line in lines]).repeat(SCALE, 0).repeat(SCALE, 1)  # fmt: skip
+    source = base64.b64encode(png(image)).decode()
+    return f'<div><code>{html.escape(title)}</code><br><img src="data:image/png;base64,{source}"></div>'
+
+
+def _coloured(panel: Array) -> npt.NDArray[np.uint8]:
+    if panel.dtype == bool:
+        return np.asarray(np.array([MASKED, VISIBLE], np.uint8)[panel.astype(int)])
+    values = panel.astype(np.float64)
+    low, high = np.quantile(values, [0.01, 0.99])
+    grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _gap(image: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
+    """An image with a white line after it."""
+    widths = [(0, 0), (0, 0), (0, 0)]
+    widths[axis] = (0, 1)
+    return np.pad(image, widths, constant_values=255)
+
+
+def of_masks(visible: Bools, grid: tuple[int, ...], title: str) -> str:
+    """HTML of masks, (B, L) or (L,)."""
+    return page(title, [panels(mask) for mask in visible.reshape(-1, *grid)[:MOST_ROWS]])
+
+
+def of_item(item: Array, share: float, title: str) -> str:
+    """HTML of the corner of an item, and of the mask that its highest values make, at a visible share."""
+    corner = item if is_spectrogram(item.shape) else item[tuple(slice(n) for n in (8, 14, 14)[-item.ndim :])]
+    order = np.argsort(-corner.astype(np.float64), axis=None, kind="stable")
+    mask = np.zeros(corner.size, bool)
+    mask[order[: max(1, int(share * corner.size))]] = True
+    return page(title, [panels(corner), panels(mask.reshape(corner.shape))])
