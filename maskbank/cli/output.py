@@ -60,7 +60,8 @@ def report(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print an error on stderr, as one line; the library's parameters get the names that options have."""
-    _to_stderr("maskbank: " + line(re.sub(r"\b(force|partial)=True\b", r"--\1", text)))
+    text = re.sub(r"\b(force|partial)=True\b", r"--\1", text).replace("another path", "another -o")
+    _to_stderr("maskbank: " + line(text))
 
 
 def _to_stderr(text: str) -> None:
