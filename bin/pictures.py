@@ -1,13 +1,15 @@
-"""The README's pictures, made by maskbank, into .pictures/: masks, and Figures 1 and 2 of the paper."""
+"""The README's pictures, made by maskbank, into .pictures/: masks, and Figures 1 to 3 of the paper."""
 
 import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 import maskbank
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.pictures import save_page
-from maskbank.analysis.structure import clumped, continuity
+from maskbank.analysis.structure import DIRECTIONS, clumped, continuity
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 1
@@ -35,6 +37,12 @@ def over_time(samplers: dict[str, maskbank.MaskSampler], title: str) -> Block:
     return Block(title, rows, [f"frame {t}" for t in range(VIDEO[0])])
 
 
+def audio_row(name: str, one: maskbank.MaskSampler) -> Row:
+    """A mask of a sampler, and the share of its visible patches beside a visible one."""
+    mask = one(0).visible.reshape(AUDIO)
+    return Row(f"{name}\n{clumped(mask).sum() / mask.sum():.0%} in clumps", [mask], True)
+
+
 def masks(folder: Path) -> list[Block]:
     """Masks for video and for audio, from baselines and from banks."""
     typical = maskbank.Green(sigma1=(0.95, 0.95), sigma2=(2.2, 2.2))  # the middle of the default ranges
@@ -46,10 +54,7 @@ def masks(folder: Path) -> list[Block]:
         "rbn": maskbank.RBN(),
     }
     of_video = {name: sampler(folder, source, VIDEO, 0.9) for name, source in video.items()}
-    rows = []
-    for name, source in audio.items():
-        mask = sampler(folder, source, AUDIO, 0.8)(0).visible.reshape(AUDIO)
-        rows.append(Row(f"{name}\n{clumped(mask).sum() / mask.sum():.0%} in clumps", [mask], True))
+    rows = [audio_row(name, sampler(folder, source, AUDIO, 0.8)) for name, source in audio.items()]
     return [
         over_time(of_video, "Masks for video: 8×14×14 tokens, 90 % masked"),
         Block("Masks for audio: 64×8 tokens, 80 % masked", rows, spectrogram=True, wide=True),
@@ -85,13 +90,30 @@ def figure2(folder: Path) -> list[Block]:
     return [over_time(samplers, "Masks over consecutive frames, at mask ratio 0.9 of 8×14×14")]
 
 
+def figure3(folder: Path) -> list[Block]:
+    """The four directions of a window of 5, and a mask before and after regularisation."""
+    steps = np.arange(-2, 3)
+    windows = np.zeros((len(DIRECTIONS), 5, 5), bool)
+    for window, (down, right) in zip(windows, DIRECTIONS, strict=True):
+        window[2 + down * steps, 2 + right * steps] = True
+    heads = [f"d{k}, weight {weight:g}" for k, weight in enumerate(maskbank.RBN().weights, 1)]
+    sources: dict[str, Source] = {"before": maskbank.Blue(size=(64, 64)), "after": maskbank.RBN()}
+    rows = [audio_row(name, sampler(folder, source, AUDIO, 0.8)) for name, source in sources.items()]
+    directions = Row("window\n5×5", list(windows))
+    title = "A mask from blue noise, and one after regularisation, at mask ratio 0.8 of 64×8"
+    return [
+        Block("The directions in which a patch's score counts visible ones", [directions], heads),
+        Block(title, rows, spectrogram=True, wide=True),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=ROOT / ".pictures", help="a folder")
     output: Path = parser.parse_args().output
     output.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for make in (masks, figure1, figure2):
+        for make in (masks, figure1, figure2, figure3):
             path = output / f"{make.__name__}.png"
             save_page(make(Path(folder)), str(path), force=True)
             print(f"{path}: {path.stat().st_size:,} bytes")
