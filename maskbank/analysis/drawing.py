@@ -37,6 +37,8 @@ STYLE = {
 class Row:
     """Panels beside each other, (H, W): noise, masks (bool), or masks whose clumps are marked.
 
+    Pictures are (H, W, 3), uint8.
+
     label: the first line is bold.
     """
 
@@ -83,7 +85,7 @@ class Block:
         """The height of each row, in inches."""
         heights = []
         for row in self.rows:
-            high, wide = row.panels[0].shape[:: -1 if self.spectrogram else 1]
+            high, wide = row.panels[0].shape[:2][:: -1 if self.spectrogram else 1]
             panel = min(PANELS / self.columns * high / wide, LARGEST)
             heights.append(max(panel, 0.9 * LINE * (row.label.count("\n") + 1)))
         return heights
@@ -143,12 +145,13 @@ def page(blocks: Sequence[Block]) -> Any:
                 _show_spectrum(right.subplots(), block.spectrum, block.unit)
         else:
             left = part
-        _show_rows(left, block)
+        show_rows(left, block)
     _legend(figure, [row for block in blocks for row in block.rows])
     return figure
 
 
-def _show_rows(figure: Any, block: Block) -> None:
+def show_rows(figure: Any, block: Block) -> None:
+    """Draw the rows of a block, with their labels, into a figure or a part of one."""
     columns, heights = block.columns, block.heights()
     grid = figure.add_gridspec(
         len(block.rows),
@@ -165,7 +168,7 @@ def _show_rows(figure: Any, block: Block) -> None:
         label.annotate(rest, (0, 1), (2, -10), **how)
         for j, panel in enumerate(row.panels):
             axes = figure.add_subplot(grid[i, 1 + j])
-            show(axes, panel.T if block.spectrogram else panel, row.clumps, block.spectrogram)
+            show(axes, panel.swapaxes(0, 1) if block.spectrogram else panel, row.clumps, block.spectrogram)
             if i == 0 and block.heads:
                 axes.set_title(block.heads[j], size=8)
             if row is block.rows[-1] and j == 0:
@@ -176,11 +179,13 @@ def _show_rows(figure: Any, block: Block) -> None:
 def show(axes: Any, panel: Array, clumps: bool = False, upwards: bool = False) -> Any:
     """Draw one panel: noise in shades, or a mask in colours."""
     axes.set(xticks=[], yticks=[], anchor="NW")
-    long = max(panel.shape) > 40 * min(panel.shape)  # else it would be a hairline
+    long = max(panel.shape[:2]) > 40 * min(panel.shape[:2])  # else it would be a hairline
     how = {
         "aspect": "auto" if long else "equal", "interpolation": "nearest",
         "origin": "lower" if upwards else "upper",
     }  # fmt: skip
+    if panel.ndim == 3:
+        return axes.imshow(panel, **how)
     if panel.dtype == bool:
         return axes.imshow(painted(panel, clumps), **how)
     low, high = np.quantile(panel, [0.01, 0.99])
@@ -219,6 +224,8 @@ def _legend(figure: Any, rows: Sequence[Row]) -> None:
     if any(row.clumps for row in rows):
         entries.append((CLUMP, "visible, beside a visible one (a clump)"))
     patches = [Patch(facecolor=colour, edgecolor=GREY, lw=0.5, label=text) for colour, text in entries]
-    if any(row.panels[0].dtype != bool for row in rows):
+    if all(row.panels[0].ndim == 3 for row in rows):
+        patches = [Patch(facecolor="#c8c8c8", edgecolor=GREY, lw=0.5, label="hidden patches are grey")]
+    elif any(row.panels[0].dtype != bool for row in rows):
         patches.append(Patch(facecolor="none", label="noise: dark is low, bright is high"))
     figure.legend(handles=patches, loc="outside lower left", ncols=4, frameon=False, handlelength=1.2)

@@ -6,7 +6,7 @@
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,16 @@ def save_film(samplers: Sequence[MaskSampler], path: str, force: bool) -> int:
 
 def save_page(parts: Sequence[Block], path: str, force: bool) -> None:
     """Write a page of blocks as .png, .pdf or .svg. The same blocks give the same bytes."""
+    save_figure(lambda: drawing.page(parts), path, force)
+
+
+def save_figure(make: Callable[[], Any], path: str, force: bool) -> None:
+    """Write the figure that `make` makes, in matplotlib's plain style, as .png, .pdf or .svg."""
     kind = os.path.splitext(path)[1][1:].lower()
     undated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     how = {"format": kind, "metadata": undated.get(kind), "bbox_inches": "tight", "pad_inches": 0.08}
     with appearing(path, force) as file, drawing.plain_style():
-        drawing.page(parts).savefig(file, **how)
+        make().savefig(file, **how)
 
 
 def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:

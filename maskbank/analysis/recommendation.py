@@ -35,7 +35,8 @@ class Recommendation:
 
     sigma, or sigma1 and sigma2: in voxels; None where the kind has none. stretch: what multiplies them
     along each axis. difficulty: predicted. share: of the baseline's. reached: whether that is the aim.
-    reachable: the smallest and largest share that any sigma of this kind reaches.
+    reachable: the smallest and largest share that any sigma of this kind reaches. curve: (sigma or sigma1,
+    share) of those that were tried.
 
     confirmed: `structure.difficulty` of masks of the bank for the measured data, which knows the mask and
     looks at masked tokens only; its error is that over the masks. agrees: whether its share of the
@@ -54,6 +55,7 @@ class Recommendation:
     share_error: float
     reached: bool
     reachable: tuple[float, float]
+    curve: tuple[tuple[float, float], ...]
     confirmed: float | None
     confirmed_error: float | None
     confirmed_share: float | None
@@ -82,14 +84,15 @@ def recommend(
             raise RecipeError(f"grid={format_size(grid)} is too small for rbn; choose another kind")
         recipe: Recipe = RBN(size=(1, *grid)[-2:], mask_ratio=ratio)
         sigmas: tuple[float, ...] = ()
-        reachable = (float(predictor(pairs)[0] / hard[0]),) * 2
+        curve: tuple[tuple[float, float], ...] = ()
     else:
-        sigmas, reachable = choose(predictor, grid, ratio, kind, aim, hard, stretch)
+        sigmas, curve = choose(predictor, grid, ratio, kind, aim, hard, stretch)
         pairs = pairs_of(kind, sigmas, stretch, grid, ratio)
         recipe = recipe_of(kind, sigmas, stretch, grid)
     found = predictor(pairs)
     share = float(found[0] / hard[0])
     share_error = float(standard_error(found[1:] / hard[1:]))
+    tried = [one for _, one in curve] or [share]
     confirmed = confirm(recipe, grid, ratio, baseline, predictor.correlations[0])
     agrees = None
     if confirmed is not None:
@@ -108,7 +111,8 @@ def recommend(
         share=share,
         share_error=share_error,
         reached=abs(share - aim) <= CLOSE,
-        reachable=reachable,
+        reachable=(min(tried), max(tried)),
+        curve=curve,
         confirmed=exact,
         confirmed_error=exact_error,
         confirmed_share=exact_share,
@@ -126,8 +130,8 @@ def choose(
     aim: float,
     hard: Float64s,
     stretch: tuple[float, ...],
-) -> tuple[tuple[float, ...], tuple[float, float]]:
-    """The sigmas that reach the aim, or come nearest, and the shares that any sigma reaches.
+) -> tuple[tuple[float, ...], tuple[tuple[float, float], ...]]:
+    """The sigmas that reach the aim, or come nearest; and (sigma, share) of those that were tried.
 
     Two sigmas keep the ratio of the paper's. Where several reach the aim, the smallest are taken.
     """
@@ -151,7 +155,7 @@ def choose(
     else:
         best = float(tried[np.abs(aways).argmin()])
     chosen = tuple(round(math.exp(best) * factor, 2) for factor in spread)
-    return chosen, (float(aways.min()) + aim, float(aways.max()) + aim)
+    return chosen, tuple((math.exp(x), float(y) + aim) for x, y in zip(tried, aways, strict=True))
 
 
 def stretch_for(correlation: Correlation) -> tuple[float, ...]:

@@ -39,6 +39,11 @@ BARS = " ▁▂▃▄▅▆▇█"
     "--clips", type=Count(), default=256, show_default=True, metavar="N", help="How many are looked at."
 )
 @click.option("--like", metavar="video|image|audio", help="What is typical of such data, instead of DATA.")
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(),
+    help="Draw a page, too: FILE.png, .pdf or .svg, with masks over the data.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace what is at FILE.")
 @click.option("--json", "as_json", is_flag=True, help="The same for programs.")
 def command(
     data: tuple[str, ...],
@@ -49,6 +54,8 @@ def command(
     target: str,
     clips: int,
     like: str | None,
+    output: str | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Choose a mask for data: measure them, predict how hard each mask makes them, recommend a bank.
@@ -64,6 +71,10 @@ def command(
 
     if bool(data) is (like is not None):
         raise click.UsageError("give DATA, or --like video, image or audio where there is none")
+    if output is not None:
+        from maskbank.analysis.overlay import check_page
+
+        check_page(output, force)
     extents = None if patch is None else parse_size(patch)
     with Bar(0, "clip", wait="reading the data") as bar:
 
@@ -89,6 +100,11 @@ def command(
             f"maskbank: aim={aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} of "
             f"{found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
         )
+    if output is not None:
+        from maskbank.analysis.fit_page import draw_fit
+
+        draw_fit(found, list(data) or None, output, force=force)
+        say(f"made {output}")
     show(json.dumps(found.to_dict(), indent=2) if as_json else text(found))
 
 

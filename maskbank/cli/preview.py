@@ -18,6 +18,10 @@ from maskbank.cli.output import after_a_while, has_blocks, say, show
     "-o", "--output", metavar="FILE", type=click.Path(),
     help="FILE.png, .pdf, .svg or .gif.  [default: draw in the terminal]",
 )  # fmt: skip
+@click.option(
+    "--over", metavar="DATA",
+    help="With -o: masks laid over these clips, as maskbank fit reads them, below tube and random masks.",
+)  # fmt: skip
 @click.option("--grid", metavar="TxHxW", help="Tokens of the model: 8x14x14, or 64x8.")
 @MASK_RATIO
 @SAMPLER_SEED
@@ -26,6 +30,7 @@ from maskbank.cli.output import after_a_while, has_blocks, say, show
 def command(
     banks: tuple[str, ...],
     output: str | None,
+    over: str | None,
     grid: str | None,
     mask_ratio: float | None,
     seed: int,
@@ -41,9 +46,12 @@ def command(
     \b
     maskbank preview green3d.h5
     maskbank preview green3d.h5 blue3d.h5 -o noise.png
+    maskbank preview green3d.h5 --over clips.npy -o masks.png
     """
     from maskbank.analysis.preview import preview
 
+    if output is None and over is not None:
+        raise click.UsageError("--over goes with -o: clips do not fit into a terminal")
     if output is None:
         with after_a_while("drawing"):
             width = shutil.get_terminal_size().columns
@@ -52,7 +60,12 @@ def command(
         return
     start = time.perf_counter()
     with after_a_while(f"drawing {output}"):
-        what = preview(banks, output, grid, mask_ratio, seed, force=force)
+        if over is not None:
+            from maskbank.analysis.overlay import draw_over
+
+            what = draw_over(banks, over, output, grid, mask_ratio, seed, force=force)
+        else:
+            what = preview(banks, output, grid, mask_ratio, seed, force=force)
     seconds = time.perf_counter() - start
     size = format_bytes(os.path.getsize(output))
     say(f"made {output}: {what}, {size}, in {seconds:.1f} s")

@@ -1,0 +1,145 @@
+"""What `fit` found, as a page: the correlation and spectrum of data beside those of masks (Figure A.6)."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskbank.analysis import drawing
+from maskbank.analysis.clips import opened
+from maskbank.analysis.fit import Fit
+from maskbank.analysis.kinds import masks_of, pairs_of, pairs_of_rbn
+from maskbank.analysis.overlay import PANELS, block, check_page
+from maskbank.analysis.pictures import save_figure
+from maskbank.analysis.recommendation import recipe_of
+from maskbank.analysis.spectrum import radial
+from maskbank.recipes import RBN
+from maskbank.sampling.sampler import MaskSampler
+
+Float64s = npt.NDArray[np.float64]
+
+TICKS = (0.2, 0.5, 1, 2, 5)
+CURVES = 2.1  # the height of a row of curves, in inches
+NAMES = {3: ("time", "height", "width"), 2: ("rows", "columns"), 1: ("time",)}
+COLOURS = ("#000000", "#777777", "#e69f00", "#0072b2")  # data, random, tube, the recommended kind
+
+
+def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None:
+    """Draw a page into FILE.png, .pdf or .svg: curves, and masks over the first of the data.
+
+    data: what was fitted; None for typical data, which have no picture. force: replace what is at output.
+    """
+    name = check_page(output, force)
+    save_figure(lambda: _page(found, data), name, force)
+
+
+def _page(found: Fit, data: Any) -> Any:
+    over = None
+    if data is not None and len(found.grid) > 1:
+        masks = [(label, _masks(found, label)) for label in _names(found)]
+        over = block("Masks over the data: hidden patches are grey", opened(data)[0], masks)
+    heights = [2 * CURVES] + ([over.height] if over else [])
+    figure = drawing.new_figure(drawing.WIDTH, sum(heights), drawing.DPI)
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    above, below = parts[0].subfigures(2, 1)
+    curves = _curves(found)
+    for axis, axes in enumerate(above.subplots(1, len(found.grid), squeeze=False)[0]):
+        _correlation(axes, axis, found, curves)
+    spectrum, choice = below.subplots(1, 2)
+    _spectrum(spectrum, curves)
+    _choice(choice, found)
+    if over:
+        parts[1].suptitle(over.title, x=0.01, ha="left", weight="bold", size=9.5)
+        drawing.show_rows(parts[1], over)
+    return figure
+
+
+def _names(found: Fit) -> list[str]:
+    """The masks that are drawn, the recommended ones last."""
+    return ["random", *(["tube"] if len(found.grid) == 3 else []), found.recommend.kind]
+
+
+def _sigmas(found: Fit) -> tuple[float, ...]:
+    chosen = found.recommend
+    return tuple(s for s in (chosen.sigma, chosen.sigma1, chosen.sigma2) if s is not None)
+
+
+def _pairs(found: Fit, name: str) -> Float64s:
+    """The chance that two tokens are both visible, by distance."""
+    grid, ratio = found.grid, found.mask_ratio
+    if name == "rbn":
+        pairs = pairs_of_rbn(grid, ratio)
+        assert pairs is not None
+        return pairs
+    if name in ("random", "tube"):
+        return pairs_of("white3d" if (name, len(grid)) == ("random", 3) else "white2d", (), None, grid, ratio)
+    return pairs_of(name, _sigmas(found), found.recommend.stretch, grid, ratio)
+
+
+def _masks(found: Fit, name: str) -> npt.NDArray[np.bool_]:
+    grid, ratio = found.grid, found.mask_ratio
+    if name in ("random", "tube"):
+        return MaskSampler(name, grid, ratio)(np.arange(PANELS)).visible.reshape(-1, *grid)
+    if name == "rbn":
+        return masks_of(RBN(size=grid[-2:], mask_ratio=ratio), PANELS, grid, ratio)
+    return masks_of(recipe_of(name, _sigmas(found), found.recommend.stretch, grid), PANELS, grid, ratio)
+
+
+def _curves(found: Fit) -> dict[str, Float64s]:
+    """The correlation by distance of the data and of masks, 1 at distance 0."""
+    curves = {"data": found.correlation}
+    for name in _names(found):
+        pairs = _pairs(found, name)
+        share = float(pairs.flat[0])
+        curves[name] = (pairs - share**2) / (share - share**2)
+    return curves
+
+
+def _colour(name: str) -> str:
+    return COLOURS[{"data": 0, "random": 1, "tube": 2}.get(name, 3)]
+
+
+def _correlation(axes: Any, axis: int, found: Fit, curves: dict[str, Float64s]) -> None:
+    n = found.grid[axis]
+    for name, values in curves.items():
+        line = values[tuple(slice(n) if a == axis else 0 for a in range(len(found.grid)))]
+        axes.plot(np.arange(n), line, ".-", color=_colour(name), lw=1.0, ms=3, label=name)
+    length, error = found.length[axis], found.length_error[axis]
+    words = f"{length:.2f}" + ("" if math.isnan(error) else f" ± {error:.2f}")
+    axes.set_title(f"{NAMES[len(found.grid)][axis]}: length {words} tokens", size=8)
+    axes.set(xlabel="distance in tokens", ylim=(-0.25, 1.05))
+    if axis == 0:
+        axes.set_ylabel("correlation")
+        axes.legend(frameon=False, fontsize=7)
+
+
+def _spectrum(axes: Any, curves: dict[str, Float64s]) -> None:
+    for name, values in curves.items():
+        found = radial(np.fft.fftn(values).real)
+        axes.plot(found.frequency, np.maximum(found.power, 1e-2), color=_colour(name), lw=1.2, label=name)
+    axes.set_yscale("log")
+    axes.set_title("radial power spectrum", size=8)
+    axes.set(xlabel="cycles per token", ylabel="power")
+
+
+def _choice(axes: Any, found: Fit) -> None:
+    chosen = found.recommend
+    base = found.difficulty[found.baseline]
+    if chosen.curve:
+        sigmas, shares = zip(*chosen.curve, strict=True)
+        axes.plot(sigmas, np.array(shares) * base, color=_colour(chosen.kind), lw=1.2)
+        axes.plot([_sigmas(found)[0]], [chosen.difficulty], "o", color=_colour(chosen.kind), ms=5)
+        axes.set_xscale("log")
+        axes.set_xticks(TICKS, map(str, TICKS))
+        axes.minorticks_off()
+        axes.set_xlabel(f"{'sigma1' if len(_sigmas(found)) > 1 else 'sigma'} of {chosen.kind}, in voxels")
+    else:
+        axes.axhline(chosen.difficulty, color=_colour(chosen.kind), lw=1.2, label=chosen.kind)
+        axes.legend(frameon=False, fontsize=7)
+        axes.set(xticks=[], ylim=(0, 1))
+    axes.axhline(found.aim * base, color="#777777", lw=0.8, ls="--")
+    how = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "size": 7}
+    axes.annotate(f"{found.aim:g} of {found.baseline}'s", (0.98, found.aim * base), (0, 2), **how)
+    axes.set_title("predicted difficulty, and the choice", size=8)
+    axes.set_ylabel("difficulty")
