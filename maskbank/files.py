@@ -4,30 +4,71 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from maskbank.errors import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where banks are read and not written
+    fcntl = None  # type: ignore[assignment]
+
 ALIGNMENT = 4096  # bytes: datasets of a bank and direct writes start at multiples of this
 
+_SUFFIXES = (
+    ".h5",
+    ".hdf5",
+    ".npy",
+    ".npz",
+    ".json",
+    ".png",
+    ".pdf",
+    ".svg",
+    ".gif",
+)  # that say what a file is
 
-def check_place(path: str) -> None:
-    """OutputError where no file can be: there is no folder for it, or something that no file replaces."""
-    folder = os.path.dirname(os.path.abspath(path))
+
+def check_system() -> None:
+    """OutputError on a system without file locks."""
+    if fcntl is None:
+        raise OutputError(
+            "banks are made, verified, repaired and copied on Linux and macOS; elsewhere only read"
+        )
+
+
+def check_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) -> str:
+    """The absolute path of a file to make; through a symbolic link, to where `open` would write.
+
+    suffixes: what its name may end in, where it ends in one that says what a file is. OutputError where no
+    file can be: there is no folder for it, it is something that no file replaces, or its name misleads.
+    """
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if os.path.basename(name) in ("", "-"):
+        raise OutputError(f"{name or repr(name)} is not the name of a file; give one")
+    if suffix == ".partial":
+        raise OutputError(f"{name}: a name in .partial is that of an unfinished file; choose another path")
+    if suffixes and suffix in _SUFFIXES and suffix not in suffixes:
+        raise OutputError(f"{name} has the name of another kind of file; let it end in {suffixes[0]}")
+    name = os.path.realpath(name) if os.path.islink(name) else os.path.abspath(name)
+    folder = os.path.dirname(name)
     if not os.path.isdir(folder):
-        raise OutputError(f"there is no folder {folder}; make it first, or choose another -o")
-    if os.path.isdir(path):
-        raise OutputError(f"{path} is a folder; give the name of a file")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError(f"{path} is a device or a pipe, which nothing replaces; choose another -o")
+        raise OutputError(f"there is no folder {folder}; make it first, or choose another path")
+    if os.path.isdir(name):
+        raise OutputError(f"{name} is a folder; give the name of a file")
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise OutputError(f"{name} is a device or a pipe, which nothing replaces; choose another path")
+    return name
 
 
-def check_free(path: str, force: bool) -> None:
-    """OutputError where no file can be, or something is at `path` that is not to be replaced."""
-    check_place(path)
-    if os.path.lexists(path) and not (force and os.path.isfile(path)):
-        raise OutputError(f"{path} is there already; choose another -o, or replace it with --force")
+def check_free(path: str | os.PathLike[str], force: bool, suffixes: tuple[str, ...] = ()) -> str:
+    """`check_place`; OutputError, too, where something is at `path` and not to be replaced."""
+    name = check_place(path, suffixes)
+    if os.path.lexists(name) and not force:
+        raise OutputError(f"{name} is there already; choose another path, or replace it with force=True")
+    return name
 
 
 def check_sources(path: str, sources: Iterable[str]) -> None:
@@ -36,51 +77,77 @@ def check_sources(path: str, sources: Iterable[str]) -> None:
         raise OutputError(f"{path} is one of the files that are read; give another name")
 
 
-def check_space(path: str, needed: int, own: str) -> None:
+def check_space(
+    path: str, needed: int, own: str = "", advice: str = "lower n, store uint8, or choose another path"
+) -> None:
     """OutputError where the disk of `path` has less than `needed` bytes, with those that file `own` has."""
-    disk = os.statvfs(os.path.dirname(path))
-    free = disk.f_bavail * disk.f_frsize
+    free = shutil.disk_usage(os.path.dirname(path)).free
     with contextlib.suppress(OSError):
         free += os.lstat(own).st_blocks * 512
     if needed > free:
         raise OutputError(
-            f"the disk of {path} is too full: the bank needs {needed:,} bytes, {free:,} are free; "
-            "lower n, use --dtype uint8, or choose another -o"
+            f"the disk of {path} is too full: the bank needs {needed:,} bytes, {free:,} are free; {advice}"
         )
 
 
 @contextlib.contextmanager
-def appearing(path: str, force: bool) -> Iterator[BinaryIO]:
+def appearing(
+    path: str | os.PathLike[str], force: bool, suffixes: tuple[str, ...] = ()
+) -> Iterator[BinaryIO]:
     """A file to write to, which gets its name when all is written and synced, and is gone otherwise.
 
     force: replace what is at `path`. Raises OutputError where something is there or cannot be written.
     """
-    check_free(path, force)
-    partial = f"{path}.{os.getpid()}.partial"
+    name = check_free(path, force, suffixes)
+    partial = f"{name}.{os.getpid()}.partial"
     try:
-        with open(partial, "wb") as file:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        with open(partial, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if force:
-            os.replace(partial, path)
+            os.replace(partial, name)
         else:
-            rename_new(partial, path)
-        sync_folder(path)
+            rename_new(partial, name)
+        sync_folder(name)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
+        raise OutputError(f"cannot write {name}: {error.strerror}") from None
     finally:
         with contextlib.suppress(OSError):
             os.unlink(partial)
 
 
+def lock(fd: int, name: str, wait: bool = False) -> bool:
+    """Hold a file until it is closed: whether its file system has locks.
+
+    Where another process holds it, wait for that one to end, or raise OutputError.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise OutputError(
+            f"{name} is being written by another process; wait for it, or choose another path"
+        ) from None
+    except OSError:
+        return False
+    return True
+
+
+def sync(fd: int) -> None:
+    """Bring the bytes of a file to the disk."""
+    getattr(os, "fdatasync", os.fsync)(fd)  # macOS has no fdatasync
+
+
 def sync_folder(path: str) -> None:
     """Bring to the disk that a file has this name."""
-    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def allocate(fd: int, size: int) -> None:
@@ -110,7 +177,7 @@ def rename_new(old: str, new: str) -> None:
     except OSError as refused:
         try:
             rename = ctypes.CDLL(None, use_errno=True).renameat2
-        except (AttributeError, OSError):
+        except (AttributeError, OSError, TypeError):
             raise refused from None
         here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
         if rename(here, os.fsencode(old), here, os.fsencode(new), no_replace) != 0:

@@ -1,96 +1,114 @@
-"""A local copy of a bank, made once for all processes of a machine."""
+"""A local copy of a bank, made once for all processes of a user on a machine."""
 
 import contextlib
-import fcntl
 import os
-import shutil
+import stat
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
 from maskbank.bank import layout
-from maskbank.errors import BankError
+from maskbank.bank.layout import Layout
+from maskbank.errors import BankError, OutputError
+from maskbank.files import check_space, check_system, lock
 
 _AT_ONCE = 2**24  # bytes read at once
+_ALONE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def copy_of(path: str, folder: str) -> str:
-    """The path of a checked copy of the bank at `path` in `folder`, named after its fingerprint.
+    """The path of a checked copy of the bank at `path` in `folder`, named after the user and the fingerprint.
 
-    The first process makes it, under a lock that dies with it; others wait and find it. Its name appears
-    when all its bytes are there, have been compared with the bank's checksums, and are synced.
+    The first process makes it, under a lock that ends with the process; others wait, and use it. It gets
+    its name when it is complete, its items have the bank's checksums, and it is synced. A copy of another
+    user's, or one whose header, checksums or sigmas are not the bank's any more, is made anew.
     """
-    wanted = layout.read(path)
-    copy = os.path.join(folder, f"maskbank-{wanted.content.fingerprint}.h5")
-    if _is_whole(copy, wanted):
-        return copy
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with _locked(copy + ".lock") as alone:
-            if not _is_whole(copy, wanted):
-                # alone, it may take over what a killed process left
-                _make(path, wanted, copy, f"{copy}.partial" if alone else f"{copy}.{os.getpid()}.partial")
-    except OSError as error:
-        raise BankError(
-            f"cannot keep a copy of {path} in cache_dir={folder}: {error.strerror or error}; choose another "
-            "folder, or leave it out"
-        ) from None
+    with layout.open_file(path) as source:
+        wanted = layout.read_open(source, path)
+        try:
+            check_system()
+            copy = os.path.join(folder, f"maskbank-{os.geteuid()}-{wanted.content.fingerprint}.h5")
+            os.makedirs(folder, exist_ok=True)
+            if not _is_current(copy, source, wanted):
+                with _locked(copy + ".lock") as alone:
+                    if not _is_current(copy, source, wanted):
+                        # alone, it may remove what a killed process left
+                        name = f"{copy}.partial" if alone else f"{copy}.{os.getpid()}.partial"
+                        _copy(source, path, wanted, name)
+                        os.replace(name, copy)
+        except (OSError, OutputError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BankError(
+                f"cannot keep a copy of {path} in cache_dir={folder}: {reason}; choose another folder, or "
+                "leave it out"
+            ) from None
     return copy
 
 
-def _is_whole(copy: str, wanted: layout.Layout) -> bool:
-    """Whether the copy is there. Its bytes were checked when it was made; its header and size are, now."""
+def _is_current(copy: str, source: BinaryIO, wanted: Layout) -> bool:
+    """Whether this is our own copy, with the bank's header, checksums and sigmas. Its items were checked."""
     try:
-        return layout.read(copy) == wanted
+        with layout.open_file(copy) as file:
+            found = os.fstat(file.fileno())
+            head = wanted.offsets["noise"]
+            return (found.st_uid, found.st_size) == (os.geteuid(), wanted.size) and os.pread(
+                file.fileno(), head, 0
+            ) == os.pread(source.fileno(), head, 0)
     except BankError:
         return False
 
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[bool]:
-    """Hold a file, once whoever does has let go: whether the file system has locks at all."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    """Wait for a file's lock and hold it: whether the file system has locks at all."""
+    fd = os.open(path, _ALONE, 0o600)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        except OSError:
-            yield False
-        else:
-            yield True
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OutputError(f"{path} is no file")
+        yield lock(fd, path, wait=True)
     finally:
         os.close(fd)
 
 
-def _make(path: str, wanted: layout.Layout, copy: str, temporary: str) -> None:
-    free = shutil.disk_usage(os.path.dirname(copy)).free
-    if wanted.size > free:
-        raise BankError(
-            f"cache_dir={os.path.dirname(copy)} has {free:,} bytes free, and {path} needs {wanted.size:,}; "
-            "choose another folder, or leave it out"
-        )
+def _copy(source: BinaryIO, path: str, wanted: Layout, name: str) -> None:
+    """Copy a bank to a new file, and compare every item with its checksum on the way."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name)
+    check_space(name, wanted.size, advice="remove what is not needed")
+    content = wanted.content
     try:
-        with open(path, "rb") as source, open(temporary, "wb") as target:
-            while piece := source.read(_AT_ONCE):
-                target.write(piece)
+        with open(os.open(name, _ALONE | os.O_EXCL, 0o600), "wb") as target:
+            source.seek(0)
+            head = _exactly(source, wanted.offsets["noise"], path)
+            target.write(head)
+            crcs = np.frombuffer(head, "<u4", content.n, wanted.offsets["crc32"])
+            at_once = max(1, _AT_ONCE // content.item_bytes)
+            for start in range(0, content.n, at_once):
+                count = min(at_once, content.n - start)
+                items = _exactly(source, count * content.item_bytes, path)
+                for i in range(count):
+                    item = memoryview(items)[i * content.item_bytes : (i + 1) * content.item_bytes]
+                    if zlib.crc32(item) != crcs[start + i]:
+                        raise BankError(
+                            f"item {start + i} of {path} does not have its checksum: the file is damaged; "
+                            f"{layout.remedy(path)}"
+                        )
+                target.write(items)
             target.flush()
             os.fsync(target.fileno())
-        _check(path, temporary, wanted)
-        os.replace(temporary, copy)
-    finally:
+    except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+            os.unlink(name)
+        raise
 
 
-def _check(path: str, copied: str, wanted: layout.Layout) -> None:
-    """Compare every item of the copy with its checksum."""
-    content = wanted.content
-    with open(copied, "rb") as file:
-        if os.fstat(file.fileno()).st_size != wanted.size:
+def _exactly(file: BinaryIO, size: int, path: str) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = file.read(size - len(data))
+        if not piece:
             raise BankError(f"{path} changed while it was copied; open it again")
-        file.seek(wanted.offsets["crc32"])
-        checksums = np.frombuffer(file.read(4 * content.n), "<u4")
-        file.seek(wanted.offsets["noise"])
-        for item in range(content.n):
-            if zlib.crc32(file.read(content.item_bytes)) != checksums[item]:
-                raise BankError(f"item {item} of {path} does not have its checksum; the file is damaged")
+        data += piece
+    return bytes(data)

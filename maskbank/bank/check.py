@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from maskbank.bank.layout import Layout, lay_out, open_file, read_open, remedy
 from maskbank.errors import RecipeError
+from maskbank.files import check_system
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -64,6 +65,7 @@ def verify(
     the number of items looked at. Damage is in the result; BankError is raised for a file that is no bank,
     or whose header cannot be read, RecipeError for `sample`.
     """
+    check_system()
     start = time.perf_counter()
     if sample is not None and not 0.0 < sample <= 1.0:
         raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
@@ -100,7 +102,7 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
     content = layout.content
     good = np.zeros(content.n if items is None else len(items), bool)
     buffers = threading.local()
-    step = max(1, _AT_ONCE // content.item_bytes)
+    step = max(1, _AT_ONCE // content.item_bytes) if items is None else 1
 
     def check(run: tuple[int, int]) -> int:
         start, stop = run
@@ -112,35 +114,24 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
         right = rows["written"] == 1
         if "sigma" in rows:
             right &= (rows["sigma"].view("<u4") == _sigmas(layout, first, count).view("<u4")).all(-1)
-        if not hasattr(buffers, "memory"):
-            buffers.memory = mmap.mmap(-1, step * content.item_bytes)
-        for i in np.flatnonzero(right):
-            if i == 0 or not right[i - 1]:  # a row of items that are there
-                length = int(np.argmin(np.append(right[i:], False)))
-                offset = layout.offset("noise", first + int(i))
-                found = _checksums(fd, buffers.memory, offset, length, content.item_bytes)
-                right[i : i + length] = rows["crc32"][i : i + length] == found
+        if right.any():
+            if not hasattr(buffers, "memory"):
+                buffers.memory = mmap.mmap(-1, step * content.item_bytes)
+            offset = layout.offset("noise", first)
+            right &= rows["crc32"] == _checksums(fd, buffers.memory, offset, count, content.item_bytes)
         good[start:stop] = right
         return count
 
     crc32()  # before any thread could need it
     done = 0
-    runs = _runs(content.n, items, step)
+    runs = ((start, min(start + step, len(good))) for start in range(0, len(good), step))
     with ThreadPoolExecutor(_THREADS) as pool:
-        while some := list(itertools.islice(runs, _RUNS_AT_ONCE)):  # or all would stand in a queue
+        while some := list(itertools.islice(runs, _RUNS_AT_ONCE)):  # or all would wait in a queue
             for count in pool.map(check, some):
                 done += count
                 if progress:
                     progress(done)
     return good
-
-
-def _runs(n: int, items: Int64s | None, step: int) -> Iterator[tuple[int, int]]:
-    """Places (start, stop) in `items` whose items follow on each other, at most `step` of them."""
-    breaks = [] if items is None else (np.flatnonzero(np.diff(items) != 1) + 1).tolist()
-    for begin, stop in itertools.pairwise([0, *breaks, n if items is None else len(items)]):
-        for start in range(begin, stop, step):
-            yield start, min(start + step, stop)
 
 
 def _sigmas(layout: Layout, first: int, count: int) -> npt.NDArray[np.float32]:

@@ -34,7 +34,8 @@ class Part:
             try:
                 self._map = mmap.mmap(file.fileno(), self.layout.size, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise BankError(f"cannot map the {self.layout.size:,} bytes of {path}: {error}") from None
+                reason = getattr(error, "strerror", None) or error
+                raise BankError(f"cannot map the {self.layout.size:,} bytes of {path}: {reason}") from None
         self.noise = self.table("noise")
         stored = self.noise.reshape(len(self.noise), -1)
         self.bits = stored.view(f"u{stored.dtype.itemsize}")

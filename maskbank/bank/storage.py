@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import threading
 from types import TracebackType
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from maskbank.bank import check
 from maskbank.bank.layout import Content, Layout, read, read_open
 from maskbank.errors import MaskbankError, OutputError
-from maskbank.files import ALIGNMENT, check_space
+from maskbank.files import ALIGNMENT, check_space, check_system, lock, sync
 
 Array = npt.NDArray[Any]
 
@@ -65,11 +64,11 @@ class BankFile:
     def checkpoint(self) -> None:
         """Bring what has been written to the disk, then say so in the bank's own journal."""
         with self._lock:
-            pending, self._pending = sorted(self._pending, key=lambda block: block[0]), []
+            pending, self._pending = self._pending, []
         if not pending:
             return
         self._sync()
-        for start, crcs, sigmas in _joined(pending):
+        for start, crcs, sigmas in pending:
             self._pwrite(crcs.tobytes(), self.layout.offset("crc32", start))
             if sigmas.shape[1]:
                 self._pwrite(sigmas.tobytes(), self.layout.offset("sigma", start))
@@ -103,7 +102,7 @@ class BankFile:
 
     def _sync(self) -> None:
         try:
-            os.fdatasync(self._fd)
+            sync(self._fd)
         except OSError as error:
             raise self._failed(error) from None
 
@@ -131,6 +130,7 @@ class RepairFile(BankFile):
     """Writes items of a finished bank again. Use as a context manager; `done` says which are whole."""
 
     def __init__(self, path: str) -> None:
+        check_system()
         self.path = os.path.abspath(path)
 
     def __enter__(self) -> "RepairFile":
@@ -147,7 +147,7 @@ class RepairFile(BankFile):
             if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
                 raise OutputError(f"{self.path} was replaced in this moment; run the same command again")
             if os.fstat(fd).st_size < layout.size:
-                check_space(self.path, layout.size, self.path)
+                check_space(self.path, layout.size, self.path, "make room")
                 os.ftruncate(fd, layout.size)
             done = check.whole(fd, layout)
             undo.pop_all()
@@ -168,28 +168,3 @@ class RepairFile(BankFile):
         """Bring everything to the disk."""
         self.checkpoint()
         self._sync()
-
-
-def lock(fd: int, name: str) -> None:
-    """Hold a file until it is closed, or OutputError where another process does."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(
-            f"{name} is being written by another process; wait for it, or choose another -o"
-        ) from None
-    except OSError:
-        pass  # a file system without locks
-
-
-def _joined(blocks: list[tuple[int, Array, Array]]) -> list[tuple[int, Array, Array]]:
-    """Sorted blocks, with those that follow on each other put together."""
-    runs: list[list[tuple[int, Array, Array]]] = []
-    for block in blocks:
-        if runs and runs[-1][-1][0] + len(runs[-1][-1][1]) == block[0]:
-            runs[-1].append(block)
-        else:
-            runs.append([block])
-    return [
-        (run[0][0], np.concatenate([b[1] for b in run]), np.concatenate([b[2] for b in run])) for run in runs
-    ]

@@ -7,23 +7,33 @@ import stat
 
 from maskbank.bank import check
 from maskbank.bank.layout import Content, Layout, difference, lay_out, read, remedy
-from maskbank.bank.storage import BankFile, lock
+from maskbank.bank.storage import BankFile
 from maskbank.bank.superblock import SIZE as SUPERBLOCK
 from maskbank.errors import BankError, OutputError
-from maskbank.files import allocate, check_place, check_space, rename_new, sync_folder
+from maskbank.files import (
+    allocate,
+    check_place,
+    check_space,
+    check_system,
+    lock,
+    rename_new,
+    sync,
+    sync_folder,
+)
+
+SUFFIXES = (".h5", ".hdf5")
 
 
-def is_there(path: str, content: Content) -> bool:
+def is_there(path: str | os.PathLike[str], content: Content) -> bool:
     """Whether `path` already is the bank of `content`. OutputError if it is anything else."""
+    path = check_place(path, SUFFIXES)
     if not os.path.lexists(path):
         return False
-    if os.path.isdir(path):
-        raise OutputError(f"{path} is a folder; give the name of a file")
     try:
         found = read(path)
     except BankError as error:
         raise OutputError(
-            f"{error}; it is left as it is: choose another -o, or replace it with --force"
+            f"{error}; it is left as it is: choose another path, or replace it with force=True"
         ) from None
     if found.content.fingerprint == content.fingerprint:
         _check_written(path, found)
@@ -33,8 +43,8 @@ def is_there(path: str, content: Content) -> bool:
                 os.unlink(path + ".partial")
         return True
     raise OutputError(
-        f"{path} is another bank ({difference(content, found.content)}); choose another -o, "
-        "or replace it with --force"
+        f"{path} is another bank ({difference(content, found.content)}); choose another path, "
+        "or replace it with force=True"
     )
 
 
@@ -58,10 +68,10 @@ class Writer(BankFile):
     """
 
     def __init__(self, path: str | os.PathLike[str], content: Content, *, force: bool = False) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        check_system()
+        self.path = check_place(path, SUFFIXES)
         self.partial = self.path + ".partial"
         self.force = force
-        check_place(self.path)
         check_space(
             self.path, content.n * content.item_bytes, self.partial
         )  # before HDF5 could be asked for the impossible
@@ -77,7 +87,7 @@ class Writer(BankFile):
             *body, superblock = self._pieces
             for offset, piece in body:
                 self._pwrite(piece, offset)
-            os.fdatasync(self._fd)
+            sync(self._fd)
             assert superblock[0] < SUPERBLOCK
             self._pwrite(superblock[1], superblock[0])
             sync_folder(self.path)
@@ -137,11 +147,12 @@ class Writer(BankFile):
         try:
             found = read(self.partial, cut_off=True)
         except BankError as error:
-            raise OutputError(f"{error}; start anew with --force, or choose another -o") from None
+            raise OutputError(f"{error}; start anew with force=True, or choose another path") from None
         if found.content.fingerprint != self.content.fingerprint:
+            what = difference(self.content, found.content)
             raise OutputError(
-                f"{self.partial} is the beginning of another bank "
-                f"({difference(self.content, found.content)}); start anew with --force, or choose another -o"
+                f"{self.partial} is the beginning of another bank ({what}); start anew with force=True, or "
+                "choose another path"
             )
         self.done = check.whole(self._fd, self.layout)
         return True
@@ -170,7 +181,7 @@ class Writer(BankFile):
                     self.discard()
                 raise OutputError(
                     f"the disk of {self.path} is too full for the {size:,} bytes of the bank; "
-                    "lower n, use --dtype uint8, or choose another -o"
+                    "lower n, store uint8, or choose another path"
                 ) from None
             if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
                 self.discard()
@@ -207,7 +218,7 @@ class Writer(BankFile):
         except FileExistsError:
             raise OutputError(
                 f"{self.path} appeared while the bank was made; it is left as it is, and the new bank is "
-                f"{self.partial}: rename that, or run again with --force"
+                f"{self.partial}: rename that, or run again with force=True"
             ) from None
         except OSError as error:
             raise self._failed(error) from None

@@ -44,7 +44,7 @@ def export(
         check_sources(name, (part.path for part in sampler.bank.parts))
     length = math.prod(sampler.grid)
     width = -(-length // 8) if packed else length
-    with appearing(name, force) as file:
+    with appearing(path, force, (".npy",)) as file:
         header = {"descr": "|u1" if packed else "|b1", "fortran_order": False, "shape": (n, width)}
         np.lib.format.write_array_header_1_0(file, header)
         if n * width > shutil.disk_usage(os.path.dirname(name)).free:

@@ -19,7 +19,7 @@ HOME = os.path.dirname(maskbank.__file__)
 PLACES: dict[str, Any] = {
     **dict.fromkeys(
         (
-            "open", "close", "stat", "lstat", "fstat", "statvfs", "ftruncate", "pread", "preadv", "pwrite",
+            "open", "close", "stat", "lstat", "fstat", "ftruncate", "pread", "preadv", "pwrite",
             "fdatasync", "fsync", "link", "unlink", "replace",
         ),
         os,
@@ -106,7 +106,6 @@ FAULTS: dict[str, tuple[int, ...]] = {
     "stat": (errno.EIO,),
     "lstat": (errno.EIO,),
     "fstat": (errno.EIO,),
-    "statvfs": (errno.EIO,),
     "ftruncate": (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     "pread": (errno.EIO,),
     "preadv": (errno.EIO,),

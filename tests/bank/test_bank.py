@@ -373,7 +373,7 @@ def test_a_partial_is_named_and_force_is_the_way_over_it(tmp_path: Path) -> None
     path = tmp_path / "bank.h5"
     partial = tmp_path / "bank.h5.partial"
     partial.write_bytes(b"from an earlier run")
-    with pytest.raises(maskbank.OutputError, match=r"bank.h5.partial .*no bank.*--force"):
+    with pytest.raises(maskbank.OutputError, match=r"bank.h5.partial .*no bank.*force=True"):
         maskbank.generate(path, SMALL, 5)
     assert partial.read_bytes() == b"from an earlier run"
     maskbank.generate(path, SMALL, 5, force=True)
@@ -419,7 +419,7 @@ def test_over_itself_it_does_nothing_and_over_anything_else_it_refuses(tmp_path:
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
     with pytest.raises(maskbank.OutputError, match=r"n 5 instead of 6, seed 0 instead of 1"):
         maskbank.generate(path, SMALL, 6, seed=1)
-    with pytest.raises(maskbank.OutputError, match=r"kind green3d instead of red2d.*--force"):
+    with pytest.raises(maskbank.OutputError, match=r"kind green3d instead of red2d.*force=True"):
         maskbank.generate(path, Red(size=(4, 4)), 5)
     other = tmp_path / "notes.txt"
     other.write_text("mine")
@@ -427,7 +427,7 @@ def test_over_itself_it_does_nothing_and_over_anything_else_it_refuses(tmp_path:
         maskbank.generate(other, SMALL, 5)
     assert other.read_text() == "mine"
     os.truncate(path, 9000)
-    with pytest.raises(maskbank.OutputError, match="--force"):
+    with pytest.raises(maskbank.OutputError, match="force=True"):
         maskbank.generate(path, SMALL, 5)
     assert generation.write(path, Content(SMALL, 0, 5), force=True)
     assert len(maskbank.Bank(path)) == 5

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import maskbank
 from maskbank.bank import layout
-from maskbank.recipes import White
+from maskbank.generation import repair
+from maskbank.recipes import Green, White
 from tests.bank.conftest import Share
 from tests.bank.processes import Warm
 
@@ -42,7 +44,7 @@ def test_eight_processes_make_one_copy(warm: Warm, source: Path, quick_path: Pat
     assert all(result == results[0] for result in results)
     assert results[0][:3] == [N, maskbank.Bank(source).fingerprint, True]
     copies = [name for name in os.listdir(quick_path) if not name.endswith(".lock")]
-    assert copies == [f"maskbank-{results[0][1]}.h5"]
+    assert copies == [f"maskbank-{os.geteuid()}-{results[0][1]}.h5"]
     assert (quick_path / copies[0]).read_bytes() == source.read_bytes()
 
 
@@ -91,3 +93,81 @@ def test_a_folder_that_cannot_hold_the_copy_gets_one_line(source: Path, tmp_path
         with pytest.raises(maskbank.BankError, match="choose another folder, or leave it out") as caught:
             maskbank.Bank(source, cache_dir=folder)
         assert "\n" not in str(caught.value)
+
+
+def test_a_copy_is_made_anew_where_the_original_was_repaired(tmp_path: Path) -> None:
+    """Damage of the sigmas is no damage of the items: it was copied."""
+    path = tmp_path / "bank.h5"
+    good = maskbank.generate(path, Green(size=(16, 16)), 20).sigma
+    with open(path, "r+b") as file:
+        file.seek(layout.read(path).offset("sigma", 3))
+        file.write(b"\1\2\3\4")
+    hurt = maskbank.Bank(path, cache_dir=tmp_path / "cache").sigma
+    repair.repair(path)
+    again = maskbank.Bank(path, cache_dir=tmp_path / "cache").sigma
+    assert good is not None
+    assert hurt is not None
+    assert again is not None
+    assert again.tobytes() == good.tobytes() != hurt.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["", ".partial", ".lock"])
+@pytest.mark.parametrize("trap", ["link", "pipe", "folder", "file"])
+def test_traps_under_the_names_of_a_copy(trap: str, suffix: str, warm: Warm, tmp_path: Path) -> None:
+    """In a folder where others can write, too: nothing is followed, waited for, or believed."""
+    path, cache = tmp_path / "bank.h5", tmp_path / "cache"
+    bank = maskbank.generate(path, RECIPE, 20)
+    cache.mkdir()
+    name = cache / f"maskbank-{os.geteuid()}-{bank.fingerprint}.h5{suffix}"
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    if trap == "link":
+        name.symlink_to(precious)
+    elif trap == "pipe":
+        os.mkfifo(name)
+    elif trap == "folder":
+        name.mkdir()
+    else:
+        shutil.copy(path, name)
+        with open(name, "r+b") as file:
+            file.seek(100)
+            file.write(b"evil" * 30)
+    ended = warm.call("tests.bank.test_cache:opened_or_refused", str(path), str(cache), limit=20.0)
+    assert not ended.late
+    assert ended.result in ("right", "refused")
+    if (trap, suffix) in (("link", ""), ("link", ".partial"), ("pipe", ".partial"), ("file", "")):
+        assert ended.result == "right"
+    assert precious.read_text() == "precious"
+
+
+def opened_or_refused(path: str, folder: str) -> str:
+    try:
+        bank = maskbank.Bank(path, cache_dir=folder)
+    except maskbank.BankError as error:
+        return "refused" if "choose another folder, or leave it out" in str(error) else str(error)
+    return "right" if bank[:].tobytes() == maskbank.Bank(path)[:].tobytes() else "wrong"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_two_users_share_a_folder_and_neither_reads_the_others_copy(warm: Warm, source: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="maskbank-") as folder:
+        os.chmod(folder, 0o1777)
+        path = shutil.copy(source, folder)
+        os.chmod(path, 0o644)
+        call = "tests.bank.test_cache:opened_or_refused"
+        before = os.umask(0o077)
+        try:
+            assert warm.call(call, path, folder).result == "right"
+        finally:
+            os.umask(before)
+        mine = Path(folder) / f"maskbank-0-{maskbank.Bank(path).fingerprint}.h5"
+        theirs = Path(folder) / f"maskbank-65534-{maskbank.Bank(path).fingerprint}.h5"
+        shutil.copy(mine, theirs)  # looks right, but is not their own
+        ended = warm.call(call, path, folder, user=65534)
+        assert ended.code == 0, ended
+        assert ended.result in ("right", "refused")
+        assert not theirs.exists() or theirs.stat().st_uid in (0, 65534)
+        theirs.unlink()
+        assert warm.call(call, path, folder, user=65534).result == "right"
+        assert theirs.stat().st_uid == 65534
+        assert mine.stat().st_mode & 0o777 == theirs.stat().st_mode & 0o777 == 0o600

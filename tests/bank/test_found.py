@@ -135,7 +135,7 @@ def test_a_half_written_bank_under_the_final_name_is_not_called_done(path: Path)
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("statvfs", "generate"), ("pread", "verify"), ("pread", "repair"), ("fstat", "inspect")],
+    [("pread", "verify"), ("pread", "repair"), ("fstat", "inspect")],
 )
 def test_a_disk_that_fails_where_it_is_asked_gets_one_line(name: str, command: str, path: Path) -> None:
     def act(index: int, called: str, call: Call, args: tuple[Any, ...]) -> Any:
@@ -144,8 +144,6 @@ def test_a_disk_that_fails_where_it_is_asked_gets_one_line(name: str, command: s
         return call(*args)
 
     args = [command, str(path)]
-    if command == "generate":
-        args = ["generate", "green3d", "--size", "8x8x8", "-n", "5", "-o", str(path.parent / "new.h5")]
     with Calls(act):
         assert "Input/output error" in command_line(*args)
 

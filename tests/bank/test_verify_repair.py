@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import maskbank
+from maskbank import files
 from maskbank.bank import layout, storage
 from maskbank.bank.layout import Content, lay_out
 from maskbank.generation import threads
@@ -197,12 +198,12 @@ def test_a_bank_that_takes_the_name_of_a_broken_one_is_left_alone(
     hurt = bytearray(path.read_bytes())
     hurt[-1] ^= 1
     path.write_bytes(hurt)
-    lock = storage.lock
+    lock = files.lock
 
-    def late(fd: int, name: str) -> None:
+    def late(fd: int, name: str) -> bool:
         monkeypatch.undo()
         maskbank.generate(path, White(size=(16, 16)), 50, force=True)
-        lock(fd, name)
+        return lock(fd, name)
 
     monkeypatch.setattr(storage, "lock", late)
     assert "was replaced in this moment" in command_line("repair", str(path))

@@ -106,12 +106,12 @@ def become(job: dict[str, Any]) -> None:
             pages = int(file.read().split()[0])
         limit = pages * resource.getpagesize() + job["memory"]
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    module, _, name = job["call"].partition(":")
+    function = getattr(importlib.import_module(module), name)
     if job.get("user"):
         os.setgroups([])
         os.setgid(job["user"])
         os.setuid(job["user"])
-    module, _, name = job["call"].partition(":")
-    function = getattr(importlib.import_module(module), name)
     with contextlib.ExitStack() as stack:
         if "die" in job:
             stack.enter_context(dying(*job["die"]))
