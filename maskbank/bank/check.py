@@ -67,15 +67,13 @@ def verify(
     """
     check_system()
     start = time.perf_counter()
-    if sample is not None and not 0.0 < sample <= 1.0:
-        raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
     name = os.fspath(path)
     with open_file(name) as file:
         layout = read_open(file, name)
         content, fd = layout.content, file.fileno()
         items = np.arange(content.n)
         if sample is not None:
-            count = max(1, round(sample * content.n))
+            count = count_sampled(content.n, sample)
             items = np.sort(np.random.default_rng().choice(content.n, count, replace=False))
         good = whole(fd, layout, None if sample is None else items, progress)
         header = len(header_damage(fd, layout))
@@ -84,6 +82,13 @@ def verify(
         name, content.recipe.kind, content.fingerprint, content.n, len(items), items[~good].tolist(),
         int(np.count_nonzero(~written)), header, len(items) * content.item_bytes, time.perf_counter() - start,
     )  # fmt: skip
+
+
+def count_sampled(n: int, sample: float | None) -> int:
+    """How many of n items a share of them is (None: all), or RecipeError."""
+    if sample is not None and not 0.0 < sample <= 1.0:
+        raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
+    return n if sample is None else max(1, round(sample * n))
 
 
 def ranges(items: list[int]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from maskbank.bank import layout
-from maskbank.bank.check import verify
+from maskbank.bank.check import count_sampled, verify
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import BANKS, QUIET, Share
@@ -41,7 +41,7 @@ def _verify(bank: str, sample: float | None, as_json: bool) -> dict[str, Any]:
     """What was found, for programs; for people it is printed."""
     try:
         n = layout.read(bank).content.n
-        with Bar(max(1, round(n * (sample or 1))), wait=f"checking {bank}") as bar:
+        with Bar(count_sampled(n, sample), wait=f"checking {bank}") as bar:
             found = verify(bank, sample, bar.show)
     except BankError as error:
         result: dict[str, Any] = {"path": bank, "fault": str(error)}

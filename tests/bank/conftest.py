@@ -2,14 +2,19 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from tests.bank.processes import Warm
 
-Share = Callable[[int], int]
+
+class Share(Protocol):
+    """How many of a campaign's cases to run."""
+
+    def __call__(self, count: int, few: int = 0) -> int: ...
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +26,9 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture(scope="session")
 def share(request: pytest.FixtureRequest) -> Share:
-    """How many of a campaign's cases to run: all with --full, a tenth without."""
+    """All of a campaign's cases with --full; `few`, or a tenth, without."""
     full: bool = request.config.getoption("--full")
-    return lambda count: count if full else -(-count // 10)
+    return lambda count, few=0: count if full else few or -(-count // 10)
 
 
 @pytest.fixture
