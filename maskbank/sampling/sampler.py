@@ -33,7 +33,7 @@ from maskbank.sampling.windows import (
 
 MASKS_VERSION = 1  # raised whenever a mask of any sampler would change: tests/golden/masks.json says
 
-FEW_MASKS = 2000  # an epoch of any data set would repeat them
+FEW_WINDOWS = 2000  # any data set repeats them within an epoch
 
 Fit = Literal["crop", "resize"]
 Normalize = Literal["window", "frame"]
@@ -59,7 +59,7 @@ class MaskSampler:
     its own a window falls, and `segment_count`, how many tokens of each are visible.
 
     Raises RecipeError (a ValueError) for what cannot be used. Warns where items repeat within the grid, and
-    where the bank has few different masks.
+    where the bank has few different windows.
     """
 
     def __init__(
@@ -124,10 +124,10 @@ class MaskSampler:
                 f"grid={format_size(self.grid)} is larger than the items, {format_size(size)}, which repeat "
                 f"{repeats:.3g} times along an axis; does it count tokens, not pixels?"
             )
-        elif (different := len(bank) * self.cut.windows(self.fit)) < FEW_MASKS:
+        elif (windows := len(bank) * self.cut.windows(self.fit)) < FEW_WINDOWS:
             warn(
-                f"this bank has at most {different:,} different masks of {format_size(self.grid)}; take more "
-                "items, or larger ones that tile (boundary wrap)"
+                f"this bank has only {windows:,} different windows of {format_size(self.grid)}, so masks "
+                "repeat; take more items, or larger ones that tile (boundary wrap)"
             )
 
     def __call__(self, ids: Any, epoch: int = 0, view: int = 0) -> Masks:
@@ -301,7 +301,8 @@ class MaskSampler:
 
     def __repr__(self) -> str:
         name = f"{self.bank.kind} {self.bank.fingerprint}" if self.bank is not None else self.baseline
-        count = f"{self.num_visible} of {math.prod(self.grid):,} visible"
+        ratio = "" if self.mask_ratio is None else f"mask_ratio={self.mask_ratio}, "
+        count = f"{ratio}{self.num_visible} of {math.prod(self.grid):,} visible"
         if self._frames > 1:
             count += f", {self.segment_count} in each frame"
         return f"<MaskSampler: {name} on {format_size(self.grid)}, {count}, fit={self.fit}, seed={self.seed}>"

@@ -33,6 +33,9 @@ CASES: list[tuple[str, tuple[int, ...], Any, int]] = [
     ("grid", (14, 14), 0.75, 49),
     ("grid", (3, 5, 7), 0.8, 21),
     ("grid", (64, 8), 0.8, 102),
+    ("running-cell", VIDEO, 0.5, 784),
+    ("running-cell", (4, 6), 0.9, 6),
+    ("running-cell", (3, 2, 8), 0.25, 36),
     ("block", VIDEO, 0.75, 392),
     ("block", (14, 14), 0.4, 117),
     ("block", (3, 5, 7), 0.9, 12),
@@ -92,8 +95,8 @@ def test_masks_are_pure(name: str, grid: tuple[int, ...], ratio: Any, count: int
     np.testing.assert_array_equal(copy(ids, 3, 1).ids_restore, whole.ids_restore)
     others = [sampler(range(30), e, v).visible.tobytes() for e in (0, 1, 2) for v in (0, 1, 2)]
     others.append(MaskSampler(name, grid, ratio, seed=8)(range(30)).visible.tobytes())
-    assert len(set(others)) == 10
-    few = name == "grid" and ratio == 0.75  # four masks are all there are
+    assert len(set(others)) == 10, name
+    few = name == "running-cell" or (name == "grid" and ratio == 0.75)  # four masks are all there are
     assert len({row.tobytes() for row in sampler(range(30)).visible}) > (2 if few else 10)
 
 
@@ -228,6 +231,29 @@ def test_grid_in_between_is_regular() -> None:
     counts = cells(visible, 8)
     assert counts.min() >= 4
     assert counts.max() <= 12
+
+
+# running cells
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.3, 0.5, 0.6, 0.75, 0.9])
+def test_running_cells_are_videomaev2s(ratio: float) -> None:
+    """The four masks of its RunningCellMaskingGenerator, each as often."""
+    masked = int(4 * ratio)
+    peers = np.zeros((4, 6, 4, 8), bool)
+    for state, t, y, x in np.ndindex(*peers.shape):  # a queue that moves on by one in each frame
+        peers[state, t, y, x] = (2 * (y % 2) + x % 2 + state + t) % 4 < masked
+    visible = many("running-cell", (6, 4, 8), 4000, mask_ratio=ratio)
+    known = {(~mask).tobytes(): state for state, mask in enumerate(peers)}
+    assert stats.chisquare(np.bincount([known[mask.tobytes()] for mask in visible])).pvalue > LEAST_P
+    over_time = visible[:, :4].any(1) if masked < 4 else visible
+    assert over_time.all(), "some token is never visible"
+
+
+def test_running_cells_need_whole_cells() -> None:
+    for grid, ratio in (((8, 14, 13), 0.5), ((8, 7, 14), 0.5), (VIDEO, 0.2)):
+        with pytest.raises(RecipeError, match="even height and width"):
+            MaskSampler("running-cell", grid, ratio)
 
 
 # block

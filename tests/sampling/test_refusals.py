@@ -2,6 +2,8 @@
 
 import math
 import os
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from maskbank import (
     BankError,
     MaskSampler,
 )
+from maskbank.sampling.export import export
 from tests.sampling.common import IDS, VIDEO, check_masks, one_line, same
 
 # refusals
@@ -103,6 +106,10 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"fit": None}, ["fit=None", "crop or resize"]),
     ({"normalize": "all"}, ["normalize='all'", "window or frame"]),
     ({"normalize": True}, ["normalize=True", "window or frame"]),
+    ({"per_frame": "no"}, ["per_frame='no'", "neither True nor False"]),
+    ({"flip": 1}, ["flip=1", "neither True nor False"]),
+    ({"flip_time": None}, ["flip_time=None", "neither True nor False"]),
+    ({"transpose": "False"}, ["transpose='False'", "neither True nor False"]),
 ]  # fmt: skip
 
 
@@ -146,3 +153,77 @@ def test_a_bank_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_bank_is_given_by_path_too(banks: dict[str, Bank], samplers: dict[str, MaskSampler]) -> None:
     for path in (banks["green3d"].path, Path(banks["green3d"].path), os.path.relpath(banks["green3d"].path)):
         same(MaskSampler(path, VIDEO, 0.9)(IDS), samplers["crop"](IDS))
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [("Tube", "tube"), ("tubes", "tube"), ("RANDOM", "random"), ("running-cells", "running-cell")],
+)
+def test_a_misspelt_baseline_is_recognised(given: str, meant: str) -> None:
+    one_line(lambda: MaskSampler(given, VIDEO, 0.75), repr(given), f"did you mean {meant!r}?", "timefreq")
+
+
+def test_a_file_named_like_a_baseline_is_a_bank(
+    banks: dict[str, Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tubes").symlink_to(banks["green3d"].path)
+    assert MaskSampler("tubes", VIDEO, 0.9).bank is not None
+    with pytest.raises(BankError, match="nothing"):
+        MaskSampler("nothing", VIDEO, 0.9)
+
+
+@pytest.mark.parametrize("mark", ["mask", "Visible", None, True, ("masked",)])
+def test_an_export_marks_what_is_named(mark: Any, tmp_path: Path) -> None:
+    sampler = MaskSampler("tube", VIDEO, 0.9)
+    one_line(lambda: export(tmp_path / "m.npy", sampler, 3, mark=mark), f"mark={mark!r}", "masked or visible")
+    assert not list(tmp_path.iterdir())
+    export(tmp_path / "m.npy", sampler, 3, mark="visible")
+    np.testing.assert_array_equal(np.load(tmp_path / "m.npy"), sampler(range(3)).visible)
+
+
+def test_a_single_mask_has_no_length() -> None:
+    sampler = MaskSampler("tube", VIDEO, 0.9)
+    assert len(sampler([0])) == 1
+    with pytest.raises(TypeError, match="a single mask has no length; its grid 8x14x14"):
+        len(sampler(0))
+
+
+def test_a_grid_of_pixels_is_noticed(banks: dict[str, Bank]) -> None:
+    """At the caller's line; not where items are as large as the grid, or resized."""
+    with pytest.warns(UserWarning, match=r"grid=16x70x70 is larger.*9x20x21.*repeat 3\.5 times.*not pixels"):
+        sampler = MaskSampler(banks["green3d"], (16, 70, 70), 0.9)
+    with pytest.warns(UserWarning, match="larger than the items") as caught:
+        sampler.replace(num_visible=5)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pickle.loads(pickle.dumps(sampler))  # in every worker of a loader
+        MaskSampler(banks["green3d"], (9, 20, 21), 0.9)
+        MaskSampler(banks["blue2d"], (99, 20, 21), 0.9)
+
+
+@pytest.mark.parametrize(
+    "name, given, windows",
+    [
+        ("open", {"grid": (64, 8)}, 20 * 4),
+        ("open", {"grid": (62, 8), "flip": False}, 20 * 3),
+        ("open", {"grid": (20, 6)}, None),
+        ("reflect", {"grid": (8, 20, 20)}, 20 * 2 * 2 * 4),
+        ("blue2d", {"grid": (20, 21), "fit": "resize"}, 20 * 4),
+        ("rbn", {"grid": (62, 8)}, None),
+        ("green3d", {"grid": (14, 14)}, None),
+    ],
+)
+def test_a_bank_of_few_windows_is_noticed(
+    name: str, given: dict[str, Any], windows: int | None, banks: dict[str, Bank]
+) -> None:
+    """Items times places times flips."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if windows is None:
+            MaskSampler(banks[name], mask_ratio=0.8, **given)
+            return
+    with pytest.warns(UserWarning, match=f"only {windows:,} different windows"):
+        sampler = MaskSampler(banks[name], mask_ratio=0.8, **given)
+    assert len({window.tobytes() for window in sampler.windows(range(4000))}) == windows
