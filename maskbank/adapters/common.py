@@ -8,7 +8,6 @@ from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
 
 Source = MaskSampler | Bank | str | os.PathLike[str]
-SOURCES = (MaskSampler, Bank, str, os.PathLike)
 
 
 def as_sampler(source: Any, **options: Any) -> MaskSampler:
@@ -17,7 +16,7 @@ def as_sampler(source: Any, **options: Any) -> MaskSampler:
     options: parameters of MaskSampler; of another source than a sampler, grid and mask_ratio (or
     num_visible) are needed. Raises RecipeError for what is none of these and for parameters.
     """
-    if not isinstance(source, SOURCES):
+    if not isinstance(source, MaskSampler | Bank | str | os.PathLike):
         raise RecipeError(
             f"{type(source).__name__} is no MaskSampler; give one, as maskbank.MaskSampler(bank, grid, 0.9), "
             "or a bank's path with grid= and mask_ratio="

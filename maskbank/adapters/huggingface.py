@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from maskbank.adapters.pytorch import MaskedDataset
 from maskbank.checks import choice
 from maskbank.sampling.masks import Masks
 
@@ -55,3 +56,17 @@ class Collator:
         if self.argument == "noise":
             masks = masks.to(torch.float32)
         return {**default_collate([sample for sample, _ in samples]), self.argument: masks}
+
+
+def epochs(dataset: MaskedDataset) -> Any:
+    """A callback for Trainer(callbacks=[...]) that sets the dataset's epoch. Needs transformers.
+
+    Each epoch then has masks of its own.
+    """
+    from transformers import TrainerCallback
+
+    class SetEpoch(TrainerCallback):  # type: ignore[misc]  # transformers need not be installed
+        def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_given: Any) -> None:
+            dataset.set_epoch(round(state.epoch or 0))
+
+    return SetEpoch()

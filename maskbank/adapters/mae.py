@@ -214,7 +214,7 @@ class _Source:
 
 def _has(module: Any, name: str) -> bool:
     """Whether a method of this name is the module's own; wrappers that forward to it have none."""
-    return callable(getattr(type(module), name, None)) or callable(vars(module).get(name))
+    return callable(getattr(type(module), name, None)) or callable(getattr(module, "__dict__", {}).get(name))
 
 
 def _tokens(x: Tensor) -> int:

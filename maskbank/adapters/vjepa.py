@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from maskbank.adapters.common import SOURCES, Adapter, Source, as_sampler
+from maskbank.adapters.common import Adapter, Source, as_sampler
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
@@ -108,12 +108,13 @@ class MultiMaskCollator(_Steps):
 
 
 def _checked(samplers: Any, options: dict[str, Any]) -> tuple[MaskSampler, ...]:
-    given = (samplers,) if isinstance(samplers, SOURCES) else tuple(samplers)
-    several = tuple(as_sampler(source, **options) for source in given)
-    if not several:
+    several = isinstance(samplers, Sequence) and not isinstance(samplers, str)
+    given = tuple(samplers) if several else (samplers,)
+    checked = tuple(as_sampler(source, **options) for source in given)
+    if not checked:
         raise RecipeError("samplers are none; give one for each entry of cfgs_mask")
-    for sampler in several:
-        if sampler.grid != several[0].grid:
-            grids = f"{format_size(several[0].grid)} and {format_size(sampler.grid)}"
+    for sampler in checked:
+        if sampler.grid != checked[0].grid:
+            grids = f"{format_size(checked[0].grid)} and {format_size(sampler.grid)}"
             raise RecipeError(f"samplers of one collator have the grids {grids}; a clip has one: give that")
-    return several
+    return checked
