@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from maskbank.checks import check_seed
 from maskbank.files import ALIGNMENT
-from maskbank.kernels import colour, convert, direct, fourier, gaussian, lines, rbn, spectral
-from maskbank.recipes import RBN, Blue, Filtered, Recipe, White, float32
+from maskbank.kernels import colour, convert, direct, fourier, gaussian, rbn, spectral, vectors
+from maskbank.recipes import LEAST_GAP, RBN, Blue, Filtered, Recipe, White, float32
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +27,7 @@ def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.
     """The draws of items first..first+count-1, float32 (count, sigmas), without making the items."""
     drawn = np.empty((count, len(recipe.ranges)), np.float32)
     if recipe.ranges:
-        colour.draw_all(np.uint64(check_seed(seed)), np.uint64(first), _ranges(recipe), drawn)
+        colour.draw_all(np.uint64(check_seed(seed)), np.uint64(first), _ranges(recipe), LEAST_GAP, drawn)
     return drawn
 
 
@@ -125,59 +125,53 @@ class _Colours:
         self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
         if recipe.dtype == "uint8":
             convert.level_tables(convert.THRESHOLDS, *self._levels)
+        if recipe.ranges:
+            self._filter, self._given, self._workspace = self._prepare()
+
+    def _prepare(self) -> tuple[Any, tuple[Any, ...], Any]:
+        """The kernel that makes these items, what it takes first, and its workspace."""
+        recipe = self.recipe
+        volume = len(recipe.size) == 3
+        t, h, w = shape = recipe.size if volume else (1, *recipe.size)
         stretch = np.ones(3)
         if isinstance(recipe, Filtered):
             stretch[-len(recipe.stretch) :] = recipe.stretch
-        self._colour = np.array(recipe.mixture), _ranges(recipe), stretch
-        if recipe.ranges:
-            self._filter, self._filter_before, self._filter_after = self._prepare()
-
-    def _prepare(self) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
-        """The kernel for this recipe, and what it takes before and after the items: shape and scratch."""
-        size = self.recipe.size
-        volume = len(size) == 3
-        t, h, w = shape = size if volume else (1, *size)
-        stretch = self._colour[2]
-        radius = max(int(4.0 * (float32(high) * max(stretch)) + 0.5) for _, high in self.recipe.ranges)
+        radius = max(int(4.0 * (float32(high) * max(stretch)) + 0.5) for _, high in recipe.ranges)
         longest = max(shape) + 2 * radius
-        taps = np.empty((3, 2, radius + 1), np.float64)
-        responses = np.empty((2, longest), np.float64)
-        if self.recipe.boundary == "wrap" and set(shape) <= set(fourier.SIZES):
+        filters = colour.Filters(
+            np.empty((3, 2, radius + 1)), np.empty((3, 2), np.int64), np.empty((2, longest))
+        )
+        wrap = recipe.boundary == "wrap"
+        made = colour.Colour(
+            np.array(recipe.mixture), _ranges(recipe), LEAST_GAP, stretch, shape, volume, wrap
+        )  # fmt: skip
+        if wrap and set(shape) <= set(fourier.SIZES):
             if not volume:
                 t, h = h, t  # the slabs then are the whole item
                 stretch[:2] = stretch[1], 1.0
             row, column = _whole_vectors(w), _whole_vectors(t)
             stride = _apart(h * row)
+            axes = _axis(t), _axis(h), _axis(w)
             return (
                 spectral.spectral_noise,
-                ((t, h, w), *_axis(t), *_axis(h), *_axis(w)),
-                (
-                    _aligned(max(1, 4096 // (h * w)) * h * w),  # some planes of white noise
-                    _aligned(h * row),  # one plane of it
-                    _aligned(t * stride),  # the item
-                    stride,
-                    _aligned(column * row),  # one slab of its first and last axis
-                    _aligned(row * column),  # the same, transposed
-                    taps,
-                    responses,
+                (made._replace(shape=(t, h, w), volume=True), axes),
+                spectral.Workspace(
+                    _aligned(max(1, 4096 // (h * w)) * h * w), _aligned(h * row), _aligned(t * stride),
+                    stride, _aligned(column * row), _aligned(row * column), filters,
                 ),
-            )
+            )  # fmt: skip
         stride = _apart(h * w)
         planes = t + 2 * radius if volume else 1
-        volumes = len(self.recipe.ranges) + int(self.recipe.mixture[0])
+        volumes = len(recipe.ranges) + int(recipe.mixture[0])
         return (
             direct.direct_noise,
-            (shape, volume, self.recipe.boundary == "wrap"),
-            (
-                _aligned((h + 2 * radius) * w),  # one plane of white noise, continued along H
-                _aligned(max(gaussian.ROWS * (w + 2 * radius + 32), direct.STRIP)),  # rows of it, or a strip
-                _aligned((volumes, planes * stride)),  # filtered along H and W, continued along T
-                stride,
-                np.empty((2, longest), np.int64),  # which place stands for one beyond an edge
-                taps,
-                responses,
+            (made,),
+            direct.Workspace(
+                _aligned((h + 2 * radius) * w),
+                _aligned(max(gaussian.ROWS * (w + 2 * radius + 32), direct.STRIP)),
+                _aligned((volumes, planes * stride)), stride, np.empty((2, longest), np.int64), filters,
             ),
-        )
+        )  # fmt: skip
 
     def make(self, first: int, block: Block) -> None:
         """Fill `block` with items first, first + 1, ... and their sigmas."""
@@ -187,8 +181,7 @@ class _Colours:
         start = np.uint64(first)
         if self.recipe.ranges:
             self._filter(
-                self._colour, *self._filter_before, self.seed, start, self._levels, stored, block.sigmas,
-                *self._filter_after,
+                *self._given, self.seed, start, self._levels, stored, block.sigmas, self._workspace
             )  # fmt: skip
         else:
             colour.white(self.seed, start, self._levels, stored)
@@ -196,7 +189,7 @@ class _Colours:
 
 def _whole_vectors(n: int) -> int:
     """n numbers, rounded up to whole vectors."""
-    return -(-n // lines.WIDTH) * lines.WIDTH
+    return -(-n // vectors.WIDTH) * vectors.WIDTH
 
 
 def _apart(n: int) -> int:
@@ -207,15 +200,12 @@ def _apart(n: int) -> int:
     return 16 * (-(-n // 16) | 1)
 
 
-def _axis(n: int) -> tuple[tuple[int, ...], tuple[Array, Array, Array]]:
-    """What the spectral kernel wants to know of an axis of n = 2**k places: k places, and its slots."""
+def _axis(n: int) -> spectral.Axis:
+    """The transform along an axis of n = 2**k places."""
     frequencies, weights = fourier.slots(n)
     versines = [2.0 * s * s for _, s in fourier.circle(2 * n)[:n]]  # 1 - cos x = 2 sin(x/2)**2
-    return (0,) * (n.bit_length() - 1), (
-        np.array(frequencies, np.int64),
-        np.array(weights, np.float64),
-        np.array(versines, np.float64),
-    )
+    levels = (0,) * (n.bit_length() - 1)
+    return spectral.Axis(levels, np.array(frequencies, np.int64), np.array(weights), np.array(versines))
 
 
 def _ranges(recipe: Recipe) -> Array:

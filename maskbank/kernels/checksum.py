@@ -10,14 +10,13 @@ import platform
 import zlib
 from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from maskbank.kernels.jit import kernel
+from maskbank.kernels.jit import has_feature, kernel
 
 _STEP = 64  # bytes folded at once, as four lanes of 16
 _BY_64 = (0x154442BD4, 0x1C6E41596)  # x**(4 * 128 + 32) and x**(4 * 128 - 32) modulo the polynomial
@@ -26,16 +25,7 @@ _BY_16 = (0x1751997D0, 0x0CCAA009E)  # x**(128 + 32) and x**(128 - 32)
 _LANE = ir.VectorType(ir.IntType(64), 2)
 
 
-def _has_instruction() -> bool:
-    """Whether kernels are compiled for a processor that multiplies without carries."""
-    if numba.config.DISABLE_JIT or platform.machine().lower() not in ("x86_64", "amd64"):
-        return False
-    if numba.config.CPU_NAME is not None or numba.config.CPU_FEATURES is not None:
-        return "+pclmul" in (numba.config.CPU_FEATURES or "").split(",")
-    return bool(binding.get_host_cpu_features().get("pclmul"))
-
-
-FAST = _has_instruction()
+FAST = platform.machine().lower() in ("x86_64", "amd64") and has_feature("pclmul")
 
 
 def crc32(data: Any) -> int:

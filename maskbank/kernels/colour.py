@@ -1,5 +1,7 @@
 """What all coloured noise has in common: the draw of its sigmas, its taps and its gain; white noise."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from maskbank.kernels.convert import store
@@ -13,23 +15,43 @@ u64 = np.uint64
 f32 = np.float32
 f64 = np.float64
 
-GAP = 0.05  # recipes.LEAST_GAP: not imported, since kernels compiled before would not notice a change
-
 # Below this nothing of the difference is left in the numbers of a tiny grid; keeps the quotient finite.
 LEAST_GAIN = 1e-7
 
 RUN = 8192  # white numbers made at once
 
+# A recipe whose draws are far enough apart in less than one attempt of 2**18 is refused, so none needs more.
+ATTEMPTS = 2**24
+
+
+class Colour(NamedTuple):
+    """What the items of a recipe are: (delta w + a G(sigma1) w + b G(sigma2) w) / gain."""
+
+    weights: Any  # float64 (3,): delta, a, b; delta is -a or 0
+    ranges: Any  # float64 (2, 2), of sigma1 and sigma2
+    gap: float  # sigma2 - sigma1 is at least this
+    stretch: Any  # float64 (3,): what multiplies the sigmas along T, H and W
+    shape: tuple[int, ...]  # T, H, W
+    volume: bool  # T is an axis of the noise; otherwise it is 1 and not filtered
+    periodic: bool  # boundary wrap, otherwise reflect
+
+
+class Filters(NamedTuple):
+    """Memory for the filters of an item."""
+
+    taps: Any  # float64 (3, 2, radius + 1): half of both Gaussians along each axis
+    radii: Any  # int64 (3, 2)
+    responses: Any  # float64 (2, longest axis + 2 radius)
+
 
 @kernel
-def draw(seed, index, ranges, out):
+def draw(seed, index, ranges, gap, out):
     """Fill out, float32 (1,) or (2,), with the sigmas of item `index`: uniform in ranges, float64 (2, 2).
 
     Attempt a takes its two words from block a of stream SIGMAS. A draw whose two sigmas, as stored,
-    are less than GAP apart or in the wrong order is drawn again.
+    are less than `gap` apart or in the wrong order is drawn again.
     """
-    attempt = 0
-    while True:
+    for attempt in range(ATTEMPTS):
         first, second, _, _ = block(
             u32(attempt),
             u32(SIGMAS),
@@ -42,16 +64,15 @@ def draw(seed, index, ranges, out):
         if out.size == 1:
             return
         out[1] = f32(ranges[1, 0] + (ranges[1, 1] - ranges[1, 0]) * uniform(second))
-        if f64(out[1]) - f64(out[0]) >= GAP:
+        if f64(out[1]) - f64(out[0]) >= gap:
             return
-        attempt += 1
 
 
 @kernel
-def draw_all(seed, first, ranges, out):
+def draw_all(seed, first, ranges, gap, out):
     """Fill out, float32 (count, sigmas), with the sigmas of items first, first + 1, ..."""
     for i in range(out.shape[0]):
-        draw(seed, u64(first + u64(i)), ranges, out[i])
+        draw(seed, u64(first + u64(i)), ranges, gap, out[i])
 
 
 @kernel
@@ -66,21 +87,17 @@ def white(seed, first, levels, stored):
 
 
 @kernel
-def draw_filters(seed, number, colour, shape, volume, periodic, sigmas, taps, radii, responses):
-    """Draw an item's sigmas and prepare its filter; its gain, that of `gaussian.gain`.
+def draw_filters(seed, number, colour, sigmas, filters):
+    """Draw an item's sigmas and prepare its filters; its gain, that of `gaussian.gain`.
 
-    colour: weights, ranges and stretch, as the kernels of noise take them. shape: the extents of the axes;
-    the first one is none unless `volume`. Fills sigmas, float32 (1,) or (2,); taps, float64 (3, 2, radius +
-    1), with half of both Gaussians along each axis; and radii, int64 (3, 2). A second Gaussian that is not
-    there is the identity, with weight 0.
+    Fills sigmas, float32 (1,) or (2,), and filters. A second Gaussian that is not there is the identity,
+    with weight 0.
     """
-    weights, ranges, stretch = colour
-    draw(seed, number, ranges, sigmas)
+    taps, radii, _ = filters
+    draw(seed, number, colour.ranges, colour.gap, sigmas)
     for axis in range(3):
-        radii[axis, 0] = gaussian_taps(f64(sigmas[0]) * stretch[axis], taps[axis, 0])
         radii[axis, 1] = 0
         taps[axis, 1, 0] = 1.0
-        if sigmas.size == 2:
-            radii[axis, 1] = gaussian_taps(f64(sigmas[1]) * stretch[axis], taps[axis, 1])
-    first = 0 if volume else 1
-    return max(gain(first, shape, periodic, weights, taps, radii, responses), LEAST_GAIN)
+        for f in range(sigmas.size):
+            radii[axis, f] = gaussian_taps(f64(sigmas[f]) * colour.stretch[axis], taps[axis, f])
+    return max(gain(colour, filters), LEAST_GAIN)

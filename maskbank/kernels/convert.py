@@ -1,14 +1,17 @@
 """float32 to what a bank stores: IEEE half precision, or 256 equally likely levels."""
 
-import numpy as np
-from numba import types
-from numba.extending import overload
+from typing import Any
 
-from maskbank.kernels.jit import inlined, kernel, widest_vectors
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from maskbank.kernels.jit import has_feature, inlined, kernel
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, where
 
 u8 = np.uint8
-u16 = np.uint16
-u32 = np.uint32
 i32 = np.int32
 f32 = np.float32
 
@@ -32,28 +35,67 @@ _UPPER_QUANTILES = (
 )  # fmt: skip
 THRESHOLDS = np.array([-x for x in reversed(_UPPER_QUANTILES)] + [0.0, *_UPPER_QUANTILES], np.float32)
 
+HALVES = has_feature("f16c")  # the processor rounds to halves by itself, as `half` does
+
+_WIDE, _SINGLE = (0,) * WIDTH, (0,)  # whose lengths say how many numbers are rounded at once
+
 BINS = 1024
 _LOWEST = f32(-2.75)
 _SCALE = f32(BINS / 5.5)
 
 
+def half(values):
+    """The bits of the nearest halves, ties to even: uint32 (n,) from float32 (n,), arrays or Vectors.
+
+    Above 2**-14 the exponent is rebased by 112, and the 13 bits that go are rounded. Below, halves are
+    multiples of 2**-24, and so are the last places of floats in [1/2, 1): adding 1/2 rounds.
+    """
+    bits = values.view(np.uint32)
+    size = bits & 0x7FFFFFFF
+    normal = (size - 0x37FFF001 + ((size >> 13) & 1)) >> 13
+    small = (size.view(np.float32) + 0.5).view(np.uint32) - 0x3F000000
+    rounded = where(size > 0x387FFFFF, normal, small)
+    rounded = where(size < 0x477FF000, rounded, 0x7C00)
+    rounded = where(size < 0x7F800001, rounded, 0x7E00)
+    return rounded ^ ((bits >> 16) & 0x8000)
+
+
+def round_to_halves(values, out):
+    """Fill out, uint16 (n,), with the bits of the halves nearest to values, float32 (n,)."""
+    out[:] = half(np.asarray(values, np.float32))
+
+
+@overload(round_to_halves)
+def _compiled_round_to_halves(values, out):
+    def call(values, out):
+        whole = values.size // WIDTH * WIDTH
+        _round_to_halves(values, out, 0, whole, _WIDE)
+        _round_to_halves(values, out, whole, values.size, _SINGLE)
+
+    return call
+
+
+@intrinsic
+def _round_to_halves(_typing, values, out, _start, _stop, width):
+    """Numbers start to stop - 1, as many at once as the tuple `width` is long."""
+    signature = types.void(values, out, types.intp, types.intp, width)
+    step = len(width)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        with cgutils.for_range_slice(builder, args[2], args[3], INTEGER(step)) as (x, _):
+            source, target = (address(context, builder, signature.args[k], args[k], x) for k in (0, 1))
+            numbers = Vector.load(builder, source, step)
+            halves = numbers.astype(np.float16) if HALVES else half(numbers).astype(np.uint16)
+            halves.store(target)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 @kernel
 def to_half(values, out):
-    """Round float32 (n,) to the nearest half, ties to even: its bits, uint16 (n,).
-
-    Above 2**-14 in integers: the exponent is rebased by 112, and the 13 bits that go are rounded. Below,
-    halves are multiples of 2**-24, and so are the last places of floats in [1/2, 1): adding 1/2 rounds.
-    """
-    widest_vectors()
-    for j in range(values.size):
-        bits = np.float32(values[j]).view(np.uint32)
-        size = u32(bits & u32(0x7FFFFFFF))
-        normal = u32(u32(size - u32(0x37FFF001) + u32(u32(size >> u32(13)) & u32(1))) >> u32(13))
-        small = u32(np.float32(np.uint32(size).view(np.float32) + f32(0.5)).view(np.uint32) - u32(0x3F000000))
-        half = normal if size >= u32(0x38800000) else small
-        half = u32(0x7C00) if size >= u32(0x477FF000) else half
-        half = u32(0x7E00) if size > u32(0x7F800000) else half
-        out[j] = u16(u32(half) | u32(u32(bits >> u32(16)) & u32(0x8000)))
+    """Round float32 (n,) to the nearest half, ties to even: its bits, uint16 (n,)."""
+    round_to_halves(values, out)
 
 
 @inlined

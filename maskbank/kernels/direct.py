@@ -8,9 +8,11 @@ with e = a - b the difference of the one-dimensional kernels of an axis, made in
     a(H) a(W) a(T) - b(H) b(W) b(T) = (e(H) a(W) + b(H) e(W)) a(T) + b(H) b(W) e(T)
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from maskbank.kernels.colour import draw_filters
+from maskbank.kernels.colour import Filters, draw_filters
 from maskbank.kernels.convert import store
 from maskbank.kernels.gaussian import continue_lines, fold, plane_axes
 from maskbank.kernels.jit import kernel
@@ -52,13 +54,14 @@ def _minuend(taps, radii, upper, k):
 
 
 @kernel
-def _far_taps(weights, volume, norm, paired, taps, radii, far, reach):
+def _far_taps(colour, norm, paired, taps, radii, far, reach):
     """Fill the taps along T; how many volumes of planes there are.
 
     taps: of both Gaussians along T, float64 (2, radius + 1); radii: int64 (2,). far, float32 (3, radius + 1),
     and reach, int64 (3,): for each volume its taps times its weight, and their radius; without a T axis, that
     of one place.
     """
+    weights, volume = colour.weights, colour.volume
     delta = weights[0]
     upper = 0 if delta != 0.0 else 1
     far[:] = f32(0.0)
@@ -92,83 +95,83 @@ def _far_taps(weights, volume, norm, paired, taps, radii, far, reach):
     return volumes
 
 
-@kernel
-def direct_noise(
-    colour, shape, volume, periodic, seed, first, levels, stored, sigmas,
-    plane, rows, planes, stride, index, taps, responses,
-):  # fmt: skip
-    """Fill stored, (count, T*H*W), with (delta w + a G1 w + b G2 w) / gain for each item.
+class Workspace(NamedTuple):
+    """Memory for the making of an item."""
 
-    colour: weights, float64 (delta, a, b), either delta = -a or delta = 0; ranges, float64 (2, 2), of the
-    sigmas; stretch, float64 (3,), what multiplies them along T, H and W. shape: (T, H, W), where T is an axis
-    of the noise if `volume`, else 1. periodic: wrap, or reflect. levels, stored: as `convert.store` takes
-    them. sigmas: float32 (count, 1 or 2), filled with the draws. The rest is scratch: plane, rows, and
-    planes, (volumes, T + 2 radius planes `stride` apart), float32; index, int64 (2, longest axis + 2 radius);
-    taps, float64 (3, 2, radius + 1); responses, float64.
+    plane: Any  # float32: a plane of white noise, continued along H
+    rows: Any  # float32: gaussian.ROWS rows of it, continued along W, or STRIP numbers
+    planes: Any  # float32 (volumes, T + 2 radius planes): filtered along H and W, continued along T
+    stride: int  # how far apart those planes are
+    index: Any  # int64 (2, longest axis + 2 radius): which place stands for one beyond an edge
+    filters: Filters
+
+
+@kernel
+def direct_noise(colour, seed, first, levels, stored, sigmas, workspace):
+    """Fill stored, (count, T*H*W), with the items of a colour from number `first` on.
+
+    levels, stored: as `convert.store` takes them. sigmas: float32 (count, 1 or 2), filled with the draws.
 
     An item goes through in two sweeps, so that little of it leaves the caches: plane by plane along H
     and W, its white noise made on the way, and strip by strip along T.
     """
-    t_size, h_size, w_size = shape
+    t_size, h_size, w_size = colour.shape
     size = h_size * w_size
-    weights = colour[0]
+    weights, periodic = colour.weights, colour.periodic
+    plane, rows, planes, stride, index, filters = workspace
+    taps, radii = filters.taps, filters.radii
     near_h = np.empty((4, taps.shape[2]), np.float32)
     near_w = np.empty((4, taps.shape[2]), np.float32)
     far = np.empty((3, taps.shape[2]), np.float32)
     reach = np.empty(3, np.int64)
-    radii = np.empty((3, 2), np.int64)
     for i in range(stored.shape[0]):
         number = u64(first + u64(i))
-        norm = draw_filters(
-            seed, number, colour, shape, volume, periodic, sigmas[i], taps, radii, responses
-        )  # fmt: skip
+        norm = draw_filters(seed, number, colour, sigmas[i], filters)
         close = weights[0] == 0.0 and weights[2] != 0.0 and norm < _CLOSE_GAIN
         paired = weights[0] != 0.0 or close
         upper = 0 if weights[0] != 0.0 else 1  # in near: the identity, or G1
         lower = upper + 1
         _near_taps(taps[1], radii[1], upper, near_h)
         _near_taps(taps[2], radii[2], upper, near_w)
-        volumes = _far_taps(weights, volume, norm, paired, taps[0], radii[0], far, reach)
+        volumes = _far_taps(colour, norm, paired, taps[0], radii[0], far, reach)
         upper_w = 0 if upper == 0 else radii[2, 0]
         lower_h, lower_w = radii[1, upper], radii[2, upper]
         margin = max(radii[1, 0], radii[1, 1])
+        lines = (plane, margin, h_size, w_size)
+        scratch = (rows, index[1])
+        none = (near_w[0], -1, planes[0], 0)
         fold(h_size, margin, periodic, index[0])
         for t in range(t_size):
             inside = margin * w_size
             normals(seed, VOXELS, number, t * size, plane[inside : inside + size])
-            continue_lines(plane, 0, h_size, margin, w_size, index[0])
+            continue_lines(plane, h_size, margin, w_size, index[0])
             done = 0
             if paired:
                 o1 = (reach[0] + t) * stride
                 o2 = (reach[1] + t) * stride
                 fold(w_size, upper_w, periodic, index[1])
-                plane_axes(
-                    plane, margin, h_size, w_size, near_h[3], lower_h, near_w[upper], upper_w, False,
-                    planes[0], o1, near_w[0], -1, planes[0], 0, rows, index[1],
-                )  # fmt: skip
+                one = (near_w[upper], upper_w, planes[0], o1)
+                plane_axes(lines, (near_h[3], lower_h), one, none, False, scratch)
                 fold(w_size, lower_w, periodic, index[1])
-                plane_axes(
-                    plane, margin, h_size, w_size, near_h[lower], lower_h, near_w[3], lower_w, True,
-                    planes[0], o1, near_w[lower], lower_w, planes[1], o2, rows, index[1],
-                )  # fmt: skip
+                one = (near_w[3], lower_w, planes[0], o1)
+                other = (near_w[lower], lower_w, planes[1], o2)
+                plane_axes(lines, (near_h[lower], lower_h), one, other, True, scratch)
                 done = 2
             for v in range(done, volumes):
                 f = 2 if v == volumes - 1 and weights[2] != 0.0 else 1
                 radius_h, radius_w = radii[1, f - 1], radii[2, f - 1]
                 fold(w_size, radius_w, periodic, index[1])
-                plane_axes(
-                    plane, margin, h_size, w_size, near_h[f], radius_h, near_w[f], radius_w, False,
-                    planes[v], (reach[v] + t) * stride, near_w[0], -1, planes[v], 0, rows, index[1],
-                )  # fmt: skip
+                one = (near_w[f], radius_w, planes[v], (reach[v] + t) * stride)
+                plane_axes(lines, (near_h[f], radius_h), one, none, False, scratch)
         for v in range(volumes):
             fold(t_size, reach[v], periodic, index[0])
-            continue_lines(planes[v], 0, t_size, reach[v], stride, index[0])
+            continue_lines(planes[v], t_size, reach[v], stride, index[0])
         strip = rows[:STRIP]
         for start in range(0, size, STRIP):
             n = min(STRIP, size - start)
             for t in range(t_size):
                 for v in range(volumes):
-                    source = (reach[v] + t) * stride + start
-                    tap_sum(strip, 0, v > 0, n, planes[v], source, stride, far[v], reach[v])
+                    source = (planes[v], (reach[v] + t) * stride + start, stride)
+                    tap_sum((strip, 0), v > 0, n, source, (far[v], reach[v]))
                 here = t * size + start
                 store(strip[:n], levels, stored[i, here : here + n])

@@ -11,21 +11,20 @@ transform of a quarter of the length after a rotation (Sorensen, Jones, Heideman
 "Real-valued fast Fourier transform algorithms", IEEE TASSP 35, 1987).
 
 It is written once, over anything that can be added, subtracted, negated and multiplied by a number:
-NumPy arrays, which is what runs with NUMBA_DISABLE_JIT=1, or vectors of a function that is being
-compiled, which gives code without loops or look-ups in which all but loads and stores happens in
-registers.
+NumPy arrays, which is what runs with NUMBA_DISABLE_JIT=1, or terms that are compiled in an order which
+suits the processor's registers. The order changes no number.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from maskbank.kernels.lines import WIDTH, load_vector, spread, store_vector
+from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address
 
 LONGEST = 128  # straight-line code grows like n log n
 SIZES = tuple(2**k for k in range(LONGEST.bit_length()))
@@ -139,81 +138,143 @@ def _rotate(z: tuple[Any, Any], by: tuple[float, float]) -> tuple[Any, Any]:
     return re * c - im * s, re * s + im * c
 
 
-def transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back):
+def transform(target, source, columns, levels, back):
     """Transform `columns` columns of 2**len(levels) numbers each, forward, or back if back is (0,).
 
-    Number j of column x is src[s + j * src_stride + x]; its coefficient goes to dst[d + j * dst_stride + x].
-    float32, contiguous; columns is a multiple of WIDTH. levels and back are tuples whose lengths, known
-    while the kernel is compiled, say what code to write.
+    target, source: (array, start, stride), float32, contiguous. Number j of column x is
+    array[start + j * stride + x]; its coefficient goes to that place in the target, which may be the source.
+    columns is a multiple of WIDTH. levels and back are tuples whose lengths, known while the kernel is
+    compiled, say what code to write.
     """
+    (dst, d, d_stride), (src, s, s_stride) = target, source
     n = 2 ** len(levels)
-    rows = [src[s + j * src_stride : s + j * src_stride + columns].copy() for j in range(n)]
+    rows = [src[s + j * s_stride : s + j * s_stride + columns].copy() for j in range(n)]
     for j, row in enumerate(inverse(rows) if len(back) else forward(rows)):
-        dst[d + j * dst_stride : d + j * dst_stride + columns] = row
+        dst[d + j * d_stride : d + j * d_stride + columns] = row
 
 
 @overload(transform)
-def _compiled_transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back):
-    def call(dst, d, dst_stride, src, s, src_stride, columns, levels, back):
-        _transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back)
+def _compiled_transform(target, source, columns, levels, back):
+    def call(target, source, columns, levels, back):
+        _transform(target, source, columns, levels, back)
 
     return call
 
 
 @intrinsic
-def _transform(_typing, dst, _d, _dst_stride, src, _s, _src_stride, _columns, levels, back):
-    size = types.intp
-    signature = types.void(dst, size, size, src, size, size, size, levels, back)
+def _transform(_typing, target, source, _columns, levels, back):
+    signature = types.void(target, source, types.intp, levels, back)
     rule = inverse if len(back) else forward
     n = 2 ** len(levels)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        def pointer(array: int, offset: int) -> ir.Value:
-            data = context.make_array(signature.args[array])(context, builder, args[array]).data
-            return builder.gep(data, [args[offset]])
-
         builder.function.attributes.add("noinline")  # thousands of instructions, compiled once
-        target, source = pointer(0, 1), pointer(3, 4)
-        integer = ir.IntType(64)
-        before = builder.block
-        head, body, done = (builder.append_basic_block(name) for name in ("columns", "transform", "done"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        x = builder.phi(integer)
-        x.add_incoming(integer(0), before)
-        builder.cbranch(builder.icmp_signed("<", x, args[6]), body, done)
-        builder.position_at_end(body)
 
-        def place(base: ir.Value, stride: ir.Value, j: int) -> ir.Value:
-            return builder.gep(base, [builder.add(x, builder.mul(stride, integer(j)))])
+        def places(argument: int) -> Callable[[int], ir.Value]:
+            array, start, stride = cgutils.unpack_tuple(builder, args[argument])
+            base = address(context, builder, signature.args[argument].types[0], array, start)
+            return lambda j: builder.gep(base, [builder.add(x, builder.mul(stride, INTEGER(j)))])
 
-        values = [_Vector(builder, load_vector(builder, place(source, args[5], j), WIDTH)) for j in range(n)]
-        for j, value in enumerate(rule(values)):
-            store_vector(builder, value.value, place(target, args[2], j), WIDTH)
-        x.add_incoming(builder.add(x, integer(WIDTH)), body)
-        builder.branch(head)
-        builder.position_at_end(done)
+        steps = cgutils.for_range_slice(builder, INTEGER(0), args[2], INTEGER(WIDTH))
+        with steps as (x, _):
+            to, of = places(0), places(1)
+            _compile(
+                rule, n, lambda j: Vector.load(builder, of(j), WIDTH), lambda j, value: value.store(to(j))
+            )
         return context.get_dummy_value()
 
     return signature, generate
 
 
-class _Vector:
-    """A vector of a function that is being compiled, for arithmetic in Python's signs."""
+def _compile(
+    rule: Callable[[Values], list[Any]],
+    n: int,
+    load: Callable[[int], Vector],
+    store: Callable[[int, Vector], None],
+) -> None:
+    """Compile a transform of n vectors, group by group."""
+    terms: list[_Term] = []
+    inputs = [_Term(terms, "load", j) for j in range(n)]
+    slots = {term: j for j, term in enumerate(rule(inputs))}
+    waiting: list[_Term] = [term for term in inputs if term in slots]  # where n is 1
+    for group in _groups(inputs, terms[n:]):
+        for term in group:
+            term.compile(load)
+        waiting += [term for term in group if term in slots]
+        if all(term.value for term in inputs):  # in place, a store may overwrite what is yet to be loaded
+            for term in waiting:
+                store(slots[term], term.compile(load))
+            waiting = []
+    for term in waiting:
+        store(slots[term], term.compile(load))
 
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
-        self.builder = builder
-        self.value = value
 
-    def __add__(self, other: "_Vector") -> "_Vector":
-        return _Vector(self.builder, self.builder.fadd(self.value, other.value))
+class _Term:
+    """A vector that is loaded, or made from others by one operation, and compiled later."""
 
-    def __sub__(self, other: "_Vector") -> "_Vector":
-        return _Vector(self.builder, self.builder.fsub(self.value, other.value))
+    def __init__(self, terms: list["_Term"], operation: str, *operands: Any) -> None:
+        self.operation = operation
+        self.operands = operands
+        self.value: Vector | None = None
+        self.terms = terms
+        terms.append(self)
 
-    def __neg__(self) -> "_Vector":
-        return _Vector(self.builder, self.builder.fneg(self.value))
+    def sources(self) -> list["_Term"]:
+        """The terms it is made from."""
+        return [operand for operand in self.operands if isinstance(operand, _Term)]
 
-    def __mul__(self, number: float) -> "_Vector":
-        constant = ir.FloatType()(float(np.float32(number)))
-        return _Vector(self.builder, self.builder.fmul(self.value, spread(self.builder, constant, WIDTH)))
+    def compile(self, load: Callable[[int], Vector]) -> Vector:
+        """Its vector; inputs are loaded when they are first used."""
+        if self.value is None:
+            if self.operation == "load":
+                self.value = load(self.operands[0])
+            else:
+                values = [x.compile(load) if isinstance(x, _Term) else x for x in self.operands]
+                self.value = getattr(values[0], self.operation)(*values[1:])
+        return self.value
+
+    def __add__(self, other: "_Term") -> "_Term":
+        return _Term(self.terms, "__add__", self, other)
+
+    def __sub__(self, other: "_Term") -> "_Term":
+        return _Term(self.terms, "__sub__", self, other)
+
+    def __neg__(self) -> "_Term":
+        return _Term(self.terms, "__neg__", self)
+
+    def __mul__(self, number: float) -> "_Term":
+        return _Term(self.terms, "__mul__", self, number)
+
+
+def _groups(inputs: list[_Term], terms: list[_Term]) -> Iterator[list[_Term]]:
+    """The terms in groups, each made from no more values of earlier groups than there are registers.
+
+    In the order in which they are written down, all n values are alive from one level of the transform to
+    the next, and each is moved to memory and back at every level.
+    """
+    made = set(inputs)
+    while terms:
+        known: dict[_Term, set[_Term]] = {}  # which of the values made before a term is made from
+        for term in terms:
+            if all(source in made or source in known for source in term.sources()):
+                needed = set().union(*({s} if s in made else known[s] for s in term.sources()))
+                if len(needed) <= REGISTERS:
+                    known[term] = needed
+        roots: dict[_Term, _Term] = {}  # values of one group lead to the same root
+
+        def root(value: _Term, roots: dict[_Term, _Term] = roots) -> _Term:
+            while value in roots:
+                value = roots[value]
+            return value
+
+        for needed in known.values():
+            first = root(next(iter(needed)))
+            for value in needed:
+                if root(value) is not first:
+                    roots[root(value)] = first
+        groups: dict[_Term, list[_Term]] = {}
+        for term, needed in known.items():
+            groups.setdefault(root(next(iter(needed))), []).append(term)
+        yield from groups.values()
+        made.update(known)
+        terms = [term for term in terms if term not in known]

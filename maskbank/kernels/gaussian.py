@@ -58,10 +58,11 @@ def _response(taps, radius, n, periodic, out):
 
 
 @kernel
-def _inner(taps_a, radius_a, taps_b, radius_b, n, periodic, responses):
-    """Inner product of two one-dimensional responses along an axis of n places."""
-    length_a = _response(taps_a, radius_a, n, periodic, responses[0])
-    length_b = _response(taps_b, radius_b, n, periodic, responses[1])
+def _inner(one, other, along):
+    """Inner product of the one-dimensional responses of two kernels, (taps, radius), along an axis."""
+    n, periodic, responses = along
+    length_a = _response(one[0], one[1], n, periodic, responses[0])
+    length_b = _response(other[0], other[1], n, periodic, responses[1])
     shift = 0 if periodic else (length_b - length_a) // 2
     total = 0.0
     for j in range(length_a):
@@ -71,25 +72,24 @@ def _inner(taps_a, radius_a, taps_b, radius_b, n, periodic, responses):
 
 
 @kernel
-def gain(first, shape, periodic, weights, taps, radii, responses):
-    """2-norm of the impulse response of delta + a G1 + b G2, for weights (delta, a, b), float64.
+def gain(colour, filters):
+    """2-norm of the impulse response of delta + a G1 + b G2.
 
-    shape: the extents of the axes, of which those from `first` on are filtered. periodic: the response on
-    that torus, for wrap; otherwise the unbounded one, for reflect. taps: of both Gaussians along each axis,
-    float64 (3, 2, radius + 1); radii: int64 (3, 2). responses: float64 scratch (2, longest axis or kernel).
+    On the torus of the filtered axes where the boundary is periodic, otherwise the unbounded one. colour,
+    filters: as in `maskbank.kernels.colour`.
     """
-    delta, a, b = weights
-    one = np.ones(1)
+    delta, a, b = colour.weights[0], colour.weights[1], colour.weights[2]
+    taps, radii, responses = filters
+    identity = (np.ones(1), np.int64(0))
     norms = np.ones(5)
-    for axis in range(first, 3):
-        n = shape[axis]
-        taps1, taps2 = taps[axis, 0], taps[axis, 1]
-        radius1, radius2 = radii[axis, 0], radii[axis, 1]
-        norms[0] *= _inner(taps1, radius1, taps1, radius1, n, periodic, responses)
-        norms[1] *= _inner(taps2, radius2, taps2, radius2, n, periodic, responses)
-        norms[2] *= _inner(one, 0, taps1, radius1, n, periodic, responses)
-        norms[3] *= _inner(one, 0, taps2, radius2, n, periodic, responses)
-        norms[4] *= _inner(taps1, radius1, taps2, radius2, n, periodic, responses)
+    for axis in range(0 if colour.volume else 1, 3):
+        along = (colour.shape[axis], colour.periodic, responses)
+        first, second = (taps[axis, 0], radii[axis, 0]), (taps[axis, 1], radii[axis, 1])
+        norms[0] *= _inner(first, first, along)
+        norms[1] *= _inner(second, second, along)
+        norms[2] *= _inner(identity, first, along)
+        norms[3] *= _inner(identity, second, along)
+        norms[4] *= _inner(first, second, along)
     square = delta * delta + a * a * norms[0] + b * b * norms[1]
     square += 2.0 * (delta * a * norms[2] + delta * b * norms[3] + a * b * norms[4])
     return np.sqrt(max(square, 0.0))
@@ -116,52 +116,54 @@ def _copy(dst, d, src, s, n):
 
 
 @kernel
-def continue_lines(buffer, start, n, margin, width, index):
+def continue_lines(buffer, n, margin, width, index):
     """Continue n lines of `width` numbers by `margin` lines on either side.
 
-    The first margin begins at buffer[start]; index as `fold` fills it.
+    The first margin begins at buffer[0]; index as `fold` fills it.
     """
-    inside = start + margin * width
+    inside = margin * width
     for j in range(margin):
-        _copy(buffer, start + j * width, buffer, inside + index[j] * width, width)
+        _copy(buffer, j * width, buffer, inside + index[j] * width, width)
         k = margin + n + j
-        _copy(buffer, start + k * width, buffer, inside + index[k] * width, width)
+        _copy(buffer, k * width, buffer, inside + index[k] * width, width)
 
 
 ROWS = 8  # rows filtered one after the other along each axis, so that none is read before it is stored
 
 
 @kernel
-def plane_axes(
-    plane, margin, h_size, w_size, taps, radius, taps1, radius1, add, out1, o1, taps2, radius2, out2, o2,
-    rows, index,
-):  # fmt: skip
+def plane_axes(plane, along_h, first, second, add, scratch):
     """Filter one plane along H, and the result along W with one filter or two.
 
-    plane: float32, `margin` lines, then H lines of W numbers, then `margin` lines more, filled by
-    `continue_lines`. taps, taps1, taps2: float32, half of each symmetric kernel. out1[o1:], H*W numbers, is
-    set, or added to; out2[o2:] is set, unless radius2 is negative. index: `fold` of W with the larger of
-    radius1 and radius2 as margin. rows: scratch.
+    plane: (values, margin, H, W), values float32: `margin` lines, then H lines of W numbers, then `margin`
+    lines more, filled by `continue_lines`. along_h: (taps, radius), float32, half of a symmetric kernel.
+    first, second: (taps, radius, out, o), such a kernel along W and where the result goes, out[o:], H*W
+    numbers. The first is added to what stands there if `add`; there is no second one if its radius is
+    negative. scratch: (rows, index); index is `fold` of W with the larger radius as margin.
     """
+    values, margin, h_size, w_size = plane
+    taps1, radius1, out1, o1 = first
+    taps2, radius2, out2, o2 = second
+    rows, index = scratch
     reach = max(radius1, radius2)
     # a row starts at a multiple of 64 bytes, behind room for its continuation to the left
     before = (reach + 15) // 16 * 16
     stride = (before + w_size + reach + 15) // 16 * 16
     line = u64(w_size)
     wide = u64(reach)
-    for first in range(0, h_size, ROWS):
-        count = min(ROWS, h_size - first)
+    for top in range(0, h_size, ROWS):
+        count = min(ROWS, h_size - top)
         for i in range(count):
-            source = (margin + first + i) * w_size
-            tap_sum(rows, i * stride + before, False, w_size, plane, source, w_size, taps, radius)
+            source = (values, (margin + top + i) * w_size, w_size)
+            tap_sum((rows, i * stride + before), False, w_size, source, along_h)
         for i in range(count):
             start = u64(i * stride + before)
             for j in range(wide):
                 rows[start - wide + j] = rows[start + u64(index[j])]
                 rows[start + line + j] = rows[start + u64(index[wide + line + j])]
         for i in range(count):
-            source = i * stride + before
-            target = (first + i) * w_size
-            tap_sum(out1, o1 + target, add, w_size, rows, source, 1, taps1, radius1)
+            source = (rows, i * stride + before, 1)
+            target = (top + i) * w_size
+            tap_sum((out1, o1 + target), add, w_size, source, (taps1, radius1))
             if radius2 >= 0:
-                tap_sum(out2, o2 + target, False, w_size, rows, source, 1, taps2, radius2)
+                tap_sum((out2, o2 + target), False, w_size, source, (taps2, radius2))

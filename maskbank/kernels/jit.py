@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite import binding
 from numba import types
 from numba.extending import intrinsic, overload
 
@@ -45,6 +46,15 @@ def _cache_folder() -> str | None:
         reasons.append(reason)
     _warn("; ".join(reasons))
     return None
+
+
+def has_feature(name: str) -> bool:
+    """Whether kernels are compiled for a processor of LLVM's feature `name`, as avx2."""
+    if numba.config.DISABLE_JIT:
+        return False
+    if numba.config.CPU_NAME is not None or numba.config.CPU_FEATURES is not None:
+        return f"+{name}" in (numba.config.CPU_FEATURES or "").split(",")
+    return bool(binding.get_host_cpu_features().get(name))
 
 
 def _unusable(folder: Path) -> str:

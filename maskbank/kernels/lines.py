@@ -1,11 +1,6 @@
-"""The inner loop of every filter: a weighted sum of shifted lines, in vector registers.
+"""The inner loops of filters: a weighted sum of shifted lines, and the transposition of a plane.
 
-Numba vectorises only the innermost loop. Here that would be the one over taps, whose length is known
-only at run time, so plain Numba reads and writes the output once for each tap. `tap_sum` therefore
-exists twice: as the Python below, which says what it computes and is what runs with
-NUMBA_DISABLE_JIT=1, and as the same arithmetic in LLVM's intermediate language, where 64 outputs stay
-in registers while the taps go by. One compiled loop serves all radii. Vectors of 16 floats are cut by
-LLVM to what the machine has; no result depends on that, since each output is a sum of its own.
+The README of this folder says why they are written in LLVM's language.
 """
 
 from typing import Any
@@ -13,16 +8,15 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-WIDTH = 16  # floats in a vector
-COUNT = 4  # vectors in flight
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address
 
-_FLOAT = ir.FloatType()
-_INT = ir.IntType(64)
+COUNT = 4 if WIDTH == 16 else 8  # vectors in flight
 
 
-def tap_sum(dst, d, add, n, src, s, stride, taps, radius):
+def tap_sum(target, add, n, source, kernel):
     """Filter n neighbouring outputs with a symmetric kernel.
 
     For x in 0..n-1:
@@ -30,9 +24,11 @@ def tap_sum(dst, d, add, n, src, s, stride, taps, radius):
         dst[d + x] = (dst[d + x] if add) + taps[0] * src[s + x]
                      + sum over k = 1..radius of taps[k] * (src[s + x - k * stride] + src[s + x + k * stride])
 
-    summed from the outermost pair to the centre, small to large. dst, src, taps: float32, one-dimensional,
-    contiguous; the rest integers. dst and src do not overlap.
+    summed from the outermost pair to the centre, small to large. target: (dst, d). source: (src, s, stride).
+    kernel: (taps, radius). dst, src, taps: float32, one-dimensional, contiguous; the rest integers. dst and
+    src do not overlap.
     """
+    (dst, d), (src, s, stride), (taps, radius) = target, source, kernel
     for x in range(n):
         total = np.float32(0.0)
         for k in range(radius, 0, -1):
@@ -43,35 +39,35 @@ def tap_sum(dst, d, add, n, src, s, stride, taps, radius):
 
 
 @overload(tap_sum, inline="always")
-def _compiled_tap_sum(dst, d, add, n, src, s, stride, taps, radius):
-    def call(dst, d, add, n, src, s, stride, taps, radius):
-        _tap_sum(dst, d, add, n, src, s, stride, taps, radius)
+def _compiled_tap_sum(target, add, n, source, kernel):
+    def call(target, add, n, source, kernel):
+        _tap_sum(target, add, n, source, kernel)
 
     return call
 
 
 @intrinsic
-def _tap_sum(_typing, dst, _d, _add, _n, src, _s, _stride, taps, _radius):
-    size = types.intp
-    signature = types.void(dst, size, types.boolean, size, src, size, size, taps, size)
+def _tap_sum(_typing, target, _add, _n, source, kernel):
+    signature = types.void(target, types.boolean, types.intp, source, kernel)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        def pointer(array: int, offset: int | None = None) -> ir.Value:
-            data = context.make_array(signature.args[array])(context, builder, args[array]).data
-            return data if offset is None else builder.gep(data, [args[offset]])
+        target, source, kernel = (cgutils.unpack_tuple(builder, args[k]) for k in (0, 3, 4))
 
-        loop = _Lines(
+        def pointer(argument: int, array: ir.Value, offset: ir.Value) -> ir.Value:
+            return address(context, builder, signature.args[argument].types[0], array, offset)
+
+        lines = _Lines(
             builder,
-            dst=pointer(0, 1),
-            add=args[2],
-            src=pointer(4, 5),
-            stride=args[6],
-            taps=pointer(7),
-            radius=args[8],
+            dst=pointer(0, *target),
+            add=args[1],
+            src=pointer(3, *source[:2]),
+            stride=source[2],
+            taps=pointer(4, kernel[0], INTEGER(0)),
+            radius=kernel[1],
         )
-        done = loop.over(_INT(0), args[3], WIDTH, COUNT)
-        done = loop.over(done, args[3], WIDTH, 1)
-        loop.over(done, args[3], 1, 1)
+        done = lines.over(INTEGER(0), args[2], WIDTH, COUNT)
+        done = lines.over(done, args[2], WIDTH, 1)
+        lines.over(done, args[2], 1, 1)
         return context.get_dummy_value()
 
     return signature, generate
@@ -92,12 +88,12 @@ class _Lines:
     def over(self, start: ir.Value, n: ir.Value, width: int, count: int) -> ir.Value:
         """Steps of width * count outputs from `start` while a whole one fits below n; where it stopped."""
         b = self.builder
-        step = _INT(width * count)
+        step = INTEGER(width * count)
         before = b.block
         head, body, done = (b.append_basic_block(name) for name in ("outputs", "step", "rest"))
         b.branch(head)
         b.position_at_end(head)
-        x = b.phi(_INT)
+        x = b.phi(INTEGER)
         x.add_incoming(start, before)
         following = b.add(x, step)
         b.cbranch(b.icmp_signed("<=", following, n), body, done)
@@ -112,61 +108,42 @@ class _Lines:
         """`count` vectors of `width` outputs from x on: the pairs of taps, then the centre."""
         b = self.builder
         before = b.block
-        nothing = spread(b, _FLOAT(0.0), width)
+        zero = ir.Constant(ir.VectorType(ir.FloatType(), width), [0.0] * width)
         head, body, done = (b.append_basic_block(name) for name in ("taps", "pair", "store"))
         b.branch(head)
         b.position_at_end(head)
-        k = b.phi(_INT)
+        k = b.phi(INTEGER)
         k.add_incoming(self.radius, before)
-        totals = [b.phi(nothing.type) for _ in range(count)]
+        totals = [Vector(b, b.phi(zero.type)) for _ in range(count)]
         for total in totals:
-            total.add_incoming(nothing, before)
-        b.cbranch(b.icmp_signed(">", k, _INT(0)), body, done)
+            total.value.add_incoming(zero, before)
+        b.cbranch(b.icmp_signed(">", k, INTEGER(0)), body, done)
         b.position_at_end(body)
         shift = b.mul(k, self.stride)
         left, right = b.sub(x, shift), b.add(x, shift)
-        tap = spread(b, b.load(b.gep(self.taps, [k])), width)
+        tap = self._tap(k, width)
         for j, total in enumerate(totals):
-            pair = b.fadd(self._load(self.src, left, j, width), self._load(self.src, right, j, width))
-            total.add_incoming(b.fadd(total, b.fmul(tap, pair)), body)
-        k.add_incoming(b.sub(k, _INT(1)), body)
+            pair = self._load(self.src, left, j, width) + self._load(self.src, right, j, width)
+            total.value.add_incoming((total + tap * pair).value, body)
+        k.add_incoming(b.sub(k, INTEGER(1)), body)
         b.branch(head)
         b.position_at_end(done)
-        centre = spread(b, b.load(self.taps), width)
+        centre = self._tap(INTEGER(0), width)
         for j, total in enumerate(totals):
-            whole = b.fadd(total, b.fmul(centre, self._load(self.src, x, j, width)))
-            added = b.fadd(self._load(self.dst, x, j, width), whole)
-            store_vector(b, b.select(self.add, added, whole), self._at(self.dst, x, j, width), width)
+            whole = total + centre * self._load(self.src, x, j, width)
+            added = self._load(self.dst, x, j, width) + whole
+            chosen = b.select(self.add, added.value, whole.value)
+            Vector(b, chosen).store(self._at(self.dst, x, j, width))
 
     def _at(self, base: ir.Value, x: ir.Value, j: int, width: int) -> ir.Value:
-        return self.builder.gep(base, [self.builder.add(x, _INT(width * j))])
+        return self.builder.gep(base, [self.builder.add(x, INTEGER(width * j))])
 
-    def _load(self, base: ir.Value, x: ir.Value, j: int, width: int) -> ir.Value:
-        return load_vector(self.builder, self._at(base, x, j, width), width)
+    def _load(self, base: ir.Value, x: ir.Value, j: int, width: int) -> Vector:
+        return Vector.load(self.builder, self._at(base, x, j, width), width)
 
-
-def load_vector(builder: ir.IRBuilder, place: ir.Value, width: int) -> ir.Value:
-    """Compile the load of `width` floats from an address of any alignment."""
-    return builder.load(_as_vector(builder, place, width), align=4)
-
-
-def store_vector(builder: ir.IRBuilder, value: ir.Value, place: ir.Value, width: int) -> None:
-    """Compile the store of `width` floats to an address of any alignment."""
-    builder.store(value, _as_vector(builder, place, width), align=4)
-
-
-def _as_vector(builder: ir.IRBuilder, place: ir.Value, width: int) -> ir.Value:
-    return builder.bitcast(place, ir.VectorType(_FLOAT, width).as_pointer()) if width > 1 else place
-
-
-def spread(builder: ir.IRBuilder, value: ir.Value, width: int) -> ir.Value:
-    """Compile a vector that holds `value` in every place."""
-    if width == 1:
-        return value
-    nothing = ir.Constant(ir.VectorType(_FLOAT, width), ir.Undefined)
-    one = builder.insert_element(nothing, value, ir.IntType(32)(0))
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-    return builder.shuffle_vector(one, nothing, everywhere)
+    def _tap(self, k: ir.Value, width: int) -> Vector:
+        one = Vector.load(self.builder, self.builder.gep(self.taps, [k]), 1)
+        return one.shuffle(one, [0] * width)
 
 
 def transpose(dst, dst_stride, src, src_stride, rows, columns):
@@ -196,11 +173,11 @@ def _transpose_square(_typing, dst, _d, _dst_stride, src, _s, _src_stride):
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         def place(array: int, row: int) -> ir.Value:
-            data = context.make_array(signature.args[array])(context, builder, args[array]).data
-            step = builder.mul(args[array + 2], _INT(row))
-            return builder.gep(data, [builder.add(args[array + 1], step)])
+            step = builder.mul(args[array + 2], INTEGER(row))
+            start = builder.add(args[array + 1], step)
+            return address(context, builder, signature.args[array], args[array], start)
 
-        lines = [load_vector(builder, place(3, row), WIDTH) for row in range(WIDTH)]
+        lines = [Vector.load(builder, place(3, row), WIDTH) for row in range(WIDTH)]
         block = 1
         while block < WIDTH:
             for i in range(WIDTH):
@@ -209,16 +186,11 @@ def _transpose_square(_typing, dst, _d, _dst_stride, src, _s, _src_stride):
                 upper, lower = lines[i], lines[i + block]
                 left = [WIDTH + x - block if x & block else x for x in range(WIDTH)]
                 right = [WIDTH + x if x & block else x + block for x in range(WIDTH)]
-                lines[i] = _shuffle(builder, upper, lower, left)
-                lines[i + block] = _shuffle(builder, upper, lower, right)
+                lines[i] = upper.shuffle(lower, left)
+                lines[i + block] = upper.shuffle(lower, right)
             block *= 2
         for row, line in enumerate(lines):
-            store_vector(builder, line, place(0, row), WIDTH)
+            line.store(place(0, row))
         return context.get_dummy_value()
 
     return signature, generate
-
-
-def _shuffle(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, places: list[int]) -> ir.Value:
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
-    return builder.shuffle_vector(a, b, mask)

@@ -9,16 +9,23 @@ Philox4x32-10 is the generator of Salmon, Moraes, Dror and Shaw, "Parallel rando
 `maskbank.kernels.streams` is the table of streams.
 """
 
-import numpy as np
+import math
+from typing import Any
 
-from maskbank.kernels.jit import inlined, kernel, widest_vectors
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from maskbank.kernels.jit import inlined, kernel
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, sqrt, where
 
 u32 = np.uint32
 u64 = np.uint64
-i32 = np.int32
-f32 = np.float32
 
 CHUNK = 256  # blocks made at once: their words and normals stay in the first-level cache
+STEP = 4 * WIDTH  # blocks whose normals are computed side by side
 
 _MASK = u64(0xFFFFFFFF)
 _32 = u64(32)
@@ -27,12 +34,8 @@ _M1 = u64(0xCD9E8D57)
 _W0 = u64(0x9E3779B9)
 _W1 = u64(0xBB67AE85)
 
-_HALF = f32(0.5)
-_ONE = f32(1.0)
-_TWO_TO_MINUS_32 = f32(2.0**-32)
-_LN2 = f32(0.6931471805599453)
-_TURN = f32(2.0 * 3.141592653589793 / 2**32)
-_SQRT_HALF_BITS = i32(0x3F3504F3)
+_SQRT_HALF_BITS = 0x3F3504F3
+_SIGN = 0x80000000
 
 
 @inlined
@@ -72,88 +75,126 @@ def uniform(word):
     return (np.float64(word) + 0.5) * 2.0**-32
 
 
-@kernel
-def _radius(w, out):
-    """out = sqrt(-2 ln u) for u = (w + 1/2) / 2**32: float32 (n,) from uint32 (n,).
+def radius(w):
+    """sqrt(-2 ln u) for u = (w + 1/2) / 2**32: float32 (n,) from uint32 (n,), arrays or Vectors.
 
     x = 2**32 u is split into 2**e m with m in [sqrt(1/2), sqrt(2)); then ln u = (e - 32) ln 2 + ln m.
-    Where u is close to 1, m - 1 is taken from the complement of the word, so that no digit is lost.
-    ln(1 + f) = f - f**2 / 2 + f**3 P(f) with P of degree 7, a minimax fit of relative error 6e-9.
+    Where u is close to 1, m - 1 is taken from the complement of the word, which is below 2**31 there, so
+    that no digit is lost. ln(1 + f) = f - f**2 / 2 + f**3 P(f) with P of degree 7, a minimax fit of
+    relative error 6e-9.
     """
-    widest_vectors()
-    for j in range(w.size):
-        bits = np.float32(f32(w[j]) + _HALF).view(np.int32)
-        e = i32((bits - _SQRT_HALF_BITS) >> i32(23))
-        f = np.int32(bits - i32(e << i32(23))).view(np.float32) - _ONE
-        near_one = -((f32(u32(~w[j])) + _HALF) * _TWO_TO_MINUS_32)
-        f = near_one if e == i32(32) else f
-        p = f32(-0.0785957156332)
-        p = p * f + f32(0.128816346832)
-        p = p * f + f32(-0.131287640548)
-        p = p * f + f32(0.141811945566)
-        p = p * f + f32(-0.16624553485)
-        p = p * f + f32(0.200022861601)
-        p = p * f + f32(-0.250008104102)
-        p = p * f + f32(0.33333316725)
-        z = f * f
-        log = (p * f * z - _HALF * z + f) + f32(i32(e - i32(32))) * _LN2
-        y = f32(-2.0) * log
-        out[j] = np.sqrt(y if y > f32(0.0) else f32(0.0))
+    bits = (w.astype(np.float32) + 0.5).view(np.int32)
+    e = (bits - _SQRT_HALF_BITS) >> 23
+    f = (bits - (e << 23)).view(np.float32) - 1.0
+    near_one = ((w ^ 0xFFFFFFFF).view(np.int32).astype(np.float32) + 0.5) * -(2.0**-32)
+    f = where(e > 31, near_one, f)
+    p = f * -0.0785957156332 + 0.128816346832
+    p = p * f + -0.131287640548
+    p = p * f + 0.141811945566
+    p = p * f + -0.16624553485
+    p = p * f + 0.200022861601
+    p = p * f + -0.250008104102
+    p = p * f + 0.33333316725
+    z = f * f
+    log = (p * f * z - z * 0.5 + f) + (e - 32).astype(np.float32) * 0.6931471805599453
+    y = log * -2.0
+    return sqrt(where(y > 0.0, y, 0.0))
 
 
-@kernel
-def _polar(w, r, x, y):
-    """x, y = r cos a, r sin a for a = 2 pi (w + 1/2) / 2**32: float32 (n,) from uint32 (n,), float32 (n,).
+def polar(w, r):
+    """r cos a, r sin a for a = 2 pi (w + 1/2) / 2**32: float32 (n,) from uint32 (n,), arrays or Vectors.
 
     The nearest quarter turn is taken off the word in integers; what is left, at most an eighth of a
-    turn, goes into minimax polynomials of relative error 4e-9 (sine) and 2e-10 (cosine).
+    turn, goes into minimax polynomials of relative error 4e-9 (sine) and 2e-10 (cosine). The number of
+    quarter turns stands in the two highest bits of q.
     """
-    widest_vectors()
-    for j in range(w.size):
-        quarter = u32(u32(w[j] + u32(0x20000000)) >> u32(30))
-        t = (f32(np.int32(w[j] - u32(quarter << u32(30)))) + _HALF) * _TURN
-        z = t * t
-        s = ((f32(-0.00019520237011) * z + f32(0.00833220518877)) * z + f32(-0.166666555227)) * z * t + t
-        c = ((f32(2.44610315806e-5) * z + f32(-0.001388759343)) * z + f32(0.0416666523267)) * z * z
-        c = c - _HALF * z + _ONE
-        odd = (quarter & u32(1)) != u32(0)
-        cosine = s if odd else c
-        sine = c if odd else s
-        cosine = -cosine if (u32(quarter + u32(1)) & u32(2)) != u32(0) else cosine
-        sine = -sine if (quarter & u32(2)) != u32(0) else sine
-        x[j] = r[j] * cosine
-        y[j] = r[j] * sine
+    q = w + 0x20000000
+    t = ((w - (q & 0xC0000000)).view(np.int32).astype(np.float32) + 0.5) * (2.0 * math.pi / 2**32)
+    z = t * t
+    s = ((z * -0.00019520237011 + 0.00833220518877) * z + -0.166666555227) * z * t + t
+    c = ((z * 2.44610315806e-5 + -0.001388759343) * z + 0.0416666523267) * z * z
+    c = c - z * 0.5 + 1.0
+    odd = (q << 1).view(np.int32) < 0
+    cosine, sine = where(odd, s, c), where(odd, c, s)
+    cosine = (cosine.view(np.uint32) ^ ((q + 0x40000000) & _SIGN)).view(np.float32)
+    sine = (sine.view(np.uint32) ^ (q & _SIGN)).view(np.float32)
+    return r * cosine, r * sine
+
+
+def box_muller(w, blocks, out):
+    """Fill out, float32, with four normals for each of `blocks` blocks: words w, uint32 (4, CHUNK).
+
+    Box and Muller (1958): words 0 and 1 are radius and angle of the first two (cosine, then sine), words 2
+    and 3 those of the other two. `blocks` is a multiple of STEP; out has room for CHUNK blocks.
+    """
+    w = w[:, :blocks]
+    for k in (0, 2):
+        x, y = polar(w[k + 1], radius(w[k]))
+        out[k : 4 * blocks : 4], out[k + 1 : 4 * blocks : 4] = x, y
+
+
+@overload(box_muller)
+def _compiled_box_muller(w, blocks, out):
+    def call(w, blocks, out):
+        _box_muller(w, blocks, out)
+
+    return call
+
+
+@intrinsic
+def _box_muller(_typing, w, _blocks, out):
+    """The operations of STEP blocks side by side, so that none waits for the one before it."""
+    signature = types.void(w, types.intp, out)
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def place(argument: int, offset: ir.Value) -> ir.Value:
+            return address(context, builder, signature.args[argument], args[argument], offset)
+
+        def words_of(x: ir.Value, k: int) -> Vector:
+            return Vector.load(builder, place(0, builder.add(x, INTEGER(k * CHUNK))), STEP, np.uint32)
+
+        steps = cgutils.for_range_slice(builder, INTEGER(0), args[1], INTEGER(STEP))
+        with steps as (x, _):
+            four = [n for k in (0, 2) for n in polar(words_of(x, k + 1), radius(words_of(x, k)))]
+            for start in range(0, STEP, WIDTH):
+                part = [n.shuffle(n, range(start, start + WIDTH)) for n in four]
+                for block, numbers in enumerate(_interleaved(part), start):
+                    numbers.store(place(2, builder.mul(builder.add(x, INTEGER(block)), INTEGER(4))))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _interleaved(four: list[Vector]) -> list[Vector]:
+    """The vectors (a[j], b[j], c[j], d[j]) for each j, of four vectors a, b, c and d."""
+    starts = range(0, WIDTH, 4)
+    pairs = [j for start in starts for j in (start, WIDTH + start, start + 1, WIDTH + start + 1)]
+    halves = [j for start in starts for j in (start, start + 1, WIDTH + start, WIDTH + start + 1)]
+    found: dict[int, Vector] = {}
+    for k in (0, 2):  # a[k], b[k], a[k + 1], b[k + 1], and so on
+        ab, cd = (x.shuffle(y, [j + k for j in pairs]) for x, y in (four[:2], four[2:]))
+        for half in (0, 2):
+            all_four = ab.shuffle(cd, [j + half for j in halves])
+            for start in starts:
+                found[start + k + half // 2] = all_four.shuffle(all_four, range(start, start + 4))
+    return [found[j] for j in range(WIDTH)]
 
 
 @kernel
 def normals(seed, stream, index, first, out):
     """Fill out, float32 (n,), with N(0, 1): numbers first to first + n - 1 of the item.
 
-    Block b of the stream gives numbers 4b to 4b + 3 by Box and Muller (1958): words 0 and 1 are radius
-    and angle of the first two (cosine, then sine), words 2 and 3 those of the other two.
+    Block b of the stream gives numbers 4b to 4b + 3.
     """
     w = np.empty((4, CHUNK), np.uint32)
-    x = np.empty((5, CHUNK), np.float32)
-    woven = np.empty(4 * CHUNK, np.float32)
-    four = u64(4)
-    begin = first // 4
-    end = (first + out.size + 3) // 4
-    for start in range(begin, end, CHUNK):
-        count = min(CHUNK, end - start)
+    numbers = np.empty(4 * CHUNK, np.float32)
+    for start in range(first // 4, (first + out.size + 3) // 4, CHUNK):
+        count = min(CHUNK, (first + out.size + 3) // 4 - start)
         words(seed, stream, index, start, w[0, :count], w[1, :count], w[2, :count], w[3, :count])
-        _radius(w[0, :count], x[4])
-        _polar(w[1, :count], x[4], x[0], x[1])
-        _radius(w[2, :count], x[4])
-        _polar(w[3, :count], x[4], x[2], x[3])
-        for j in range(u64(count)):
-            o = four * j
-            woven[o] = x[0, j]
-            woven[o + u64(1)] = x[1, j]
-            woven[o + u64(2)] = x[2, j]
-            woven[o + u64(3)] = x[3, j]
-        low = max(4 * start, first)
-        high = min(4 * (start + count), first + out.size)
-        a = u64(low - first)
-        b = u64(low - 4 * start)
-        for j in range(u64(high - low)):
-            out[a + j] = woven[b + j]
+        low = 4 * start - first
+        if count == CHUNK and low >= 0 and low + 4 * CHUNK <= out.size:
+            box_muller(w, CHUNK, out[low : low + 4 * CHUNK])
+        else:
+            box_muller(w, (count + STEP - 1) // STEP * STEP, numbers)
+            for j in range(max(-low, 0), min(4 * count, out.size - low)):
+                out[low + j] = numbers[j]

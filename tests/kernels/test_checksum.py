@@ -1,9 +1,7 @@
 """The checksum equals zlib's, with and without the processor's help."""
 
 import zlib
-from typing import Any
 
-import numba
 import numpy as np
 import pytest
 
@@ -34,20 +32,3 @@ def test_every_bit_counts() -> None:
         data[bit // 8] ^= 1 << (bit % 8)
         seen.add(checksum.crc32(data))
     assert len(seen) == 1 + len(range(0, 8192, 13))
-
-
-def test_the_instruction_is_used_only_where_kernels_are_compiled_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def asked(**settings: Any) -> bool:
-        for name, value in settings.items():
-            monkeypatch.setattr(numba.config, name, value)
-        return checksum._has_instruction()
-
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
-    assert not asked(CPU_NAME="generic", CPU_FEATURES="")
-    assert not asked(CPU_NAME="generic", CPU_FEATURES=None)
-    assert asked(CPU_NAME="generic", CPU_FEATURES="+sse4.2,+pclmul")
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert not asked(CPU_NAME=None, CPU_FEATURES=None)

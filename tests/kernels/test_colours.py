@@ -16,10 +16,9 @@ import pytest
 from scipy import fft, ndimage, stats
 
 from maskbank import noise
-from maskbank.kernels import colour, gaussian
+from maskbank.kernels import gaussian
 from maskbank.recipes import (
     COLOURS,
-    LEAST_GAP,
     VARIANTS,
     Blue,
     Filtered,
@@ -344,11 +343,6 @@ def test_draws_equal_twin(kind: str, seed: int, first: int) -> None:
     assert drawn.shape == (200, len(recipe.ranges))
     for i in range(200 if recipe.ranges else 0):
         assert drawn[i].tobytes() == reference.sigmas(recipe, seed, first + i).tobytes()
-
-
-def test_the_least_distance_is_one() -> None:
-    """What a recipe refuses for, and what a draw is repeated for."""
-    assert colour.GAP == LEAST_GAP
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -106,6 +106,16 @@ def test_every_exponent_and_every_rounding_pattern() -> None:
     assert (to_half(values) == numpy_half(values)).all()
 
 
+def test_integers_round_as_the_processor_does() -> None:
+    """The integer code that other processors run: over all exponents, and around every half."""
+    half: Any = convert.half
+    values = np.random.default_rng(3).integers(0, 2**32, 300_000, np.uint32).view(np.float32)
+    values = np.concatenate((values, neighbours(np.nan_to_num(all_halves()))))
+    values = values[~np.isnan(values)]
+    assert (half(values) == numpy_half(values)).all()
+    assert (to_half(values) == numpy_half(values)).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 15, 16, 17, 31, 33, 100])
 def test_half_of_any_length(n: int) -> None:
     """The vectors' remainders are converted as all others are."""

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from maskbank.kernels import fourier, lines
+from maskbank.kernels import fourier, lines, vectors
 from maskbank.kernels.jit import kernel
 
 Floats = npt.NDArray[np.float32]
-WIDTH = lines.WIDTH
+WIDTH = vectors.WIDTH
 
 # Untyped: Numba infers. Called from Python these are the twins, called from a kernel the compiled code.
 transform: Any = fourier.transform
@@ -21,13 +21,13 @@ SENTINEL = np.float32(-77.25)
 
 
 @kernel
-def compiled_transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back):  # type: ignore[no-untyped-def]
-    transform(dst, d, dst_stride, src, s, src_stride, columns, levels, back)
+def compiled_transform(target, source, columns, levels, back):  # type: ignore[no-untyped-def]
+    transform(target, source, columns, levels, back)
 
 
 @kernel
-def compiled_tap_sum(dst, d, add, n, src, s, stride, taps, radius):  # type: ignore[no-untyped-def]
-    tap_sum(dst, d, add, n, src, s, stride, taps, radius)
+def compiled_tap_sum(target, add, n, source, kernel):  # type: ignore[no-untyped-def]
+    tap_sum(target, add, n, source, kernel)
 
 
 @kernel
@@ -111,7 +111,7 @@ def test_compiled_transform_equals_its_twin(n: int, back: tuple[int, ...]) -> No
         stride, dst_stride = columns + extra, columns + 2 * extra
         results = [np.full(d + n * dst_stride + 9, SENTINEL) for _ in range(2)]
         for run, out in zip((compiled_transform, transform), results, strict=True):
-            run(out, d, dst_stride, source, s, stride, columns, levels(n), back)
+            run((out, d, dst_stride), (source, s, stride), columns, levels(n), back)
         assert results[0].tobytes() == results[1].tobytes()
         inside = np.zeros(results[0].size, bool)
         for j in range(n):
@@ -120,7 +120,7 @@ def test_compiled_transform_equals_its_twin(n: int, back: tuple[int, ...]) -> No
 
         places = [source.copy(), source.copy()]
         for run, place in zip((compiled_transform, transform), places, strict=True):
-            run(place, s, stride, place, s, stride, columns, levels(n), back)
+            run((place, s, stride), (place, s, stride), columns, levels(n), back)
         assert places[0].tobytes() == places[1].tobytes()
 
 
@@ -129,11 +129,11 @@ def test_compiled_transform_there_and_back(n: int) -> None:
     """In float32 the numbers return within a few units in the last place."""
     source = numbers(n, n * WIDTH)
     work = source.copy()
-    compiled_transform(work, 0, WIDTH, work, 0, WIDTH, WIDTH, levels(n), ())
+    compiled_transform((work, 0, WIDTH), (work, 0, WIDTH), WIDTH, levels(n), ())
     exact = np.array(fourier.forward(list(source.astype(np.float64).reshape(n, WIDTH))))
     assert np.abs(work.reshape(n, WIDTH) - exact).max() < 4e-7 * np.sqrt(n) * 4.0
     work.reshape(n, WIDTH)[:] *= np.array(fourier.slots(n)[1], np.float32)[:, None]
-    compiled_transform(work, 0, WIDTH, work, 0, WIDTH, WIDTH, levels(n), (0,))
+    compiled_transform((work, 0, WIDTH), (work, 0, WIDTH), WIDTH, levels(n), (0,))
     assert np.abs(work - source).max() < 2e-6
 
 
@@ -145,7 +145,7 @@ def both_tap_sums(n: int, radius: int, stride: int, add: bool, offset: int) -> t
     start = np.where(np.arange(n + 20) < n + 10, numbers(n, n + 20), SENTINEL).astype(np.float32)
     results = start.copy(), start.copy()
     for run, out in zip((compiled_tap_sum, tap_sum), results, strict=True):
-        run(out, 5, add, n, source, offset + before, stride, taps, radius)
+        run((out, 5), add, n, (source, offset + before, stride), (taps, radius))
     for out in results:  # nothing beyond the n outputs is touched
         assert out[:5].tobytes() == start[:5].tobytes()
         assert out[5 + n :].tobytes() == start[5 + n :].tobytes()
@@ -174,7 +174,7 @@ def test_tap_sum_twin_is_a_symmetric_filter() -> None:
     taps = np.array([0.5, 0.25, -0.125, 2.0], np.float32)
     source = numbers(1, 50)
     out = np.ones(44, np.float32)
-    tap_sum(out, 0, True, 44, source, 3, 1, taps, 3)
+    tap_sum((out, 0), True, 44, (source, 3, 1), (taps, 3))
     exact = np.convolve(source.astype(np.float64), np.concatenate((taps[:0:-1], taps)), "valid") + 1.0
     assert np.abs(out - exact).max() < 1e-5
 
@@ -187,7 +187,7 @@ def test_tap_sum_adds_from_the_outermost_pair_to_the_centre() -> None:
     taps = np.ones(3, np.float32)
     for run in (compiled_tap_sum, tap_sum):
         out = np.zeros(64, np.float32)
-        run(out, 0, False, 64, source, 20, 1, taps, 2)
+        run((out, 0), False, 64, (source, 20, 1), (taps, 2))
         assert out[30] == 0.0  # (big + small) - big; from the centre outwards it would be 1
 
 
@@ -212,5 +212,5 @@ def test_kernels_keep_special_numbers(special: float) -> None:
     taps = np.array([1.0], np.float32)
     results = [np.zeros(64, np.float32) for _ in range(2)]
     for run, out in zip((compiled_tap_sum, tap_sum), results, strict=True):
-        run(out, 0, False, 64, source, 0, 1, taps, 0)
+        run((out, 0), False, 64, (source, 0, 1), (taps, 0))
     assert results[0].tobytes() == results[1].tobytes() == source.tobytes()

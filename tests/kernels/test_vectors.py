@@ -1,0 +1,53 @@
+"""The vectors of kernels follow the processor they are compiled for, and no number follows the vectors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numba
+import pytest
+
+from maskbank.kernels.jit import has_feature
+from tests.golden import make
+
+ROOT = Path(__file__).parents[2]
+
+# Modules take the width when they are imported, so it is set before them.
+CODE = """
+import json, sys
+from maskbank.kernels import vectors
+vectors.WIDTH, vectors.REGISTERS = int(sys.argv[1]), 32 if sys.argv[1] == "16" else 16
+from tests.golden.make import checksum
+print(json.dumps({name: checksum(name) for name in sys.argv[2:]}))
+"""
+
+
+def test_only_features_that_kernels_are_compiled_for_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(**settings: Any) -> bool:
+        for name, value in settings.items():
+            monkeypatch.setattr(numba.config, name, value)
+        return has_feature("pclmul")
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    assert not asked(CPU_NAME="generic", CPU_FEATURES="")
+    assert not asked(CPU_NAME="generic", CPU_FEATURES=None)
+    assert asked(CPU_NAME="generic", CPU_FEATURES="+sse4.2,+pclmul")
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    assert not asked()
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_every_width_makes_the_same_bytes(width: int, tmp_path: Path) -> None:
+    """Compiled anew: axes shorter than a vector, and as long as the longest ones; all three dtypes."""
+    names = ["green3d-2x8x4-float32-wrap", "green3d-64x64x64-float16-wrap", "green3d-4x5x6-float16-reflect"]
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(width), *names],
+        cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    golden = json.loads(make.FILE.read_text())
+    assert json.loads(done.stdout) == {name: golden[name] for name in names}
