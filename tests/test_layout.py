@@ -20,9 +20,9 @@ LAYERS = [
     "generation.worker", "generation.cluster", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
     "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
-    "analysis.kinds", "analysis.recommendation", "analysis.clips", "analysis.typical", "analysis.fit",
-    "analysis.measures", "analysis.findings", "analysis.audit", "analysis.drawing", "analysis.pictures",
-    "analysis.preview", "analysis.overlay", "analysis.fit_page", "cli",
+    "analysis.kinds", "analysis.recommendation", "analysis.media", "analysis.clips", "analysis.typical",
+    "analysis.fit", "analysis.measures", "analysis.findings", "analysis.audit", "analysis.drawing",
+    "analysis.pictures", "analysis.preview", "analysis.overlay", "analysis.fit_page", "cli",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Clips of data, read one at a time: from arrays, .npy, .npz and HDF5 files; and cut into tokens."""
+"""Clips of data, read one at a time from arrays and files of arrays, video or sound; and cut into tokens."""
 
 import math
 import os
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.covariance import Correlation, Estimate
+from maskbank.analysis.media import check_media, media_files, media_shape, read_media
 from maskbank.checks import format_size
 from maskbank.errors import MaskbankError, RecipeError
 
@@ -67,16 +68,28 @@ def _file(path: str) -> Clips:
         path, name = path.rsplit(":", 1)
     if not os.path.exists(path):
         raise MaskbankError(f"there is no file {path}")
+    if files := media_files(path):
+        return _media(path, files)
     suffix = os.path.splitext(path)[1].lower()
     readers = {".npy": _npy, ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}
     if os.path.isdir(path) or suffix not in readers:
         raise MaskbankError(
-            f"{path} is no .npy, .npz or .h5 file; save the clips as one array, as np.save does"
+            f"{path} is no .npy, .npz or .h5 file, and no video or sound; save the clips as one array"
         )
     try:
         return readers[suffix](path, name)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise MaskbankError(f"{path} cannot be read as an array: {error}") from None
+
+
+def _media(path: str, files: list[str]) -> Clips:
+    """Video or sound files, each of them a clip."""
+    check_media()
+    shape = media_shape(files[0])
+    other = next((name for name in files if media_shape(name) != shape), None)
+    if other is not None:
+        raise MaskbankError(f"{path} holds both video and sound, as {files[0]} and {other}; take one of them")
+    return Clips(path, len(files), shape, lambda some: (read_media(files[i]) for i in some))
 
 
 def _npy(path: str, _name: str) -> Clips:

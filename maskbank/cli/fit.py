@@ -61,7 +61,8 @@ def command(
     """Choose a mask for data: measure them, predict how hard each mask makes them, recommend a bank.
 
     DATA is one array of clips, or several files of them: .npy, .npz, .h5:DATASET; of the shape (N, T, H, W),
-    (N, T, H, W, C), (N, H, W), (N, H, W, C), spectrograms (N, T, F) or signals (N, L). No model is trained.
+    (N, T, H, W, C), (N, H, W), (N, H, W, C), spectrograms (N, T, F) or signals (N, L); or video
+    and sound files and folders of them, with PyAV: pip install 'maskbank[media]'. No model is trained.
 
     \b
     maskbank fit clips.npy

@@ -222,7 +222,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     h5py.File(empty, "w").close()
     for name, message in (
         (tmp_path / "none.npy", "there is no file"),
-        (text, "is no .npy, .npz or .h5 file"),
+        (text, "is no .npy, .npz or .h5 file, and no video or sound"),
         (tmp_path, "is no .npy"),
         (broken, "cannot be read as an array"),
         (cut, "cannot be read as an array"),
