@@ -1,5 +1,6 @@
 """Bank: a thin reader. Memory-mapped items, no HDF5 handle, safe over forks, threads and pickles."""
 
+import contextlib
 import itertools
 import math
 import mmap
@@ -36,6 +37,7 @@ class Part:
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise BankError(f"cannot map the {self.layout.size:,} bytes of {path}: {reason}") from None
+        _use_large_pages(self._map)
         self.noise = self.table("noise")
         stored = self.noise.reshape(len(self.noise), -1)
         self.bits = stored.view(f"u{stored.dtype.itemsize}")
@@ -192,6 +194,16 @@ class Bank:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, ([part.path for part in self.parts], self.fingerprint, self.cache_dir)
+
+
+def _use_large_pages(memory: mmap.mmap) -> None:
+    """Have Linux read a bank in pieces of up to 2 MB: fewer page faults at the first touch of each item.
+
+    Only where the bank takes a quarter of the machine's memory at most: what is read should stay there.
+    """
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # not every system or file system has it
+        if 4 * len(memory) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
 
 
 def in_order(parts: list[Part]) -> list[Part]:

@@ -107,6 +107,23 @@ def test_a_bank_that_cannot_be_mapped(warm: Warm, tmp_path: Path) -> None:
     assert said == f"cannot map the 209,743,872 bytes of {tmp_path / 'b.h5'}: Cannot allocate memory"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this hint")
+def test_a_bank_that_fits_the_memory_is_read_in_large_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maskbank.generate(tmp_path / "b.h5", RECIPE, 3)
+
+    def hinted() -> bool:
+        bank = maskbank.Bank(tmp_path / "b.h5")
+        (mapped,) = Path("/proc/self/smaps").read_text().split(str(tmp_path / "b.h5"))[1:]
+        assert len(bank) == 3
+        return " hg " in mapped.split("VmFlags:")[1].splitlines()[0] + " "
+
+    assert hinted()
+    monkeypatch.setattr(os, "sysconf", lambda _: 4)
+    assert not hinted()
+
+
 def opened(path: str) -> str:
     try:
         maskbank.Bank(path)

@@ -73,7 +73,7 @@ def test_a_sample_finds_what_it_looks_at(warm: Warm, quick_path: Path) -> None:
     assert "no damage in the 20 of 200 items looked at" in whole.out
     path.write_bytes(hurt)
     assert "of 20 of 200 items" in warm.maskbank("verify", path, "--sample", "10%").line(1)
-    for share in ("0", "101%", "-1", "nan", "x"):
+    for share in ("0", "101%", "-1", "nan"):
         assert "sample=" in warm.maskbank("verify", path, "--sample", share).line(2)
 
 
