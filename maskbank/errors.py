@@ -21,6 +21,10 @@ class OutputError(MaskbankError):
     """A bank that cannot be written where it was asked for."""
 
 
+class MissingError(MaskbankError, ImportError):
+    """A library that is not installed."""
+
+
 class Interrupted(MaskbankError):
     """The work was stopped by a signal, or by whoever asked for it; what is done is kept."""
 

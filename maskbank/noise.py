@@ -7,9 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.checks import check_seed
+from maskbank.errors import MissingError
 from maskbank.files import ALIGNMENT
-from maskbank.kernels import colour, convert, direct, fourier, gaussian, rbn, spectral, vectors
 from maskbank.recipes import LEAST_GAP, RBN, Blue, Filtered, Recipe, White, float32
+
+try:
+    from maskbank.kernels import colour, convert, direct, fourier, gaussian, rbn, spectral, vectors
+except ModuleNotFoundError as error:
+    raise MissingError(
+        f"making noise needs {error.name}, which is not installed: pip install numba"
+    ) from None
 
 Array = npt.NDArray[Any]
 

@@ -18,7 +18,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from maskbank.bank.storage import AGAIN
-from maskbank.errors import Interrupted, MaskbankError, OutputError, RecipeError
+from maskbank.errors import Interrupted, MissingError, OutputError, RecipeError
 from maskbank.generation.threads import (
     CHECKPOINT_SECONDS,
     Progress,
@@ -50,14 +50,14 @@ _POLL_SECONDS = 0.05
 def connect(dask: Any, workers: int | None, stop: threading.Event | None = None) -> Iterator[Any]:
     """A client of a Dask cluster: of a scheduler's address, of "local" processes, or the one that is given.
 
-    workers: how many processes, for "local". Raises MaskbankError where there is no Dask, RecipeError for
+    workers: how many processes, for "local". Raises MissingError where there is no Dask, RecipeError for
     what is no address, OutputError where nobody answers, Interrupted where `stop` is set meanwhile.
     """
     try:
         from distributed import Client
         from distributed.utils import silence_logging_cmgr
     except ImportError:
-        raise MaskbankError(
+        raise MissingError(
             "a cluster needs Dask, which is not installed: pip install 'maskbank[dask]'"
         ) from None
     if isinstance(dask, Client):

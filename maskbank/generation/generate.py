@@ -2,12 +2,12 @@
 
 import os
 import threading
-import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed
-from maskbank.errors import RecipeError
+from maskbank.errors import RecipeError, warn
 from maskbank.generation.threads import Progress, Report, Source, count_workers, maker_of, write_items
 from maskbank.recipes import Recipe, recipe_for
 
@@ -48,7 +48,7 @@ def generate(
 
     write(
         path, content_for(recipe, n, seed=seed, items=items, **options),
-        workers=workers, force=force, progress=progress, report=report, stop=stop, dask=dask, stacklevel=3,
+        workers=workers, force=force, progress=progress, report=report, stop=stop, dask=dask,
     )  # fmt: skip
     return Bank(path)
 
@@ -91,12 +91,10 @@ def write(
     report: Report | None = None,
     stop: threading.Event | None = None,
     dask: Any = None,
-    stacklevel: int = 2,
 ) -> bool:
     """Make `path` the bank of this content: whether anything had to be done. Arguments as of `generate`.
 
-    source: gives each thread its source of items; None for one that computes them. stacklevel: of whose
-    line warnings speak.
+    source: gives each worker its source of items; None for one that computes them.
     """
     from maskbank.bank.writer import Writer, is_there
 
@@ -104,15 +102,21 @@ def write(
     if not force and is_there(os.fspath(path), content):
         return False
     if content.recipe.caution:
-        warnings.warn(content.recipe.caution, stacklevel=stacklevel)
-    if dask is None:
-        with Writer(path, content, force=force) as writer:
-            write_items(writer, source or maker_of(content), threads, progress, report, stop)
-            writer.publish()
-        return True
-    from maskbank.generation.cluster import connect, write_items_on
+        warn(content.recipe.caution)
+    with ExitStack() as stack:
+        if dask is None:
+            source = source or maker_of(content)  # says that Numba is missing, before anything is touched
+            client = None
+        else:
+            from maskbank.generation.cluster import connect, write_items_on
 
-    with connect(dask, workers, stop) as client, Writer(path, content, force=force) as writer:
-        write_items_on(client, writer, progress, report, stop)
+            client = stack.enter_context(connect(dask, workers, stop))
+        writer = stack.enter_context(Writer(path, content, force=force))
+        if report and writer.done.any():
+            report(f"going on: {writer.done.sum():,} of {content.n:,} items are there")
+        if source:
+            write_items(writer, source, threads, progress, stop)
+        else:
+            write_items_on(client, writer, progress, report, stop)
         writer.publish()
     return True

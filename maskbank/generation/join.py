@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from maskbank.bank import check
 from maskbank.bank.reader import Part, in_order, whole_of
@@ -11,9 +10,7 @@ from maskbank.errors import BankError
 from maskbank.files import check_sources
 from maskbank.generation.generate import write
 from maskbank.generation.threads import Progress, Report
-
-if TYPE_CHECKING:
-    from maskbank.noise import Block
+from maskbank.noise import Block, sigmas
 
 Path = str | os.PathLike[str]
 
@@ -58,10 +55,8 @@ class _Copier:
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts
 
-    def make(self, first: int, block: "Block") -> None:
+    def make(self, first: int, block: Block) -> None:
         """Copy items first, first + 1, ... and their sigmas to `block`."""
-        from maskbank.noise import sigmas
-
         for part in self.parts:
             begin = part.content.first
             low, high = max(first, begin), min(first + len(block), begin + part.content.n)

@@ -25,6 +25,8 @@ def repair(
     with RepairFile(os.path.abspath(os.fspath(path))) as bank:
         header = bank.repair_header()
         damaged = int((~bank.done).sum())
-        write_items(bank, maker_of(bank.content), threads, progress, report, stop)
+        if report and damaged:
+            report(f"making {damaged:,} of {bank.content.n:,} items again")
+        write_items(bank, maker_of(bank.content), threads, progress, stop)
         bank.finish()
     return damaged, header

@@ -58,7 +58,6 @@ def write_items(
     source: Callable[[], Source],
     workers: int,
     progress: Progress | None = None,
-    report: Report | None = None,
     stop: threading.Event | None = None,
     spans: Sequence[Span] | None = None,
 ) -> None:

@@ -278,7 +278,7 @@ def test_a_second_signal_leaves_at_once(
     ended = warm.maskbank(*args, log=str(tmp_path / "log"), signals=[(0.4, number), (0.6, number)], **slow)
     assert ended.code == code
     assert ended.seconds < 10.0  # not the 20 seconds that an item takes
-    assert ended.err.count("\n") <= 1
+    assert ended.err.count("\n") <= 3  # what it makes, that it stops, and that it stopped
     again = warm.maskbank(*args)
     assert again.code == 0
     assert digest(tmp_path / "bank.h5") == digest(originals / "green2d.h5")
