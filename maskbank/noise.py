@@ -63,7 +63,7 @@ class Maker:
         self._maker = _Sets(recipe, number) if isinstance(recipe, RBN) else _Colours(recipe, number)
 
     def make(self, first: int, block: Block) -> None:
-        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        """Fill `block` with items first, first + 1, ... and their sigmas. An empty block only compiles."""
         self._maker.make(first, block)
 
 
@@ -96,7 +96,7 @@ class _Sets:
         while True:
             number, mask = divmod(first + done, self.recipe.masks_per_set)
             count = min(self.recipe.masks_per_set - mask, len(block) - done)
-            self._make_set(number)
+            self._make_set(number, self._rule if len(block) else self._rule._replace(masks=0))
             rbn.rank_masks(
                 self.seed, np.uint64(first + done), mask, self._rule, self._around, self._order,
                 self._owners, stored[done : done + count],
@@ -105,20 +105,21 @@ class _Sets:
             if done == len(block):
                 return
 
-    def _make_set(self, number: int) -> None:
+    def _make_set(self, number: int, rule: rbn.Rule) -> None:
         if number == self._number:
             return
         if self.recipe.init != "zeros":
-            self._threshold(number)
+            self._starter.make(0, self._start.part(0, 0))  # compiles, also for an empty set
+            self._threshold(number, rule.masks)
         rbn.make_set(
-            self.seed, np.uint64(number), self._rule, self._before, self._around, self._order, self._owners
+            self.seed, np.uint64(number), rule, self._before, self._around, self._order, self._owners
         )
-        self._number = number
+        self._number = number if rule.masks else -1
 
-    def _threshold(self, number: int) -> None:
+    def _threshold(self, number: int, masks: int) -> None:
         """The masks that a set starts from: the highest values of white or blue noise (section 3.3)."""
         self._before[:] = 0
-        for k, mask in enumerate(self._before):
+        for k, mask in enumerate(self._before[:masks]):
             self._starter.make(number * len(self._before) + k, self._start)
             mask[np.argsort(-self._start.items.reshape(-1), kind="stable")[: self.recipe.placed]] = 1
 

@@ -61,6 +61,18 @@ def test_imports_go_one_way() -> None:
                     assert LAYERS.index(to) <= LAYERS.index(layer), f"{name} imports {target}"
 
 
+def test_no_function_takes_more_than_eight_positional_parameters() -> None:
+    """But for commands, whose parameters are the options of the command line."""
+    for source in sorted((ROOT / "maskbank").rglob("*.py")):
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.FunctionDef) and not (
+                source.parent.name == "cli" and node.name == "command"
+            ):
+                names = [arg.arg for arg in node.args.posonlyargs + node.args.args]
+                taken = [name for name in names if name not in ("self", "cls")]
+                assert len(taken) <= 8, f"{source}: {node.name} takes {len(taken)}"
+
+
 def test_the_top_level_is_what_was_asked_for() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if files.returncode:

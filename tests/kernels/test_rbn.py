@@ -417,6 +417,16 @@ def test_banks_do_not_depend_on_workers(recipe: RBN, tmp_path: Path) -> None:
         np.testing.assert_array_equal(banks[0][i], noise.item(recipe, 9, i))
 
 
+def test_an_empty_block_makes_no_set() -> None:
+    """It only compiles; the next call makes the set."""
+    maker, made = noise.Maker(RBN(size=(8, 8)), 3), noise.Block(RBN(size=(8, 8)), 2)
+    maker.make(5, made.part(0, 0))
+    sets_made: Any = maker._maker
+    assert (sets_made._owners <= 0).all(), "a position was given to a mask"
+    maker.make(5, made)
+    np.testing.assert_array_equal(made.items[1], noise.item(RBN(size=(8, 8)), 3, 6))
+
+
 def test_a_longer_bank_begins_with_the_shorter(tmp_path: Path) -> None:
     """Also where the shorter one ends within a set."""
     short = maskbank.generate(tmp_path / "short.h5", RBN(), 7)
