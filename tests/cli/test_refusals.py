@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import maskbank
 from tests.cli.common import call, one_line, run
 
 
@@ -110,6 +111,24 @@ def test_a_folder_that_must_not_be_written_is_named(tmp_path: Path) -> None:
         pytest.skip("nothing is forbidden to root")
     tmp_path.chmod(0o500)
     assert "Permission denied" in one_line(call("generate", "white2d", "-n", 3, cwd=tmp_path), 1)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(f"generate green2d -n 3 --size 4x4 -o {name}" for name in ("nd/", "-", "x.npy", "b.h5.partial")),
+        *(
+            f"export random --grid 4x4 --mask-ratio 0.5 -n 3 -o {name}"
+            for name in ("ne/", "m.h5", "m.npz", "-")
+        ),
+        "join -o x.npz part.h5",
+    ],
+)
+def test_a_name_that_misleads_is_refused_before_anything_is_made(args: str, tmp_path: Path) -> None:
+    maskbank.generate(tmp_path / "part.h5", maskbank.White(size=(4, 4)), 3)
+    line = one_line(call(*args.split(), cwd=tmp_path), 1)
+    assert args.split()[args.split().index("-o") + 1] in line
+    assert os.listdir(tmp_path) == ["part.h5"]
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ def test_the_shell_completes_commands_options_and_files(banks: Path) -> None:
         return result.stdout.split()
 
     assert completed("ver") == ["plain,verify"]
+    assert completed("insect wh") == []
     assert completed("generate gree") == ["plain,green2d", "plain,green3d"]
     assert completed("generate rbn --mask") == ["plain,--mask-ratio", "plain,--masks-per-set"]
     for command in ("inspect", "verify", "export", "repair", "join -o", "rebuild", "preview"):
