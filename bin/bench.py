@@ -5,6 +5,8 @@ import contextlib
 import functools
 import json
 import os
+import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -14,6 +16,7 @@ import time
 import unittest.mock
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +104,34 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+"""
+
+# A cycle of the processor, the width of its vectors, and the seconds of an item in one thread, minima.
+CORE = """
+import time
+import numba
+from maskbank.kernels.vectors import WIDTH
+from maskbank.noise import Block, Maker
+from maskbank.recipes import Green
+
+@numba.njit
+def chain(n, x):
+    for _ in range(n):
+        x = (x ^ (x >> 7)) * 6364136223846793005  # 5 cycles, each waiting for the one before it
+    return x
+
+def least(call, times):
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+maker, block = Maker(Green(), 0), Block(Green(), 1)
+maker.make(0, block)
+chain(1, 1)
+print(least(lambda: chain(10**5, 1), 200) / 5e5, WIDTH, least(lambda: maker.make(1, block), 500))
 """
 
 # The main job, saying every so many seconds in the file's journal what is done.
@@ -192,6 +223,54 @@ def main_job(bench: Bench, n: int, peer_n: int, workers: int) -> None:
     line("one worker", f"{found['one']:.2f} s   {found['one'] / ours:.2f} x")
     line("limit: the bytes alone", f"{found['write']:.2f} s   {found['write'] / ours:.0%} of ours")
     line("limit: the numbers alone", f"{found['compute']:.2f} s   {found['compute'] / ours:.0%} of ours")
+    core()
+
+
+def core() -> None:
+    """What an item costs one core, beside what its arithmetic alone would cost."""
+    printed = subprocess.run([PYTHON, "-c", CORE], check=True, capture_output=True, text=True).stdout
+    cycle, width, item = map(float, printed.split())
+    operations = vector_operations(int(width))
+    least = operations / 2 * cycle
+    line("processor", f"{processor()}, {1e-9 / cycle:.1f} GHz, vectors of {width:.0f} floats")
+    line("an item in one thread", f"{item * 1e3:.2f} ms")
+    line(
+        "limit: arithmetic",
+        f"{least * 1e3:.2f} ms   {least / item:.0%} of that: {operations / 1e6:.1f} million vector "
+        "operations, two a cycle",
+    )
+
+
+def processor() -> str:
+    with contextlib.suppress(OSError, IndexError):
+        found = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        return str(found[0])
+    return platform.processor() or platform.machine()
+
+
+def vector_operations(width: int) -> float:
+    """About how many operations on whole vectors make a green3d item of 64x64x64."""
+    from llvmlite import ir
+
+    from maskbank.kernels import fourier, philox
+    from maskbank.kernels.vectors import Vector
+
+    kind = ir.FunctionType(ir.VoidType(), [ir.VectorType(ir.FloatType(), width)])
+    function = ir.Function(ir.Module(), kind, "operations")
+    block = function.append_basic_block()
+    rules: Any = fourier, philox  # kernels are untyped
+
+    def count(rule: Callable[[Vector], object]) -> int:
+        before = len(block.instructions)
+        rule(Vector(ir.IRBuilder(block), function.args[0]))
+        return len(block.instructions) - before
+
+    voxels, columns = 64**3, 64**2
+    words = voxels / 4 * 10 * 8 * 2  # ten rounds of 8 operations on 64 bits for each block of four words
+    pair = count(lambda x: rules[1].polar(x.view(np.uint32), rules[1].radius(x.view(np.uint32))))
+    line_of_64 = count(lambda x: rules[0].forward([x] * 64)) + count(lambda x: rules[0].inverse([x] * 64))
+    filtering = 6 * voxels
+    return (words + voxels / 2 * pair + 3 * columns * line_of_64 + filtering + voxels) / width
 
 
 def memory(bench: Bench) -> None:
