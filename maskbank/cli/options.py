@@ -12,7 +12,7 @@ from maskbank.cli import output
 from maskbank.errors import BankError
 
 
-class Count(click.ParamType):  # type: ignore[type-arg]  # generic in some versions of click
+class Count(click.ParamType[int]):
     """A whole number: 10000, 10_000, 10k, 1e4, 2M."""
 
     name = "integer"
@@ -26,7 +26,7 @@ class Count(click.ParamType):  # type: ignore[type-arg]  # generic in some versi
         return self.fail(f"{value!r} is not an integer; write for example 10000, 10k or 1e4", param, ctx)
 
 
-class Share(click.ParamType):  # type: ignore[type-arg]
+class Share(click.ParamType[float]):
     """A share of one: 0.9 or 90%."""
 
     name = "share"
