@@ -1,11 +1,11 @@
 """How hard each kind of mask is for data of a known correlation, and masks of a kind."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
 
-from maskbank import noise
 from maskbank.analysis.prediction import Predictor, draws, pairs_of_masks, pairs_of_noise, repeated
 from maskbank.checks import count_visible
 from maskbank.errors import RecipeError
@@ -16,6 +16,7 @@ Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
+HAS_NUMBA = find_spec("numba") is not None  # without it no noise is made, and the rest works
 MASKS = 256  # drawn of a kind without a formula
 MOST_PATCHES = 2**20  # of all of them
 
@@ -70,7 +71,9 @@ def visible_of(kind: str, grid: Grid, ratio: float) -> tuple[int, int]:
 
 
 def pairs_of_rbn(grid: Grid, ratio: float) -> Float64s | None:
-    """The same of R-BN that is made for this grid, or its frames; None where these are too small."""
+    """The same of R-BN for this grid or its frames; None where these are too small, and without Numba."""
+    if not HAS_NUMBA:
+        return None
     try:
         recipe = RBN(size=(1, *grid)[-2:], mask_ratio=ratio)
     except RecipeError:
@@ -81,6 +84,8 @@ def pairs_of_rbn(grid: Grid, ratio: float) -> Float64s | None:
 
 def masks_of(recipe: Recipe, count: int, grid: Grid, ratio: float) -> Bools:
     """Masks from the first items of a recipe with seed 0, cut at their first place: bool (count, *grid)."""
+    from maskbank import noise
+
     block = noise.Block(recipe, count)
     noise.Maker(recipe, 0).make(0, block)
     own = (1, *grid)[-len(recipe.size) :]

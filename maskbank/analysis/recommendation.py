@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.covariance import Correlation, standard_error
-from maskbank.analysis.kinds import masks_of, pairs_of, pairs_of_rbn
+from maskbank.analysis.kinds import HAS_NUMBA, masks_of, pairs_of, pairs_of_rbn
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import difficulty
 from maskbank.checks import count_visible, format_size
@@ -41,7 +41,7 @@ class Recommendation:
     confirmed: `structure.difficulty` of masks of the bank for the measured data, which knows the mask and
     looks at masked tokens only; its error is that over the masks. agrees: whether its share of the
     baseline's is the predicted one, within two standard errors. None for a grid so large that it would take
-    too long.
+    too long, and without Numba.
     """
 
     kind: str
@@ -81,7 +81,9 @@ def recommend(
     if kind == "rbn":
         pairs = pairs_of_rbn(grid, ratio)
         if pairs is None:
-            raise RecipeError(f"grid={format_size(grid)} is too small for rbn; choose another kind")
+            raise RecipeError(
+                f"rbn: grid={format_size(grid)} is too small, or Numba is not installed; choose another kind"
+            )
         recipe: Recipe = RBN(size=(1, *grid)[-2:], mask_ratio=ratio)
         sigmas: tuple[float, ...] = ()
         curve: tuple[tuple[float, float], ...] = ()
@@ -210,7 +212,7 @@ def confirm(
     """
     tokens = math.prod(grid)
     masks = min(CONFIRMING, int(WORK / (tokens * count_visible(tokens, ratio) ** 2)))
-    if masks < FEWEST:
+    if masks < FEWEST or not HAS_NUMBA:
         return None
     others = MaskSampler(baseline, grid if len(grid) > 1 else (1, *grid), ratio)(np.arange(masks))
     own = difficulty(masks_of(recipe, masks, grid, ratio), correlation)

@@ -154,7 +154,7 @@ def _confirmation(found: "Fit") -> list[str]:
     """What masks of such a bank showed."""
     chosen = found.recommend
     if chosen.confirmed is None:
-        return ["  not confirmed on masks: the grid is too large"]
+        return ["  not confirmed on masks: the grid is too large, or Numba is not installed"]
     lines = [
         f"  exact difficulty     {chosen.confirmed:.3f} ± {chosen.confirmed_error:.3f}, "
         f"{chosen.confirmed_share:.3f} ± {chosen.confirmed_share_error:.3f} of {found.baseline}'s"

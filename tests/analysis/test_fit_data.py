@@ -258,6 +258,17 @@ def test_the_command_prints_the_page_and_json(tmp_path: Path) -> None:
     assert "sigma" not in printed["recommend"]
 
 
+def test_without_numba_all_but_drawn_masks_works() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np, maskbank\n"
+        "found = maskbank.fit(np.random.default_rng(0).normal(size=(9, 8, 8)), (1, 1), 0.7)\n"
+        "assert found.recommend.confirmed is None and 'rbn' not in found.difficulty\n"
+        "assert 'blue2d' in found.difficulty and found.recommend.sigma"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
 def test_inspect_measures_the_difficulty_for_data(tmp_path: Path) -> None:
     """Beside random and tube masks; data without correlation leave everything unknown."""
     maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(8, 8, 8)), 20)
