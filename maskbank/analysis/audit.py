@@ -103,7 +103,6 @@ def audit(
         raise RecipeError(f"structured={structured!r}: give True, False, or None where both are right")
     find, tokens = _Finder(grid, mask), math.prod(grid)
     counts: list[Int64s] = []
-    owners: list[list[str]] = []
     seen: dict[bytes, int] = {}  # every different mask, packed: its number
 
     def read(source: Any, epoch: int) -> list[Int64s]:
@@ -113,7 +112,7 @@ def audit(
             raise RecipeError(
                 f"{given} gives no batches; give a DataLoader, a generator or a list of batches"
             )
-        owners.append(_set_epoch(source, epoch))
+        _set_epoch(source, epoch)
         numbers = []
         for i, batch in enumerate(itertools.islice(source, batches)):
             if len(rows := find(batch, i)):
@@ -122,7 +121,7 @@ def audit(
                 numbers.append(np.array([seen.setdefault(row, len(seen)) for row in packed]))
         return numbers
 
-    first = read(loader, 0)
+    first, owners = read(loader, 0), _set_epoch(loader, 0)
     if not first:
         raise RecipeError("the loader gave no masks; give one that has some, and a generator only once")
     others = [read(other, 0) for other in ranks]
@@ -147,14 +146,15 @@ def audit(
     found.append(findings.polarity(share, ones_masked, ones or find.means, mask_ratio))
     measures: dict[str, Measure] = {}
     if 0 < visible < tokens:
-        many = _some(list(seen), max(ENOUGH, MOST_BYTES // tokens), grid) ^ ones_masked
-        masks = _some(list(seen), max(8, min(MASKS, MOST_TOKENS // tokens)), grid) ^ ones_masked
+        packed = np.frombuffer(b"".join(list(seen)[: max(ENOUGH, MOST_BYTES // tokens)]), np.uint8)
+        many = np.unpackbits(packed.reshape(-1, -(-tokens // 8)), axis=1, count=tokens).astype(bool)
+        many = many.reshape(-1, *grid) ^ ones_masked
+        masks = many[: max(8, min(MASKS, MOST_TOKENS // tokens))]
         choices = findings.possible(masks, visible)
         found += [findings.order(masks), findings.repeats(first, choices), findings.workers(first)]
         if later:
             what = "later epochs were there in earlier ones"
-            if owners[0]:
-                what += f"; set_epoch of {' and '.join(owners[0])} was called, as training must"
+            what += f"; set_epoch of {' and '.join(owners)} was called, as training must" if owners else ""
             remedy = "let masks depend on the epoch, by set_epoch(epoch)"
             found.append(findings.shared("epochs", first, later, choices, what, remedy))
         if others:
@@ -170,18 +170,9 @@ def audit(
             found.append(findings.told_from_random(masks, measures, structured))
         else:
             missing["structure"] = "there is only one mask, or no token has a neighbour"
-    batches, means = sum(map(len, [first, *others, *later])), "masked" if ones_masked else "visible"
-    masks_seen = sum(map(len, counts))
-    return AuditReport(
-        list(grid), batches, masks_seen, len(seen), visible, means, find.says, found, missing, measures
-    )
-
-
-def _some(packed: list[bytes], most: int, grid: tuple[int, ...]) -> Bools:
-    """At most so many of these masks, evenly spaced: (N, *grid)."""
-    chosen = [packed[i] for i in np.linspace(0, len(packed) - 1, min(len(packed), most)).astype(int)]
-    rows = np.frombuffer(b"".join(chosen), np.uint8).reshape(len(chosen), -1)
-    return np.unpackbits(rows, axis=1, count=math.prod(grid)).astype(bool).reshape(-1, *grid)
+    means, total = "masked" if ones_masked else "visible", sum(map(len, counts))
+    where = (find.says, found, missing, measures)
+    return AuditReport(list(grid), len(counts), total, len(seen), visible, means, *where)
 
 
 def _set_epoch(loader: Any, epoch: int) -> list[str]:
@@ -216,11 +207,9 @@ class _Finder:
         if self._place is None:
             self._place = self._search(leaves)
             self.says += _path(self._place)
-        if self._place not in leaves:
-            raise self._refusal(f"batch {number} has no {self.says}, as batch 0 has", leaves)
-        rows = self._rows(leaves[self._place])
+        rows = self._rows(leaves.get(self._place))
         if rows is None:
-            raise self._refusal(f"{self.says} of batch {number} is no mask", leaves)
+            raise self._refusal(f"batch {number} has no masks at {self.says}, as batch 0 has", leaves)
         return rows
 
     def _search(self, leaves: Leaves) -> Place:
@@ -263,9 +252,14 @@ class _Finder:
         return rows if (rows.sum(1) == array.shape[1]).all() else None  # no token twice
 
     def _refusal(self, what: str, leaves: Leaves) -> RecipeError:
-        there = ", ".join([f"{_path(at)} {_described(one)}".strip() for at, one in leaves.items()][:6])
+        there = []
+        for place, array in [(place, _array(each)) for place, each in leaves.items()][:6]:
+            text = f"{array.dtype} {array.shape}" if array.dtype != object else type(leaves[place]).__name__
+            if array.size and array.dtype.kind in "iuf":
+                text += f" from {array.min():g} to {array.max():g}"
+            there.append(f"{_path(place)} {text}".strip())
         return RecipeError(
-            f"{what}; there is {there or 'nothing'}; masks are (B, {self.tokens}) or (B, "
+            f"{what}; there is {', '.join(there) or 'nothing'}; masks are (B, {self.tokens}) or (B, "
             f"{', '.join(map(str, self.grid))}) of bools or of 0 and 1, or (B, K) whole numbers, of "
             "different tokens; check the grid and the order of axes, or give mask="
         )
@@ -297,11 +291,3 @@ def _array(given: Any) -> Array:
     except (TypeError, ValueError, RuntimeError):
         pass
     return np.empty((), object)
-
-
-def _described(given: Any) -> str:
-    array = _array(given)
-    if array.dtype.kind == "O":
-        return type(given).__name__
-    spread = f" from {array.min():g} to {array.max():g}" if array.size and array.dtype.kind in "iuf" else ""
-    return f"{array.dtype} {array.shape}{spread}"

@@ -70,11 +70,6 @@ class Block:
         return 1 if self.wide else max(4, *(len(row.panels) for row in self.rows))
 
     @property
-    def labels(self) -> float:
-        """The width of the labels, in inches."""
-        return LABELS if any(row.label for row in self.rows) else 0.05
-
-    @property
     def height(self) -> float:
         """The height of the block, in inches."""
         heads = max([head.count("\n") + 1 for head in self.heads], default=0)
@@ -119,21 +114,20 @@ def plain_style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, dpi: float) -> Any:
-    """An empty figure, in inches, laid out by matplotlib, that draws to memory."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """An empty figure, in inches, laid out by matplotlib, without pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0.0, hspace=0.0)
-    FigureCanvasAgg(figure)
     return figure
 
 
 def page(blocks: Sequence[Block]) -> Any:
     """A figure of blocks, one below the other. Call it, and save the figure, within `plain_style`."""
+    rows = [row for block in blocks for row in block.rows]
+    labels = LABELS if any(row.label for row in rows) else 0.05
     beside = SPECTRUM if any(block.spectrum for block in blocks) else 0.0
-    heights = [block.height for block in blocks]
-    width = PANELS + max(block.labels for block in blocks)
+    heights, width = [block.height for block in blocks], labels + PANELS
     figure = new_figure(width + beside, sum(heights) + 2 * LINE, DPI)
     parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
     for block, part in zip(blocks, parts, strict=True):
@@ -145,20 +139,16 @@ def page(blocks: Sequence[Block]) -> Any:
                 _show_spectrum(right.subplots(), block.spectrum, block.unit)
         else:
             left = part
-        show_rows(left, block)
-    _legend(figure, [row for block in blocks for row in block.rows])
+        show_rows(left, block, labels)
+    _legend(figure, rows)
     return figure
 
 
-def show_rows(figure: Any, block: Block) -> None:
-    """Draw the rows of a block, with their labels, into a figure or a part of one."""
+def show_rows(figure: Any, block: Block, labels: float = LABELS) -> None:
+    """Draw the rows of a block, with their labels, into a figure or a part of one. labels: their width."""
     columns, heights = block.columns, block.heights()
-    grid = figure.add_gridspec(
-        len(block.rows),
-        columns + 1,
-        height_ratios=heights,
-        width_ratios=[LABELS, *[PANELS / columns] * columns],
-    )
+    widths = [labels, *[PANELS / columns] * columns]
+    grid = figure.add_gridspec(len(heights), len(widths), height_ratios=heights, width_ratios=widths)
     for i, row in enumerate(block.rows):
         label = figure.add_subplot(grid[i, 0])
         label.set_axis_off()

@@ -47,11 +47,6 @@ def possible(masks: Bools, visible: int) -> float:
     return math.exp(min(log, 700.0))
 
 
-def _met(choices: float, drawn: int) -> float:
-    """The expected share of all choices that is among `drawn` random ones."""
-    return -math.expm1(drawn * math.log1p(-1 / choices)) if choices > 1 else 1.0
-
-
 def counts_differ(counts: list[Int64s]) -> Finding:
     """Whether all masks have the same number of visible tokens."""
     low, high = (int(f(np.concatenate(counts))) for f in (np.min, np.max))
@@ -105,7 +100,7 @@ def repeats(first: list[Int64s], choices: float) -> Finding:
     """Whether masks of one epoch repeat more often than by chance."""
     numbers = np.concatenate(first)
     count, different = len(numbers), len(np.unique(numbers))
-    expected = count - choices * _met(choices, count) if choices < 1e15 else 0.0
+    expected = count * min(1.0, count / choices / 2)
     within = sum(len(each) - len(np.unique(each)) for each in first)
     says = (
         f"{count - different:,} of {count:,} masks of an epoch were there before ({within:,} in their own "
@@ -118,13 +113,11 @@ def repeats(first: list[Int64s], choices: float) -> Finding:
 def workers(first: list[Int64s]) -> Finding:
     """Whether batches repeat earlier ones, mask for mask, at a regular distance."""
     count = len(first)
-    table = np.full((count, max(map(len, first))), -1)
-    for row, numbers in zip(table, first, strict=True):
-        row[: len(numbers)] = numbers
     alike = {0: 0.0}
     for apart in range(1, min(FURTHEST, count - 1) + 1):
-        both = (table[apart:] >= 0) & (table[:-apart] >= 0)
-        alike[apart] = float((table[apart:] == table[:-apart])[both].mean()) if both.any() else 0.0
+        pairs = zip(first[apart:], first, strict=False)
+        same = [later[: len(earlier)] == earlier[: len(later)] for later, earlier in pairs]
+        alike[apart] = float(np.concatenate(same).mean())
     worst = max(alike, key=lambda apart: alike[apart])
     # of a few masks, some meet by chance
     ok = alike[worst] <= 10 * REPEATED + 3 / len(np.unique(np.concatenate(first)))
@@ -145,7 +138,7 @@ def shared(
     for each in filter(None, others):
         numbers = np.concatenate(each).tolist()
         known = sum(number in before for number in numbers)
-        ok &= known <= (REPEATED + 2 * _met(choices, len(before))) * len(numbers)
+        ok &= known <= (REPEATED + 2 * min(1.0, len(before) / choices)) * len(numbers)
         again, count = again + known, count + len(numbers)
         before.update(numbers)
     if not count:
@@ -180,13 +173,9 @@ def positions(masks: Bools) -> Finding:
 
 def told_from_random(masks: Bools, found: dict[str, measures.Measure], structured: bool | None) -> Finding:
     """Whether neighbours are more, or less, alike than in random masks; `found`: what `compare` gives."""
-    words = {"time": "next in time", "space": "beside", "difficulty": "difficulty"}
-    parts = [
-        f"{words[name]} {one['value']:.3f} (random {one['random']:.3f})"
-        for name, one in found.items()
-        if name in words and "random" in one
-    ]
-    says = f"how often a visible token's neighbour is visible: {', '.join(parts)}"
+    shown = [name for name in ("time", "space", "difficulty") if "random" in found.get(name, {})]
+    parts = [f"{name} {found[name]['value']:.3f} ({found[name]['random']:.3f})" for name in shown]
+    says = f"how alike neighbours are, and difficulty (of random masks): {', '.join(parts)}"
     if measures.differs(masks):
         return Finding("structure", True, f"unlike random masks: {says}")
     peer = "tube masks, repeated over time" if structure.repeated(masks) else "random masks"

@@ -57,7 +57,7 @@ def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:
     """One block for each bank, and one of baselines for each grid and ratio."""
     clumps = any(sampler.bank is not None and isinstance(sampler.bank.recipe, RBN) for sampler in samplers)
     made = [_bank_block(sampler, clumps) for sampler in samplers if sampler.bank is not None]
-    for first in {(sampler.grid, sampler.num_visible): sampler for sampler in samplers}.values():
+    for first in {(sampler.grid, f"{ratio_of(sampler):.3g}"): sampler for sampler in samplers}.values():
         own = [one for one in samplers if one.baseline and one.grid == first.grid]
         rows = [row for one in with_baselines(own, first) for row in _masks(one, clumps)[0]]
         title = f"for comparison  ·  grid {_size(first.grid)}, {_count(first)}"
@@ -89,7 +89,9 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
     windows = sampler.windows(0)[:count] if len(grid) == 3 else sampler.windows(np.arange(count))
     if grid != recipe.size:
         rows.append(Row(f"window\n{_size(grid)}", list(windows)))
-    text = f"{len(bank):,} items of {_size(recipe.size)}, {bank.dtype}, {recipe.boundary}"
+    text = (
+        f"{len(bank):,} item{'s' * (len(bank) > 1)} of {_size(recipe.size)}, {bank.dtype}, {recipe.boundary}"
+    )
     for name, (low, high) in zip(recipe.sigma_names, recipe.ranges, strict=True):
         text += f", {name.replace('sigma', 'σ')} {low:g}" + (f" to {high:g}" if high > low else "")
     measures = [
@@ -101,12 +103,11 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
         f"{text}; grid {_size(grid)}, {_count(sampler)}, seed {sampler.seed}. {words} Measures: "
         f"{', '.join(measures)}; {found['verdict']}."
     )
-    unit = "patch" if still else "voxel"
-    title = f"{bank.kind}  ·  bank {bank.fingerprint}"
-    heads = _heads(sampler)[:count]
     spectrum = found["spectrum"].get("items")
     if spectrum and not spectrum["power"]:  # of a single voxel
         spectrum = None
+    title, heads = f"{bank.kind}  ·  bank {bank.fingerprint}", _heads(sampler)[:count]
+    unit = "patch" if still else "voxel"
     return Block(title, rows + masks, heads, caption, spectrum, unit, spectrogram, wide)
 
 
@@ -119,11 +120,7 @@ def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
     masks, words = together(sampler)
     if not _long(sampler)[1]:
         return [Row(f"{name}{_clumped(masks, clumps)}", list(masks), clumps)], words
-    rows = []
-    for i, mask in enumerate(masks):
-        numbered = name.replace("\n", f" {i}\n", 1) if len(masks) > 1 else name
-        rows.append(Row(f"{numbered}{_clumped(mask, clumps)}", [mask], clumps))
-    return rows, words
+    return [Row(f"{name}{_clumped(mask, clumps)}", [mask], clumps) for mask in masks], words
 
 
 def together(sampler: MaskSampler) -> tuple[Bools, str]:
@@ -189,13 +186,12 @@ def film(samplers: Sequence[MaskSampler]) -> list[Any]:
     with drawing.plain_style():
         for t in range(min(MOST_FRAMES, max(map(len, masks)))):
             panels = [mask[t % len(mask)] for mask in masks]
-            title = f"{'frame' if moving else 'mask'} {t}  ·  grid {_size(first.grid)}, {_count(first)}"
+            title = f"{'frame' if moving else 'mask'} {t}  ·  {_size(first.grid)} at {ratio_of(first):.3g}"
             rows = [Row(name, [panel]) for name, panel in zip(names, panels, strict=True)]
             parts = [Block(title, rows, spectrogram=spectrogram, wide=True)]
             if not wide:
-                starts = range(0, len(shown), FILM_COLUMNS)
-                ends = [slice(start, start + FILM_COLUMNS) for start in starts]
-                parts = [Block(title, [Row("", panels[part])], names[part]) for part in ends]
+                lines = [slice(i, i + FILM_COLUMNS) for i in range(0, len(shown), FILM_COLUMNS)]
+                parts = [Block(title * (i.start == 0), [Row("", panels[i])], names[i]) for i in lines]
             memory = io.BytesIO()
             drawing.page(parts).savefig(memory, format="png", dpi=FILM_DPI)
             images.append(Image.open(memory).convert("RGB"))

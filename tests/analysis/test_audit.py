@@ -545,11 +545,11 @@ def test_a_tube_of_random_frames_is_no_structure() -> None:
 
 def test_later_batches_that_differ() -> None:
     mask = MaskSampler("random", VIDEO, 0.9)(range(4)).visible
-    with pytest.raises(RecipeError, match=r"batch\['m'\] of batch 1 is no mask; .* float64 \(2, 3\)"):
+    with pytest.raises(RecipeError, match=r"batch 1 has no masks at batch\['m'\].* float64 \(2, 3\)"):
         audit([{"m": mask}, {"m": np.zeros((2, 3))}], VIDEO)
-    with pytest.raises(RecipeError, match=r"batch 1 has no batch\[1\], as batch 0 has"):
+    with pytest.raises(RecipeError, match=r"batch 1 has no masks at batch\[1\], as batch 0 has"):
         audit([(1, mask), (1,)], VIDEO)
-    with pytest.raises(RecipeError, match=r"batch 1 has no batch\['m'\]"):
+    with pytest.raises(RecipeError, match=r"batch 1 has no masks at batch\['m'\]"):
         audit([{"m": mask}, 5], VIDEO)
 
 
