@@ -146,7 +146,7 @@ def plane_axes(plane, along_h, first, second, add, scratch):
     taps2, radius2, out2, o2 = second
     rows, index = scratch
     reach = max(radius1, radius2)
-    # a row starts at a multiple of 64 bytes, behind room for its continuation to the left
+    # a row starts at a multiple of 64 bytes, behind space for its continuation to the left
     before = (reach + 15) // 16 * 16
     stride = (before + w_size + reach + 15) // 16 * 16
     line = u64(w_size)

@@ -125,7 +125,7 @@ def box_muller(w, blocks, out):
     """Fill out, float32, with four normals for each of `blocks` blocks: words w, uint32 (4, CHUNK).
 
     Box and Muller (1958): words 0 and 1 are radius and angle of the first two (cosine, then sine), words 2
-    and 3 those of the other two. `blocks` is a multiple of STEP; out has room for CHUNK blocks.
+    and 3 those of the other two. `blocks` is a multiple of STEP; out has space for CHUNK blocks.
     """
     w = w[:, :blocks]
     for k in (0, 2):

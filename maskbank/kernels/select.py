@@ -156,9 +156,9 @@ def crop_masks(noise, begin, items, cut, rule, ids, keys, visible):
             continue
         words = block(u32(0), u32(WINDOWS), u32(number & _LOW), u32(number >> _32), keys[0], keys[1])
         drawn = words[3] & flips
-        turned = drawn & 8 != 0
+        transposed = drawn & 8 != 0
         places(size[0], size[1] * size[2], periodic, words[0], drawn & 4 != 0, ts)
-        if turned:
+        if transposed:
             places(size[1], size[2], periodic, words[1], drawn & 1 != 0, xs)
             places(size[2], 1, periodic, words[2], drawn & 2 != 0, ys)
         else:
