@@ -45,7 +45,7 @@ class MaskingGenerator(Adapter):
 
     def __call__(self) -> Float64s:
         """One mask: float64 (T * H * W,), 1 = masked, time slowest."""
-        return next(self.stream).masked.astype(np.float64)
+        return (~next(self.stream).visible).astype(np.float64)
 
     def __repr__(self) -> str:
         counts = f"total patches {self.total_patches}, mask patches {self.total_masks}"

@@ -91,6 +91,8 @@ def select(keys, bits, count, start, visible):
             threshold[0] = before
         else:
             reached = found
+            if found == count:
+                break  # the bits below choose no other keys
     mark(keys, threshold[0], visible)
     j = start
     while reached > count:  # too many equals: the last ones in cyclic order have to go

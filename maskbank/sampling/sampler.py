@@ -9,7 +9,7 @@ import numpy as np
 
 from maskbank import __version__
 from maskbank.bank.reader import Bank
-from maskbank.checks import boolean, check_grid, check_seed, choice, format_size, integer
+from maskbank.checks import boolean, check_grid, check_seed, choice, format_size
 from maskbank.errors import BankError, RecipeError, warn
 from maskbank.kernels.streams import WINDOWS
 from maskbank.recipes import RBN
@@ -117,6 +117,7 @@ class MaskSampler:
             )
         ranks = isinstance(bank.recipe, RBN)
         bits = (math.prod(size) - 1).bit_length() if ranks else 8 * bank.dtype.itemsize
+        self._items, self._length, self._plain_cut = len(bank), math.prod(self._window), tuple(self.cut)
         self._rule = bank.dtype.kind == "f", bits, self.segments > 1, self.segment_count
         repeats = max(n / extent for n, extent in zip(self._window, item, strict=True))
         if self.fit == "crop" and repeats > 1:
@@ -145,8 +146,10 @@ class MaskSampler:
     __iter__ = None  # it would never end; see `stream`
 
     def _keys(self, epoch: Any, view: Any) -> Keys:
-        most = 2**32 - 1
-        return keys(self.seed, integer("epoch", epoch, 0, most), integer("view", view, 0, most))
+        try:
+            return keys(self.seed, epoch, view)
+        except TypeError:
+            raise RecipeError(f"epoch={epoch!r}, view={view!r}: one is not a whole number") from None
 
     def _visible(self, ids: UInt64s, keys: Keys) -> Bools:
         if isinstance(self.mask_ratio, tuple):
@@ -155,12 +158,12 @@ class MaskSampler:
             values = baselines.VALUES[str(self.baseline)](ids, keys, self._window)
             frames = self._largest(values, words(ids, WINDOWS, keys[:2]))
         elif self.fit == "crop" and self.normalize != "frame":
-            frames = np.empty((len(ids), math.prod(self._window)), bool)
+            frames, begin = np.empty((len(ids), self._length), bool), 0
             for part in self.bank.parts:
-                begin = part.content.first - self.bank.first
                 core().crop_masks(
-                    part.bits, begin, len(self.bank), tuple(self.cut), self._rule, ids, keys, frames
+                    part.bits, begin, self._items, self._plain_cut, self._rule, ids, keys, frames
                 )
+                begin += len(part.bits)
         else:
             frames = self._largest(*self._windows(self.bank, ids, keys))
         return np.tile(frames, self.grid[0]) if self._repeated else frames

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from maskbank.checks import integer
 from maskbank.kernels.streams import ITEMS, MASKS, WINDOWS
 from maskbank.sampling.windows import Array, Bools, Cut, Int64s, UInt64s, crop
 
@@ -40,9 +41,13 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[An
     return c0, c1, c2, c3
 
 
-@lru_cache(64)
+@lru_cache(64, typed=True)  # so that 1.0 is checked after 1
 def keys(seed: int, epoch: int, view: int) -> Keys:
-    """The keys of one epoch and view: uint32 (4,), two words for windows and two for items."""
+    """The keys of one epoch and view: uint32 (4,), two words for windows and two for items.
+
+    Raises RecipeError where epoch and view are no integers below 2**32, TypeError where they have no hash.
+    """
+    epoch, view = integer("epoch", epoch, 0, _LOW), integer("view", view, 0, _LOW)
     drawn = np.array(philox((epoch, MASKS, view, 0), (seed & _LOW, seed >> 32)), np.uint32)
     drawn.flags.writeable = False
     return drawn

@@ -55,7 +55,7 @@ class MaskStream:
         return self
 
     def __next__(self) -> Masks:
-        return self.sampler(self._advance(1))
+        return self.sampler(self._advance(1))  # a Python integer: the fast way through `check_ids`
 
     def _advance(self, count: int) -> int:
         """The first of the next `count` ids."""
