@@ -129,6 +129,7 @@ class _ForgivingCache:
 
 
 _FOLDER = None if numba.config.DISABLE_JIT else _cache_folder()
+KEPT = bool(numba.config.DISABLE_JIT) or _FOLDER is not None  # nothing is compiled more than once
 
 
 def kernel(function: Any) -> Any:

@@ -1,5 +1,6 @@
 """Masks: what a model is given, for a batch of samples or for one."""
 
+import itertools
 from functools import cache, cached_property
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,9 @@ from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling import selection
 from maskbank.sampling.windows import Bools, Int64s, UInt64s
+
+TWIN_CALLS = 1000  # 1.5 s for single masks, 4 s for batches of 32; compiling takes 3 s
+_calls = itertools.count()
 
 
 class Masks:
@@ -88,11 +92,21 @@ def check_ids(ids: Any) -> tuple[UInt64s, bool]:
     return given.reshape(-1).astype(np.uint64), given.ndim == 0
 
 
-@cache
 def core() -> ModuleType:
-    """The kernels that select, or their NumPy twin where Numba is not installed."""
+    """The kernels that select, or their NumPy twin.
+
+    The twin where Numba is not installed, and for the first calls of a process that cannot keep compiled
+    kernels: compiling takes as long as the twin for TWIN_CALLS batches, and such a process may not need more.
+    """
+    kernels, kept = _kernels()
+    return kernels if kept or next(_calls) >= TWIN_CALLS else selection
+
+
+@cache
+def _kernels() -> tuple[ModuleType, bool]:
+    """The kernels, and whether they are compiled, or need not be."""
     try:
-        from maskbank.kernels import select
+        from maskbank.kernels import jit, select
     except ImportError:
-        return selection
-    return select
+        return selection, True
+    return select, jit.KEPT
