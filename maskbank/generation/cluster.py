@@ -44,6 +44,7 @@ _IN_FLIGHT = 3  # tasks for each thread: one at work, others waiting
 _RETRIES = 3  # of a task that fails
 _COUNT_SECONDS = 2.0  # for the scheduler to say who is there
 _POLL_SECONDS = 0.05
+_LOST = f"the connection to the Dask scheduler is lost; {AGAIN}"
 
 
 @contextlib.contextmanager
@@ -122,7 +123,7 @@ def write_items_on(
     except Exception:
         if client.status == "running":
             raise
-        raise OutputError(f"the connection to the Dask scheduler is lost; {AGAIN}") from None
+        raise OutputError(_LOST) from None
     finally:
         run.end()
     if progress:
@@ -164,24 +165,17 @@ class _Run:
             )  # fmt: skip
         except TimeoutError:
             raise OutputError(f"some Dask worker does not answer within {_CHECK_SECONDS:.0f} s") from None
-        failed = [(host, error) for host, error in answers.items() if isinstance(error, Exception)]
-        if not failed:
-            return
-        if not self.writer.done.any():
-            self.writer.discard()
-        host, error = failed[0]
-        known = isinstance(error, OutputError)
-        reason = (
-            error if known else f"worker {host} cannot load this maskbank ({error}); install the same there"
-        )
-        raise OutputError(
-            f"{reason}" + (f" ({len(failed) - 1} more workers fail)" if len(failed) > 1 else "")
-        )
+        failed = {host: error for host, error in answers.items() if isinstance(error, Exception)}
+        for host, error in failed.items():
+            if not self.writer.done.any():
+                self.writer.discard()
+            here = "" if isinstance(error, OutputError) else f"worker {host} cannot load this maskbank: "
+            raise OutputError(f"{here}{error} (workers that fail: {len(failed)} of {len(answers)})")
 
     def _count_threads(self) -> None:
         """Ask the scheduler who is there."""
         if self.client.status != "running":
-            raise OutputError("lost")
+            raise OutputError(_LOST)
         with contextlib.suppress(TimeoutError):
             self.threads = self.client.sync(self.client.scheduler.ncores, callback_timeout=_COUNT_SECONDS)
 
@@ -209,6 +203,8 @@ class _Run:
                     if isinstance(error, OutputError):
                         raise error
                     raise OutputError(f"{type(error).__name__}: {error}; see the workers' logs; {AGAIN}")
+                if future.status != "finished":  # cancelled, when the connection was lost
+                    raise OutputError(_LOST)
                 self._take(made)
             if progress:
                 progress(self.done)

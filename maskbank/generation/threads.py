@@ -74,14 +74,14 @@ def write_items(
     before = content.n - todo
     if progress:
         progress(before)
-    prepare(source, content)
     length = block_length(content, workers)
     workers = min(workers, -(-todo // length))
     run = _Run(writer, cut(spans, length), length, todo)
-    for _ in range(workers):
-        run.sources.put(source())
     with ThreadPoolExecutor(2 * workers + 1, thread_name_prefix="maskbank") as pool:
         try:
+            pool.submit(prepare, source, content).result()  # not here: this thread answers signals meanwhile
+            for _ in range(workers):
+                run.sources.put(source())
             threads = [pool.submit(run.until_stopped, run.keep_journal)]
             threads += [pool.submit(run.until_stopped, run.work) for _ in range(2 * workers)]
             while not run.stop.wait(_PROGRESS_SECONDS):

@@ -27,8 +27,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def main() -> None:
     """Serve until the input ends."""
-    threading.stack_size(2**18)  # so that a limit of address space is one of memory
     prepare()
+    threading.stack_size(2**18)  # so that a limit of address space is one of memory
     gc.collect()
     gc.freeze()  # so that collecting garbage copies no memory in what is forked
     print("ready", flush=True)

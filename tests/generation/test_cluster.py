@@ -371,7 +371,7 @@ def test_a_worker_without_maskbank(cluster: Cluster) -> None:
     preload = cluster.folder / "without.py"
     preload.write_text("import sys\nsys.modules['maskbank'] = None\n")
     cluster.work("--preload", str(preload))
-    refused(cluster, "cannot load this maskbank", "install the same there")
+    refused(cluster, "cannot load this maskbank", "1 of 1")
 
 
 def test_a_late_worker_that_cannot_write_ends_the_run_and_the_same_goes_on_without_it(
