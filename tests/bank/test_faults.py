@@ -4,7 +4,6 @@ import errno
 import fcntl
 import os
 import random
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 import maskbank
-from maskbank.bank import layout, reader, writer
+from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
 from maskbank.errors import MaskbankError
 from maskbank.generation import generate as generation
@@ -224,7 +223,9 @@ LACKING: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 }
 
 
-@pytest.mark.parametrize("lacking", [*LACKING, "all of it"])
+@pytest.mark.parametrize(
+    "lacking", [*(pytest.param(name, marks=pytest.mark.full) for name in LACKING), "all of it"]
+)
 @pytest.mark.parametrize("command", ["generate", "go on", "force", "join", "repair"])
 def test_a_file_system_that_lacks_something_holds_the_same_bank(
     lacking: str, command: str, quick_path: Path, original: bytes, monkeypatch: pytest.MonkeyPatch
@@ -260,27 +261,6 @@ def test_fallocate_that_is_not_supported_is_none(
     assert (quick_path / "b.h5").read_bytes() == original
 
 
-def test_a_disk_that_fills_up_behind_a_sparse_partial(
-    quick_path: Path, original: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without fallocate, the disk may be full in the middle: what was done is kept, and named."""
-    monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
-    path = quick_path / "bank.h5"
-    with Calls(plain) as calls:
-        maskbank.generate(path, RECIPE, N)
-    path.unlink()
-    middle = [k for k, name in enumerate(calls.names) if name == "pwrite"][6]
-    with (
-        Calls(failing(middle, errno.ENOSPC, on=True)),
-        pytest.raises(
-            maskbank.OutputError, match=r"No space left.*what was done is kept: run the same command again"
-        ),
-    ):
-        maskbank.generate(path, RECIPE, N)
-    maskbank.generate(path, RECIPE, N)
-    assert path.read_bytes() == original
-
-
 def test_reading_may_fail_too(quick_path: Path, original: bytes) -> None:
     """A disk that cannot read an item: that item is damaged, and the others are not."""
     path = quick_path / "original.h5"
@@ -299,13 +279,3 @@ def test_reading_may_fail_too(quick_path: Path, original: bytes) -> None:
         with Calls(act):
             good = check.whole(file.fileno(), found)
     assert (~good).nonzero()[0].tolist() == [123]
-
-
-def test_parts_stay_open_to_readers_while_they_are_joined(quick_path: Path, original: bytes) -> None:
-    paths = [quick_path / "0.h5", quick_path / "1.h5"]
-    make_commands(quick_path, original)
-    bank = reader.Bank(paths)
-    join.join(quick_path / "joined.h5", paths)
-    shutil.rmtree(quick_path, ignore_errors=True)
-    os.mkdir(quick_path)
-    assert len(bank[:]) == N

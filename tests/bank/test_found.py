@@ -15,8 +15,8 @@ from maskbank.generation import generate as generation
 from maskbank.generation import join, rebuild, threads
 from maskbank.recipes import Green
 from tests.bank.calls import Call, Calls
+from tests.bank.forgery import forge
 from tests.bank.hostile import command_line
-from tests.bank.test_hostile import forge
 
 RECIPE = Green(size=(8, 8, 8))
 N = 20
