@@ -29,7 +29,7 @@ Leaves = dict[Place, Any]
 class AuditReport:
     """What `audit` found; printed, it is a page. Fields are items, too: report["ok"].
 
-    batches, masks, different: how many were looked at, and how many of the masks are different.
+    batches, masks, different: how many were read, and how many of the masks are different.
     num_visible: the median. ones: "masked" or "visible", what fits the counts. place: where in a batch the
     masks are. not_looked_at: {check: why}. measures: as `compare` measures them.
     """
@@ -167,7 +167,7 @@ def audit(
             missing["positions"] = f"{len(seen):,} different masks are too few; raise batches"
         measures = compare(masks, visible) if len(masks) > 1 else {}
         if "time" in measures or "space" in measures:
-            found.append(findings.told_from_random(masks, measures, structured))
+            found.append(findings.unlike_random(masks, measures, structured))
         else:
             missing["structure"] = "there is only one mask, or no token has a neighbour"
     means, total = "masked" if ones_masked else "visible", sum(map(len, counts))

@@ -171,7 +171,7 @@ def positions(masks: Bools) -> Finding:
     return _checked("positions", ok, says, remedy)
 
 
-def told_from_random(masks: Bools, found: dict[str, measures.Measure], structured: bool | None) -> Finding:
+def unlike_random(masks: Bools, found: dict[str, measures.Measure], structured: bool | None) -> Finding:
     """Whether neighbours are more, or less, alike than in random masks; `found`: what `compare` gives."""
     shown = [name for name in ("time", "space", "difficulty") if "random" in found.get(name, {})]
     parts = [f"{name} {found[name]['value']:.3f} ({found[name]['random']:.3f})" for name in shown]

@@ -1,4 +1,4 @@
-"""Numbers about the structure of noise and masks: what a model will be given, looked at without data.
+"""Numbers about the structure of noise and masks: what a model will be given, measured without data.
 
 Spectra are in units of white noise of unit variance, whose power is 1 at every frequency. Frequencies are
 in cycles per voxel, or per token.

@@ -166,13 +166,13 @@ def test_polarity(banks: dict[str, Bank]) -> None:
     assert failed(audit(of(sampler, np.invert), VIDEO, ones="visible")) == {"polarity"}
     for change, ones in ((np.invert, "masked"), (np.copy, "visible")):
         assert audit(of(sampler, change), VIDEO, ones=ones)["ok"]
-        told = audit(of(sampler, change), VIDEO)
-        assert told["ok"]
-        assert told["ones"] == ones
-        assert f"ones={ones!r}" in says(told, "polarity")
+        guessed = audit(of(sampler, change), VIDEO)
+        assert guessed["ok"]
+        assert guessed["ones"] == ones
+        assert f"ones={ones!r}" in says(guessed, "polarity")
 
 
-def test_polarity_below_one_half_is_told_by_the_mask_ratio(banks: dict[str, Bank]) -> None:
+def test_polarity_below_one_half_is_known_by_the_mask_ratio(banks: dict[str, Bank]) -> None:
     sampler = MaskSampler(banks["green3d"], (8, 7, 12), 0.4)
     masked = of(sampler, np.invert)
     assert failed(audit(masked, (8, 7, 12), ones="masked")) == {"polarity"}
@@ -357,10 +357,10 @@ def test_structure_that_was_lost_by_resizing(banks: dict[str, Bank]) -> None:
 def test_structure_that_is_not_there() -> None:
     loader = of(MaskSampler("random", VIDEO, 0.9))
     assert failed(audit(loader, VIDEO, structured=True)) == {"structure"}
-    told = audit(loader, VIDEO)
-    assert told["ok"]
-    assert "if structure was meant, it is lost" in says(told, "structure")
-    assert "note  structure" in str(told)
+    guessed = audit(loader, VIDEO)
+    assert guessed["ok"]
+    assert "if structure was meant, it is lost" in says(guessed, "structure")
+    assert "note  structure" in str(guessed)
     meant = audit(loader, VIDEO, structured=False)
     assert "meant" not in says(meant, "structure")
 
