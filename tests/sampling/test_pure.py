@@ -352,33 +352,3 @@ def test_masks_tell_what_they_are(samplers: dict[str, MaskSampler]) -> None:
     for part in ("11", "8x14x14", "156 visible"):
         assert part in repr(masks)
     assert "one of 8x14x14" in repr(samplers["crop"][0])
-
-
-UNKEPT = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import maskbank
-from maskbank.kernels import select
-from maskbank.sampling import masks
-sampler = maskbank.MaskSampler(sys.argv[1], (4, 6, 7), 0.8)
-found, compiled = [], []
-for start in range(0, masks.TWIN_CALLS + 2):
-    visible = sampler(start).visible
-    if start < 3 or start >= masks.TWIN_CALLS - 1:
-        found.append([start, visible.tobytes().hex()])
-        compiled.append(len(select.crop_masks.signatures))
-print(json.dumps([found, compiled]))
-"""
-
-
-def test_what_cannot_be_kept_is_compiled_late(
-    banks: dict[str, Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker in a read-only container has its first masks at once; one that makes many, fast ones."""
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "folder"))
-    found, compiled = child(UNKEPT, banks["green3d"].path)
-    assert compiled == [0, 0, 0, 0, 1, 1]
-    sampler = MaskSampler(banks["green3d"], (4, 6, 7), 0.8)
-    for start, visible in found:
-        assert sampler(start).visible.tobytes().hex() == visible
