@@ -70,6 +70,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "random per frame": ("random", {"grid": SMALL, "mask_ratio": 0.8, "per_frame": True}),
     "tube": ("tube", {"grid": VIDEO, "mask_ratio": 0.9}),
     "grid": ("grid", {"grid": SMALL, "mask_ratio": 0.75}),
+    "running-cell": ("running-cell", {"grid": (4, 6, 8), "mask_ratio": 0.5, "seed": 3}),
     "block": ("block", {"grid": SMALL, "mask_ratio": 0.6, "seed": 3}),
     "timefreq": ("timefreq", {"grid": (64, 8), "mask_ratio": (0.3, 0.4)}),
 }
@@ -90,6 +91,8 @@ def digests(folder: Path) -> Iterator[tuple[str, str]]:
     for name, (bank, given) in CASES.items():
         sampler = MaskSampler(banks.get(bank, bank), **given)
         yield name, _digest(sampler(IDS, epoch, view).visible for epoch, view in TIMES)
+    stream = MaskSampler(banks["green3d"], VIDEO, 0.9).stream(2**63 + 11, rank=3)
+    yield "seeded stream", _digest(stream.take(5).visible for _ in TIMES)
     for name, (bank, given) in SETS.items():
         sampler = MaskSampler(banks[bank], **given)
         yield name, _digest(sampler.complementary(i, *time).visible for time in TIMES for i in IDS)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from maskbank.kernels import colour, direct, philox, rbn, select, spectral, streams
-from maskbank.sampling import baselines, selection
+from maskbank.sampling import baselines, selection, stream
 from tests import reference
 from tests.kernels.test_philox import KNOWN
 
@@ -61,9 +61,9 @@ def test_no_two_purposes_share_a_stream() -> None:
     table = {name: number for name, number in vars(streams).items() if name.isupper()}
     assert table == {
         "VOXELS": 0, "SIGMAS": 1, "POSITIONS": 2, "TIES": 3, "PRIORITIES": 4,
-        "WINDOWS": 6, "ITEMS": 7, "MASKS": 8, "BASELINES": 9,
+        "WINDOWS": 6, "ITEMS": 7, "MASKS": 8, "BASELINES": 9, "STREAMS": 10,
     }  # fmt: skip
-    for module in (philox, colour, rbn, spectral, direct, select, selection, baselines):
+    for module in (philox, colour, rbn, spectral, direct, select, selection, baselines, stream):
         own = {name: vars(module)[name] for name in table.keys() & vars(module).keys()}
         assert own.items() <= table.items(), module
 
