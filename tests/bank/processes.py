@@ -18,7 +18,7 @@ from maskbank.errors import BankError
 
 ROOT = Path(__file__).parent.parent.parent
 CLI = "maskbank.cli:main"
-PASSING = ("making ", "maskbank: stopping: ")  # lines that come before the last one
+PASSING = ("making ", "maskbank: making ", "maskbank: stopping: ")  # lines that come before the last one
 
 
 @dataclasses.dataclass(frozen=True)

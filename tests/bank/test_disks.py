@@ -48,7 +48,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_computed(warm: W
         free = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
         assert line == (
             f"maskbank: the disk of {path} is too full: the bank needs {needed:,} bytes, {free:,} are free; "
-            "lower n, store uint8, or choose another path"
+            "lower n, store uint8, or choose another -o"
         )
         assert noted(log) == []
         assert os.listdir(small) == []
