@@ -7,6 +7,7 @@ same bytes. As long as the run lasts, the checksum of the last item that was mis
 instead, by which a task tells the file from any other.
 """
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -73,7 +74,11 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(silence_logging_cmgr(logging.CRITICAL))  # the user gets one line of ours instead
         try:
-            address = dask if dask != "local" else stack.enter_context(_local(count_workers(workers)))
+            if dask == "local":
+                address: Any = stack.enter_context(_local(count_workers(workers)))
+            else:
+                address = dask
+                asyncio.run(asyncio.wait_for(_ask(address), _ANSWER_SECONDS))
             client = Client(address, timeout=_ANSWER_SECONDS, set_as_default=False)
         except Exception as error:
             if stop is not None and stop.is_set():
@@ -85,6 +90,18 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
                 "or give local"
             ) from None
         yield stack.enter_context(client)
+
+
+async def _ask(address: str) -> None:
+    """Have a scheduler answer once: Client waits without end for one that accepts and is then silent."""
+    from distributed import Security
+    from distributed.core import rpc
+
+    arguments = Security().get_connection_args("client")
+    async with rpc(address, connection_args=arguments, timeout=_ANSWER_SECONDS) as scheduler:
+        found = await scheduler.identity()
+    if found.get("type") != "Scheduler":
+        raise OSError(f"there is a {found.get('type')}; give the address of the scheduler")
 
 
 def _local(workers: int) -> Any:

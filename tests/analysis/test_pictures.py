@@ -115,7 +115,7 @@ def test_films_show_every_frame(
 
 
 @full
-@pytest.mark.parametrize("suffix", ["png", "gif", "pdf", "svg"])
+@pytest.mark.parametrize("suffix", ["png", "gif"])
 def test_the_same_arguments_make_the_same_bytes(
     suffix: str, banks: dict[str, str], tmp_path: Path, images: Any
 ) -> None:
