@@ -1,6 +1,7 @@
 """Checks of what users give: each returns the value as maskbank wants it, or says what is allowed."""
 
 import math
+import operator
 import re
 from typing import Any
 
@@ -30,7 +31,7 @@ def parse_size(text: str) -> tuple[int, ...]:
     """'64x64x64' -> (64, 64, 64)."""
     if not re.fullmatch(r"\d{1,18}([x×]\d{1,18})*", text.strip().lower()):
         raise RecipeError(
-            f"size={shown(text)} is not a size; write for example 64x64x64 (T x H x W) or 64x64"
+            f"size={shown(text)} is not a size; write for example 64x64x64 (T x H x W), 64x64 or 1024"
         )
     return tuple(int(part) for part in re.split("[x×]", text.strip().lower()))
 
@@ -38,6 +39,11 @@ def parse_size(text: str) -> tuple[int, ...]:
 def format_size(size: tuple[int, ...]) -> str:
     """(64, 64, 64) -> '64x64x64'."""
     return "x".join(map(str, size))
+
+
+def axis_names(axes: int) -> str:
+    """A letter for each axis of an item: THW, HW, or L."""
+    return ("L", "HW", "THW")[axes - 1]
 
 
 def format_bytes(n: int) -> str:
@@ -89,23 +95,31 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 
 def check_size(size: Any) -> tuple[int, ...]:
-    """(T, H, W) or (H, W), given so or as text, as a tuple of Python ints, or RecipeError."""
+    """(T, H, W), (H, W) or (L,), given so, as text or as L, as a tuple of Python ints, or RecipeError."""
     if isinstance(size, str):
         size = parse_size(size)
     try:
-        axes = tuple(size)
+        axes = _extents(size)
     except TypeError:
-        raise RecipeError(f"size={shown(size)} is not a size; give (T, H, W) or (H, W)") from None
+        raise RecipeError(f"size={shown(size)} is not a size; give (T, H, W), (H, W) or (L,)") from None
     axes = tuple(integer("size", axis, 1, MOST_VOXELS) for axis in axes)
-    if len(axes) not in (2, 3):
+    if len(axes) not in (1, 2, 3):
         raise RecipeError(
-            f"size={format_size(axes[:9])} has {len(axes)} axes; a bank holds T x H x W or H x W, as 64x64"
+            f"size={format_size(axes[:9])} has {len(axes)} axes; a bank holds T x H x W, H x W or L, as 64x64"
         )
     if math.prod(axes) > MOST_VOXELS:
         raise RecipeError(
             f"size={format_size(axes)} has {math.prod(axes):,} voxels; an item has at most {MOST_VOXELS:,}"
         )
     return axes
+
+
+def _extents(value: Any) -> tuple[Any, ...]:
+    """A tuple of what is given for each axis, or for a single one; TypeError where it is neither."""
+    if hasattr(value, "__iter__"):
+        return tuple(value)
+    operator.index(value)
+    return (value,)
 
 
 def check_ratio(mask_ratio: Any) -> float:
@@ -139,13 +153,15 @@ def count_visible(tokens: int, mask_ratio: float) -> int:
 
 
 def check_grid(grid: Any) -> tuple[int, ...]:
-    """A token grid, (T, H, W) or (H, W), given so or as text, as a tuple of Python ints, or RecipeError."""
+    """A token grid, (T, H, W), (H, W) or (L,), given so, as text or as L, as Python ints, or RecipeError."""
     try:
-        axes = parse_size(grid) if isinstance(grid, str) else tuple(grid)
+        axes = parse_size(grid) if isinstance(grid, str) else _extents(grid)
     except (TypeError, RecipeError):
         axes = ()
-    if len(axes) not in (2, 3):
-        raise RecipeError(f"grid={shown(grid)} is not a token grid; give (T, H, W) or (H, W), as (8, 14, 14)")
+    if len(axes) not in (1, 2, 3):
+        raise RecipeError(
+            f"grid={shown(grid)} is not a token grid; give (T, H, W), (H, W) or (L,), as (8, 14, 14)"
+        )
     axes = tuple(integer("grid", axis, 1, MOST_VOXELS) for axis in axes)
     if math.prod(axes) > MOST_TOKENS:
         raise RecipeError(f"grid={format_size(axes)} has more than {MOST_TOKENS:,} tokens")

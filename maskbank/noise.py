@@ -75,7 +75,8 @@ class _Sets:
         self.seed = seed
         patches = math.prod(recipe.size)
         wrap = recipe.boundary == "wrap"
-        self._around = rbn.neighbourhood(recipe.size, recipe.window, recipe.whole_weights, wrap)  # type: ignore[no-untyped-call]
+        grid = (1, *recipe.size)[-2:]
+        self._around = rbn.neighbourhood(grid, recipe.window, recipe.whole_weights, wrap)  # type: ignore[no-untyped-call]
         inverted = recipe.placed < recipe.num_visible
         self._rule = rbn.Rule(recipe.masks_per_set, recipe.placed, inverted, recipe.ties == "first")
         self._order = np.arange(patches)
@@ -139,11 +140,11 @@ class _Colours:
     def _prepare(self) -> tuple[Any, tuple[Any, ...], Any]:
         """The kernel that makes these items, what it takes first, and its workspace."""
         recipe = self.recipe
-        volume = len(recipe.size) == 3
-        t, h, w = shape = recipe.size if volume else (1, *recipe.size)
+        axes = len(recipe.size)
+        t, h, w = shape = (1, 1, *recipe.size)[-3:]
         stretch = np.ones(3)
         if isinstance(recipe, Filtered):
-            stretch[-len(recipe.stretch) :] = recipe.stretch
+            stretch[-axes:] = recipe.stretch
         radius = max(int(4.0 * (float32(high) * max(stretch)) + 0.5) for _, high in recipe.ranges)
         longest = max(shape) + 2 * radius
         filters = colour.Filters(
@@ -151,33 +152,33 @@ class _Colours:
         )
         wrap = recipe.boundary == "wrap"
         made = colour.Colour(
-            np.array(recipe.mixture), _ranges(recipe), LEAST_GAP, stretch, shape, volume, wrap
+            np.array(recipe.mixture), _ranges(recipe), LEAST_GAP, stretch, shape, axes, wrap
         )  # fmt: skip
-        if wrap and set(shape) <= set(fourier.SIZES):
-            if not volume:
+        if wrap and axes > 1 and set(shape) <= set(fourier.SIZES):
+            if axes == 2:
                 t, h = h, t  # the slabs then are the whole item
                 stretch[:2] = stretch[1], 1.0
             row, column = _whole_vectors(w), _whole_vectors(t)
             stride = _apart(h * row)
-            axes = _axis(t), _axis(h), _axis(w)
             return (
                 spectral.spectral_noise,
-                (made._replace(shape=(t, h, w), volume=True), axes),
+                (made._replace(shape=(t, h, w), axes=3), (_axis(t), _axis(h), _axis(w))),
                 spectral.Workspace(
                     _aligned(max(1, 4096 // (h * w)) * h * w), _aligned(h * row), _aligned(t * stride),
                     stride, _aligned(column * row), _aligned(row * column), filters,
                 ),
             )  # fmt: skip
         stride = _apart(h * w)
-        planes = t + 2 * radius if volume else 1
+        above, before = (radius if axes > 1 else 0), (radius if axes > 2 else 0)  # lines and planes added
         volumes = len(recipe.ranges) + int(recipe.mixture[0])
         return (
             direct.direct_noise,
             (made,),
             direct.Workspace(
-                _aligned((h + 2 * radius) * w),
-                _aligned(max(gaussian.ROWS * (w + 2 * radius + 32), direct.STRIP)),
-                _aligned((volumes, planes * stride)), stride, np.empty((2, longest), np.int64), filters,
+                _aligned((h + 2 * above) * w),
+                _aligned(max(min(gaussian.ROWS, h) * (w + 2 * radius + 32), direct.STRIP)),
+                _aligned((volumes, (t + 2 * before) * stride)), stride,
+                np.empty((2, longest), np.int64), filters,
             ),
         )  # fmt: skip
 

@@ -205,16 +205,18 @@ def neighbours(
 ) -> Neighbours:
     """What equation 5 counts around each position: in line with the centre of a window of each width.
 
-    Beyond an edge lies the other side, or nothing. No position is a neighbour of its own.
+    Beyond an edge lies the other side, or nothing. No position is a neighbour of its own. A grid of one axis
+    has nothing but the neighbours along it.
     """
-    height, width = size
+    directions = ((0, 1), (1, 0), (1, 1), (1, -1)) if len(size) == 2 else ((0, 1),)
+    height, width = (1, *size)[-2:]
     around: Neighbours = []
     for y in range(height):
         for x in range(width):
             around.append([])
             for window in windows:
                 for d in range(1, window // 2 + 1):
-                    for (dy, dx), weight in zip(((0, 1), (1, 0), (1, 1), (1, -1)), weights, strict=True):
+                    for (dy, dx), weight in zip(directions, weights, strict=False):
                         for sign in (1, -1):
                             v, u = y + sign * d * dy, x + sign * d * dx
                             if wrap:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from maskbank.analysis.clips import CLIPS, Tokens, measure, opened, patch_for
 from maskbank.analysis.covariance import Correlation, standard_error
-from maskbank.analysis.kinds import difficulties, dimensions
+from maskbank.analysis.kinds import difficulties
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.recommendation import Recommendation, recommend, stretch_for
 from maskbank.analysis.spectrum import Spectrum, radial
@@ -113,8 +113,8 @@ def fit(
     clips: an array (N, T, H, W), (N, T, H, W, C), (N, H, W), (N, H, W, C), of spectrograms (N, T, F) or of
     signals (N, L); or the name of a .npy, .npz or HDF5 file of one (FILE.h5:DATASET), or several names.
     patch: the pixels of a token; 2x16x16 for video, 16x16 and 16 otherwise. mask_ratio: 0.9 for video, 0.75
-    for images with channels, 0.8 otherwise. kind: what is recommended; green3d for video, blue2d otherwise.
-    aim: the difficulty to reach, as a share of that of the usual baseline, tube for video and random
+    for images with channels, 0.8 otherwise. kind: what is recommended; green3d for video, else blue2d or
+    blue1d. aim: the difficulty to reach, as a share of that of the usual baseline, tube for video and random
     otherwise. target: "raw" pixels, or "normalised" per patch where the loss is. like: "video", "image" or
     "audio" instead of clips, for what is typical (`analysis.typical`), without errors. most: how many clips
     are looked at, evenly spaced. progress: called with how many are done, and of how many.
@@ -149,8 +149,8 @@ def fit(
 def _check_kind(kind: str | None, axes: int) -> str:
     """A kind whose masks fit clips with so many axes: the usual one where none is given, or RecipeError."""
     if kind is None:
-        return "green3d" if axes == 3 else f"blue{dimensions(axes)}d"
-    fitting = [name for name in KINDS if name == "rbn" or name.endswith(("2d", f"{dimensions(axes)}d"))]
+        return "green3d" if axes == 3 else f"blue{axes}d"
+    fitting = [name for name in KINDS if name == "rbn" or name.endswith((f"{min(axes, 2)}d", f"{axes}d"))]
     choice("kind", kind, tuple(name for name in fitting if not name.startswith("white")))
     return kind
 

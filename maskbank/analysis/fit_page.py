@@ -73,7 +73,7 @@ def _pairs(found: Fit, name: str) -> Float64s:
         assert pairs is not None
         return pairs
     if name in ("random", "tube"):
-        return pairs_of("white3d" if (name, len(grid)) == ("random", 3) else "white2d", (), None, grid, ratio)
+        return pairs_of("white2d" if name == "tube" else f"white{len(grid)}d", (), None, grid, ratio)
     return pairs_of(name, _sigmas(found), found.recommend.stretch, grid, ratio)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from maskbank.analysis.prediction import Predictor, draws, pairs_of_masks, pairs_of_noise, repeated
 from maskbank.checks import count_visible
 from maskbank.errors import RecipeError
-from maskbank.recipes import COLOURS, KINDS, RBN, Recipe
+from maskbank.recipes import COLOURS, RBN, Recipe
 from maskbank.sampling.sampler import MaskSampler
 
 Bools = npt.NDArray[np.bool_]
@@ -21,11 +21,6 @@ MASKS = 256  # drawn of a kind without a formula
 MOST_PATCHES = 2**20  # of all of them
 
 
-def dimensions(axes: int) -> int:
-    """How many axes the kinds have that are made for grids with so many."""
-    return axes if f"blue{axes}d" in KINDS else 2
-
-
 def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Float64s]:
     """The predicted difficulty of each kind at its defaults and of the baselines: name -> float64 (n,).
 
@@ -33,10 +28,10 @@ def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Fl
     """
     found: dict[str, Float64s] = {}
     for kind, (_, size) in COLOURS.items():
-        if len(size) in (2, len(grid)) and len(size) <= max(len(grid), 2):
+        if len(size) in (min(2, len(grid)), len(grid)):
             each = [predictor(pairs_of(kind, sigmas, None, grid, ratio)) for sigmas in draws(kind)]
             found[kind] = np.mean(each, 0)
-    found["random"] = found[f"white{dimensions(len(grid))}d"]
+    found["random"] = found[f"white{len(grid)}d"]
     if len(grid) == 3:
         found["tube"] = found["white2d"]
     if len(grid) > 1:
@@ -75,7 +70,7 @@ def pairs_of_rbn(grid: Grid, ratio: float) -> Float64s | None:
     if not HAS_NUMBA:
         return None
     try:
-        recipe = RBN(size=(1, *grid)[-2:], mask_ratio=ratio)
+        recipe = RBN(size=grid[-2:], mask_ratio=ratio)
     except RecipeError:
         return None
     masks = masks_of(recipe, _masks(grid[-2:]), grid, ratio)
@@ -88,7 +83,7 @@ def masks_of(recipe: Recipe, count: int, grid: Grid, ratio: float) -> Bools:
 
     block = noise.Block(recipe, count)
     noise.Maker(recipe, 0).make(0, block)
-    own = (1, *grid)[-len(recipe.size) :]
+    own = grid[-len(recipe.size) :]
     windows = block.items[(slice(None), *(slice(n) for n in own))].reshape(count, -1)
     visible, tokens = visible_of(recipe.kind, grid, ratio)
     masks = np.zeros((count, tokens), bool)

@@ -120,7 +120,8 @@ def repeated(pairs: Float64s, frames: int) -> Float64s:
 
 def draws(kind: str) -> Iterator[tuple[float, ...]]:
     """Sigmas spread evenly over the default ranges of a kind, as items draw them."""
-    ranges = COLOURS[kind][0]().ranges if kind.endswith("3d") else COLOURS[kind][0](size=(64, 64)).ranges
+    cls, size = COLOURS[kind]
+    ranges = cls(size=size).ranges
     if len(ranges) < 2:
         yield from ((float(s),) for s in _middles(*ranges[0], STEPS)) if ranges else ((),)
         return

@@ -84,7 +84,7 @@ def recommend(
             raise RecipeError(
                 f"rbn: grid={format_size(grid)} is too small, or Numba is not installed; choose another kind"
             )
-        recipe: Recipe = RBN(size=(1, *grid)[-2:], mask_ratio=ratio)
+        recipe: Recipe = RBN(size=grid[-2:], mask_ratio=ratio)
         sigmas: tuple[float, ...] = ()
         curve: tuple[tuple[float, float], ...] = ()
     else:
@@ -179,11 +179,7 @@ def stretch_for(correlation: Correlation) -> tuple[float, ...]:
 def recipe_of(kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], grid: Grid) -> Recipe:
     """The recipe with these sigmas for each item; items are of the usual size, or as large as the grid."""
     cls, usual = KINDS[kind]
-    size = tuple(
-        max(n, 1 << (g - 1).bit_length()) for n, g in zip(usual, (1, *grid)[-len(usual) :], strict=True)
-    )
-    if len(grid) == 1 and len(usual) == 2:
-        size, stretch = (1, size[1]), (1.0, *stretch)
+    size = tuple(max(n, 1 << (g - 1).bit_length()) for n, g in zip(usual, grid[-len(usual) :], strict=True))
     ranges = {name: (sigma, sigma) for name, sigma in zip(cls.sigma_names, sigmas, strict=True)}
     return cls(size=size, stretch=stretch, **ranges)  # type: ignore[arg-type, call-arg]  # each kind has its own
 

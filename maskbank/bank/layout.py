@@ -21,7 +21,7 @@ import numpy as np
 from h5py import h5d, h5f, h5fd, h5o, h5p, h5s, h5t
 
 from maskbank.bank import superblock
-from maskbank.checks import MOST_ITEMS, check_first, check_n, check_seed
+from maskbank.checks import MOST_ITEMS, axis_names, check_first, check_n, check_seed
 from maskbank.errors import BankError, MaskbankError, RecipeError
 from maskbank.files import ALIGNMENT
 from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json, fingerprint, from_json
@@ -105,7 +105,7 @@ def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
             space = h5s.create_simple(shape)
             dataset = h5d.create(file.id, name.encode(), h5t.py_create(dtype), space, settings)
             offsets[name] = dataset.get_offset()
-        axes = "item,T,H,W" if len(content.recipe.size) == 3 else "item,H,W"
+        axes = ",".join(["item", *axis_names(len(content.recipe.size))])
         file["noise"].attrs.create("axes", np.bytes_(axes))
     pieces = sorted(sink.pieces.items(), key=lambda piece: (piece[0] == 0, piece[0]))
     layout = Layout(content, offsets, offsets["noise"] + content.n * content.item_bytes)

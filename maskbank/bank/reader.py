@@ -63,9 +63,9 @@ class Part:
 class Bank:
     """A bank of noise items, opened by path; or by the paths of parts that follow on each other.
 
-    len(bank) items; bank[i] is item i, a read-only view (T, H, W) or (H, W) into the file's memory map;
-    bank[a:b] is a read-only array (items, ...), a view where it does not cross from part to part. Nothing
-    is read before it is looked at, and all processes of a machine share one copy in the page cache.
+    len(bank) items; bank[i] is item i, a read-only view (T, H, W), (H, W) or (L,) into the file's memory
+    map; bank[a:b] is a read-only array (items, ...), a view where it does not cross from part to part.
+    Nothing is read before it is looked at, and all processes of a machine share one copy in the page cache.
 
     cache_dir: a folder on a local disk, or /dev/shm: the file is copied there once for all processes of
     the machine, checked, and the copy is read.
@@ -143,7 +143,7 @@ class Bank:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(items, T, H, W) or (items, H, W)."""
+        """(items, T, H, W), (items, H, W) or (items, L)."""
         return (len(self), *self.recipe.size)
 
     @property

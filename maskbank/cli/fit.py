@@ -26,7 +26,9 @@ BARS = " ▁▂▃▄▅▆▇█"
     "--mask-ratio", type=Share(), metavar="R",
     help="The share that is masked.  [default: 0.9 for video, 0.75 for images with channels, 0.8]",
 )  # fmt: skip
-@click.option("--kind", metavar="K", help="The kind to recommend.  [default: green3d for video, blue2d]")
+@click.option(
+    "--kind", metavar="K", help="The kind to recommend.  [default: green3d for video, else blue2d or blue1d]"
+)
 @click.option(
     "--aim", type=float, default=0.9, show_default=True, metavar="A",
     help="The difficulty to reach, as a share of that of tube masks (video) or random ones.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maskbank.checks import axis_names
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
 from maskbank.cli.progress import make
@@ -130,7 +131,7 @@ def _recipe_option(name: str, recipe: Recipe) -> Any:
     if isinstance(value, tuple):
         default = ("x" if name in SIZES else " ").join(f"{number:g}" for number in value)
     if name in SIZES:
-        settings["metavar"] = "x".join("THW"[-len(recipe.size) :])
+        settings["metavar"] = "x".join(axis_names(len(recipe.size))) + "|L" * (recipe.kind == "rbn")
     if name in ("boundary", "dtype"):
         settings["type"] = click.Choice(recipe.boundaries if name == "boundary" else recipe.dtypes)
     option = "--" + name.replace("_", "-")

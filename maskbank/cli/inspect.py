@@ -7,7 +7,7 @@ import click
 import numpy as np
 
 from maskbank.bank.reader import Bank
-from maskbank.checks import format_bytes, format_size
+from maskbank.checks import axis_names, format_bytes, format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import SOURCES, Share
 from maskbank.cli.output import after_a_while, aligned, has_blocks, show
@@ -128,7 +128,7 @@ def rows(bank: Bank | str) -> dict[str, str]:
     """The lines of the table for one bank, or for a baseline."""
     if isinstance(bank, str):
         return {"kind": "a baseline, without a bank"}
-    axes = "T x H x W" if len(bank.recipe.size) == 3 else "H x W"
+    axes = " x ".join(axis_names(len(bank.recipe.size)))
     lines = {
         "kind": bank.kind,
         "items": f"{len(bank):,}" + (f" from {bank.first:,}" if bank.first else ""),

@@ -32,7 +32,7 @@ class Colour(NamedTuple):
     gap: float  # sigma2 - sigma1 is at least this
     stretch: Any  # float64 (3,): what multiplies the sigmas along T, H and W
     shape: tuple[int, ...]  # T, H, W
-    volume: bool  # T is an axis of the noise; otherwise it is 1 and not filtered
+    axes: int  # of the noise, the last ones of the shape; the others are 1 and not filtered
     periodic: bool  # boundary wrap, otherwise reflect
 
 
@@ -91,13 +91,13 @@ def draw_filters(seed, number, colour, sigmas, filters):
     """Draw an item's sigmas and prepare its filters; its gain, that of `gaussian.gain`.
 
     Fills sigmas, float32 (1,) or (2,), and filters. A second Gaussian that is not there is the identity,
-    with weight 0.
+    with weight 0; so are both along an axis that the noise does not have.
     """
     taps, radii, _ = filters
     draw(seed, number, colour.ranges, colour.gap, sigmas)
-    for axis in range(3):
-        radii[axis, 1] = 0
-        taps[axis, 1, 0] = 1.0
+    radii[:] = 0
+    taps[:, :, 0] = 1.0
+    for axis in range(3 - colour.axes, 3):
         for f in range(sigmas.size):
             radii[axis, f] = gaussian_taps(f64(sigmas[f]) * colour.stretch[axis], taps[axis, f])
     return max(gain(colour, filters), LEAST_GAIN)

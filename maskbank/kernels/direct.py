@@ -58,24 +58,20 @@ def _far_taps(colour, norm, paired, taps, radii, far, reach):
     """Fill the taps along T; how many volumes of planes there are.
 
     taps: of both Gaussians along T, float64 (2, radius + 1); radii: int64 (2,). far, float32 (3, radius + 1),
-    and reach, int64 (3,): for each volume its taps times its weight, and their radius; without a T axis, that
-    of one place.
+    and reach, int64 (3,): for each volume its taps times its weight, and their radius.
     """
-    weights, volume = colour.weights, colour.volume
+    weights = colour.weights
     delta = weights[0]
     upper = 0 if delta != 0.0 else 1
     far[:] = f32(0.0)
     if paired:
         weight = (delta if delta != 0.0 else weights[1]) / norm
-        if volume:
-            for k in range(radii[upper] + 1):
-                a = _minuend(taps, radii, upper, k)
-                far[0, k] = f32(weight * a)
-                far[1, k] = f32(weight * (a - taps[upper, k]))
+        for k in range(radii[upper] + 1):
+            a = _minuend(taps, radii, upper, k)
+            far[0, k] = f32(weight * a)
+            far[1, k] = f32(weight * (a - taps[upper, k]))
         reach[0] = radii[0] if upper == 1 else 0
         reach[1] = radii[upper]
-        if not volume:
-            far[0, 0] = f32(weight)
         volumes = 2
         alone = 1 if delta != 0.0 and weights[2] != 0.0 else 2
     else:
@@ -85,13 +81,9 @@ def _far_taps(colour, norm, paired, taps, radii, far, reach):
         weight = weights[1 + alone] / norm
         for k in range(radii[alone] + 1):
             far[volumes, k] = f32(weight * taps[alone, k])
-        if not volume:
-            far[volumes, 0] = f32(weight)
         reach[volumes] = radii[alone]
         volumes += 1
         alone += 1
-    if not volume:
-        reach[:] = 0
     return volumes
 
 

@@ -82,7 +82,7 @@ def gain(colour, filters):
     taps, radii, responses = filters
     identity = (np.ones(1), np.int64(0))
     norms = np.ones(5)
-    for axis in range(0 if colour.volume else 1, 3):
+    for axis in range(3):
         along = (colour.shape[axis], colour.periodic, responses)
         first, second = (taps[axis, 0], radii[axis, 0]), (taps[axis, 1], radii[axis, 1])
         norms[0] *= _inner(first, first, along)

@@ -1,7 +1,7 @@
 """Regularised blue noise: sets of disjoint masks by the paper's Algorithm 1, and their rank extension.
 
-Position p of a grid (H, W) is (y, x) with p = y * W + x. Its neighbours are those that equation 5 counts,
-in four directions and all windows.
+Position p of a grid (H, W) is (y, x) with p = y * W + x; one axis is a grid (1, L). Its neighbours are those
+that equation 5 counts, in four directions and all windows.
 """
 
 import math

@@ -23,7 +23,7 @@ NUMBERS_VERSION = 1  # raised whenever any byte of any item would change
 # The one table of kinds: name -> (recipe class, default size)
 COLOURS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {
     f"{cls.colour}{len(size)}d": (cls, size)
-    for size in ((64, 64), (64, 64, 64))
+    for size in ((1024,), (64, 64), (64, 64, 64))
     for cls in (White, Red, Blue, Green, Purple)
 }
 KINDS: dict[str, tuple[type[Recipe], tuple[int, ...]]] = {**COLOURS, "rbn": (RBN, (64, 8))}
@@ -42,7 +42,7 @@ def recipe_for(kind: str, **options: Any) -> Recipe:
     if strange := sorted(options.keys() - set(names)):
         raise RecipeError(f"{kind} has no option {shown(strange[0])}; it has {', '.join(names)}")
     recipe = cls(**{"size": size, **options})
-    if len(recipe.size) != len(size):
+    if recipe.kind != kind:
         raise RecipeError(
             f"size={format_size(recipe.size)} has the wrong number of axes; {kind} takes {len(size)}, as in "
             f"{format_size(size)}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from maskbank.checks import check_size, choice, shown
+from maskbank.checks import axis_names, check_size, choice, shown
 from maskbank.errors import RecipeError
 
 LEAST_SIGMA = 0.1  # below, a Gaussian is the identity
@@ -27,7 +27,7 @@ def float32(x: float) -> float:
 class Recipe:
     """What all kinds share.
 
-    size: (T, H, W) or (H, W), in voxels. dtype: float16, float32 or uint8 (256 equally likely levels).
+    size: (T, H, W), (H, W) or (L,), in voxels. dtype: float16, float32 or uint8 (256 equally likely levels).
     boundary: what lies beyond an edge: "wrap" (an item tiles, so a window can start anywhere) or
     "reflect" (scipy.ndimage's default).
     """
@@ -95,8 +95,8 @@ class Recipe:
 class Filtered(Recipe):
     """A kind whose noise Gaussians make.
 
-    stretch: what multiplies their sigmas along each axis, (T, H, W) or (H, W), given so or as "2x1x1"; 1
-    along each if nothing is given.
+    stretch: what multiplies their sigmas along each axis, one factor for each axis of the size, given as
+    (2, 1, 1) or as "2x1x1"; 1 along each if nothing is given.
     """
 
     stretch: tuple[float, ...] = ()
@@ -122,7 +122,7 @@ def _stretch(recipe: Filtered) -> tuple[float, ...]:
         )
     for name, (low, high) in zip(recipe.sigma_names, recipe.ranges, strict=True):
         least = recipe.least_sigma.get(name, LEAST_SIGMA)
-        for axis, factor in zip("THW"[-axes:], factors, strict=True):
+        for axis, factor in zip(axis_names(axes), factors, strict=True):
             if not (least <= low * factor and high * factor <= MOST_SIGMA):
                 wrong = low if low * factor < least else high
                 text = "x".join(f"{f:g}" for f in factors)

@@ -17,10 +17,11 @@ MOST_WEIGHT = 2**20  # of all neighbours of a patch, in whole numbers: kernels.r
 class RBN(Recipe):
     """Regularised blue noise: full orders of a grid's positions, from Algorithm 1 and its rank extension.
 
-    size: (H, W), in patches. mask_ratio: the native one, for which Algorithm 1 makes the masks; each has
-    `count_visible(H * W, mask_ratio)` visible patches. masks_per_set: K, disjoint masks made together; None
-    for as many as fit. window: odd widths of the windows of equation 5, summed over. weights: of its
-    horizontal, vertical and two diagonal counts. init: "zeros", or "white" or "blue" for masks that are
+    size: (H, W) or (L,), in patches. mask_ratio: the native one, for which Algorithm 1 makes the masks; each
+    has `count_visible(H * W, mask_ratio)` visible patches. masks_per_set: K, disjoint masks made together;
+    None for as many as fit. window: odd widths of the windows of equation 5, summed over; intervals on one
+    axis. weights: of its horizontal, vertical and two diagonal counts; one axis has neighbours along it only,
+    with the first weight. init: "zeros", or "white" or "blue" for masks that are
     thresholded from such noise first (section 3.3). ties: which of equal masks gets a position, a
     "random" one or the "first" (Algorithm 1 to the letter). boundary: beyond an edge are the patches of
     the other side ("wrap") or none ("open"). dtype: uint16, or uint32 beyond 65,536 patches, found by itself.
@@ -62,15 +63,19 @@ class RBN(Recipe):
 
     @property
     def whole_weights(self) -> tuple[int, ...]:
-        """The weights as the smallest whole numbers of the same proportions: scores and ties are exact."""
-        exact = [Fraction(repr(weight)) for weight in self.weights]
+        """The weights as the smallest whole numbers of the same proportions: scores and ties are exact.
+
+        On one axis nothing is above, below or diagonal, so these weights are 0.
+        """
+        exact = [Fraction(repr(weight)) for weight in self.weights[: 4 if len(self.size) == 2 else 1]]
         scaled = [int(weight * math.lcm(*(w.denominator for w in exact))) for weight in exact]
-        return tuple(weight // math.gcd(*scaled) for weight in scaled)
+        return (*(weight // math.gcd(*scaled) for weight in scaled), 0, 0, 0)[:4]
 
     def _check(self) -> None:
-        if len(self.size) != 2 or math.prod(self.size) > MOST_PATCHES:
+        if len(self.size) == 3 or math.prod(self.size) > MOST_PATCHES:
             raise RecipeError(
-                f"size={format_size(self.size)}: rbn takes H x W, as 64x8: {MOST_PATCHES:,} patches at most"
+                f"size={format_size(self.size)}: rbn takes H x W or L, as 64x8, "
+                f"{MOST_PATCHES:,} patches at most"
             )
         if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
             raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
@@ -88,7 +93,7 @@ class RBN(Recipe):
             )
         object.__setattr__(self, "masks_per_set", masks)
         object.__setattr__(self, "window", _windows(self.window, self.size))
-        object.__setattr__(self, "weights", _weights(self.weights))
+        object.__setattr__(self, "weights", _weights(self.weights, len(self.size)))
         if 2 * sum(self.whole_weights) * sum(width // 2 for width in self.window) > MOST_WEIGHT:
             raise RecipeError(f"weights={self.weights} have too many digits; round them, as 0.4 0.4 0.1 0.1")
         choice("init", self.init, ("zeros", "white", "blue"))
@@ -131,8 +136,8 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     return widths
 
 
-def _weights(value: Any) -> tuple[float, ...]:
-    """Four weights, none negative, not all zero."""
+def _weights(value: Any, axes: int) -> tuple[float, ...]:
+    """Four weights, none negative, not all zero; on one axis not the first of them."""
     try:
         weights = tuple(float(weight) for weight in (() if isinstance(value, str) else value))
     except (TypeError, ValueError, OverflowError):
@@ -146,6 +151,9 @@ def _weights(value: Any) -> tuple[float, ...]:
     for weight in weights:
         if not 0.0 <= weight <= 1e6:  # false for NaN, too
             raise RecipeError(f"weights={weight:g} is out of range; it is 0 or more, to 1,000,000")
-    if not any(weights):
-        raise RecipeError("weights are all zero, so no mask would be better than another; give one above 0")
+    if not any(weights[: 4 if axes == 2 else 1]):
+        which = (
+            "weights are all zero" if axes == 2 else "the first weight, of neighbours along one axis, is zero"
+        )
+        raise RecipeError(f"{which}, so no mask would be better than another; give one above 0")
     return weights

@@ -93,8 +93,8 @@ def test_files_count_as_one_array(tmp_path: Path) -> None:
         ((12, 64, 48, 3), None, (4, 3), 0.75, "blue2d"),
         ((12, 128, 64), None, (8, 4), 0.8, "blue2d"),
         ((12, 128, 64), (8, 64), (16, 1), 0.8, "blue2d"),
-        ((12, 640), None, (40,), 0.8, "blue2d"),
-        ((12, 640, 6), (20,), (32,), 0.8, "blue2d"),
+        ((12, 640), None, (40,), 0.8, "blue1d"),
+        ((12, 640, 6), (20,), (32,), 0.8, "blue1d"),
     ],
 )  # fmt: skip
 def test_every_shape_has_its_patch_ratio_and_kind(

@@ -69,7 +69,7 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("recipe", [SMALL, White(size=(3, 5)), Blue(size=(4, 6), dtype="float32"),
-                                    Red(size=(2, 3, 5), dtype="uint8")])  # fmt: skip
+                                    Red(size=(2, 3, 5), dtype="uint8"), Green(size=(30,))])  # fmt: skip
 def test_any_hdf5_program_reads_a_bank_as_the_contract_says(recipe: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "bank.h5"
     maskbank.generate(path, recipe, 11, seed=2**63 + 5)
@@ -90,7 +90,8 @@ def test_any_hdf5_program_reads_a_bank_as_the_contract_says(recipe: Recipe, tmp_
         assert (file["written"][:] == 1).all()
         assert file["crc32"].dtype == "<u4"
         assert file["crc32"][:].tolist() == [zlib.crc32(item.tobytes()) for item in items]
-        assert file["noise"].attrs["axes"] == (b"item,T,H,W" if len(recipe.size) == 3 else b"item,H,W")
+        axes = {1: b"item,L", 2: b"item,H,W", 3: b"item,T,H,W"}
+        assert file["noise"].attrs["axes"] == axes[len(recipe.size)]
         names = ["crc32", "written", "sigma", "noise"] if recipe.ranges else ["crc32", "written", "noise"]
         assert sorted(file) == sorted(names)
         if recipe.ranges:

@@ -30,6 +30,9 @@ _PLACES = [
     ("reflect", (4, 5, 6), ("float16", "float32", "uint8")),
     ("reflect", (8, 8), ("float16", "float32", "uint8")),
     ("reflect", (3, 40, 150), ("float16",)),
+    ("wrap", (500,), ("float16", "float32", "uint8")),
+    ("wrap", (1024,), ("float16",)),
+    ("reflect", (33,), ("float16", "float32", "uint8")),
 ]
 
 CASES: dict[str, Recipe] = {
@@ -58,6 +61,9 @@ CASES: dict[str, Recipe] = {
         size=(8, 8), mask_ratio=0.4, init="white", weights=(0.37, 0.41, 0.11, 0.11)
     ),
     "rbn-260x256-uint32-wrap": RBN(size=(260, 256)),
+    "green1d-500-float16-wrap-stretch-2.5": Green(size=(500,), stretch=(2.5,)),
+    "rbn-500-uint16-wrap": RBN(size=(500,)),
+    "rbn-60-uint16-open-blue-inverted": RBN(size=(60,), mask_ratio=0.3, boundary="open", init="blue"),
 }
 
 

@@ -34,6 +34,12 @@ COMMANDS = {
     "rbn-open": "rbn -n 4 --size 6x7 --mask-ratio 0.75 --masks-per-set 3 --window 3 --window 7 "
     "--weights 1 0.5 0.25 0 --init blue --ties first --boundary open --seed 11",
     "rbn-inverted": "rbn -n 2 --size 5x4 --mask-ratio 0.4 --init white",
+    "white1d": "white1d -n 3 --size 21 --seed 13",
+    "red1d": "red1d -n 3 --size 21 --seed 14 --boundary reflect",
+    "blue1d": "blue1d -n 3 --size 21 --seed 15 --dtype uint8",
+    "green1d": "green1d -n 3 --size 21 --seed 16 --stretch 1.5",
+    "purple1d": "purple1d -n 3 --size 21 --seed 17 --dtype float32",
+    "rbn-1d": "rbn -n 4 --size 21 --mask-ratio 0.7",
 }
 
 

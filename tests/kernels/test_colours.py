@@ -49,6 +49,10 @@ DIRECT = [
     (45, 1),
     (256, 8),
     (14, 14),
+    (500,),
+    (2,),
+    (64,),
+    (1024,),
 ]
 REFLECT = [*DIRECT, (16, 32, 8), (4, 4, 4), (16, 16), (64, 32)]
 
@@ -86,7 +90,7 @@ def check(recipe: Recipe, seed: int, index: int) -> None:
     ids=str,
 )
 def test_equals_scipy(cls: type[Recipe], boundary: str, size: tuple[int, ...]) -> None:
-    """Every colour with its default sigmas: 2D and 3D, both boundaries, odd, tiny, flat and long sizes."""
+    """Every colour with its default sigmas: 1D to 3D, both boundaries, odd, tiny, flat and long sizes."""
     for index in range(1 if math.prod(size) > 10**5 else 4):
         check(recipe_of(cls, size, boundary), 2, index)
 
@@ -102,6 +106,8 @@ STRETCHED: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [
     ("reflect", (9, 15, 16), (2.0, 1.0, 1.0)),
     ("reflect", (5, 6, 7), (0.8, 4.0, 1.0)),
     ("reflect", (64, 32), (1.0, 2.0)),
+    ("wrap", (100,), (2.5,)),
+    ("reflect", (9,), (4.0,)),
 ]
 
 
@@ -111,7 +117,7 @@ def test_stretched_noise_equals_scipy_with_a_sigma_for_each_axis(
     cls: type[Filtered], boundary: str, size: tuple[int, ...], stretch: tuple[float, ...]
 ) -> None:
     """Default sigmas, and small ones that each axis enlarges or not."""
-    least = max(cls.least_sigma.values(), default=0.1) / min(stretch) + 1e-9
+    least = max(cls.least_sigma.values(), default=0.1) / min(1.0, *stretch) + 1e-9
     small: tuple[float, ...] = (least, least + 0.06)[: len(cls.sigma_names)]
     for sigmas in ((), small):
         plain: Any = recipe_of(cls, size, boundary, *sigmas)
@@ -169,6 +175,8 @@ FIXED: list[tuple[type[Recipe], tuple[float | Range, ...]]] = [
         ("wrap", (8, 14, 14)),
         ("reflect", (64, 37)),
         ("reflect", (9, 15, 16)),
+        ("wrap", (750,)),
+        ("reflect", (128,)),
     ],
     ids=str,
 )
@@ -218,6 +226,8 @@ WIDE: list[tuple[type[Recipe], str, tuple[int, ...], tuple[float, ...]]] = [
     (Purple, "reflect", (12, 50), (10.0, 64.0)),
     (Green, "reflect", (3, 3, 50), (4.0, 9.0)),
     (Green, "wrap", (3, 5, 70), (4.0, 9.0)),
+    (Green, "wrap", (40,), (20.0, 64.0)),
+    (Purple, "reflect", (7,), (3.0, 64.0)),
 ]
 
 
@@ -250,7 +260,13 @@ def block_of(recipe: Recipe, seed: int, count: int) -> noise.Block:
 @pytest.mark.parametrize("cls", FILTERED)
 @pytest.mark.parametrize(
     "boundary, size",
-    [("wrap", (64, 64)), ("wrap", (2, 8, 4)), ("wrap", (13, 10, 15)), ("reflect", (45, 64, 50))],
+    [
+        ("wrap", (64, 64)),
+        ("wrap", (2, 8, 4)),
+        ("wrap", (13, 10, 15)),
+        ("reflect", (45, 64, 50)),
+        ("wrap", (99,)),
+    ],
     ids=str,
 )
 def test_unit_variance(cls: type[Recipe], boundary: str, size: tuple[int, ...]) -> None:
@@ -272,6 +288,8 @@ def test_unit_variance(cls: type[Recipe], boundary: str, size: tuple[int, ...]) 
         ("wrap", (30, 33, 36), 20),
         ("reflect", (30, 32, 36), 20),
         ("reflect", (48, 61), 100),
+        ("wrap", (1024,), 400),
+        ("reflect", (500,), 400),
     ],
     ids=str,
 )

@@ -25,6 +25,7 @@ SHAPES: list[tuple[str, str, tuple[int, ...]]] = [
     ("purple3d", "reflect", (4, 5, 6)),
     ("blue2d", "reflect", (9, 21)),
     ("white3d", "wrap", (5, 50, 41)),
+    ("purple1d", "wrap", (130,)),
 ]
 
 
@@ -121,6 +122,7 @@ def test_generic_processor_makes_the_same_bytes(pytestconfig: pytest.Config, tmp
     """
     names = [name for name in make.CASES if "-64x64x64-" in name or "-8x14x14-float16" in name]
     names += ["white3d-8x14x14-uint8-wrap", "green2d-9x21-float16-wrap"]
+    names += [name for name in make.CASES if "1d-500-float16" in name]
     names += [name for name in make.CASES if name.startswith("rbn-")]
     kept: pytest.Cache | None = getattr(pytestconfig, "cache", None)  # with -p no:cacheprovider there is none
     cache = kept.mkdir("generic") if kept else tmp_path
@@ -138,6 +140,7 @@ def test_plain_python_makes_the_same_bytes() -> None:
         *(name for name in make.CASES if "-4x5x6-" in name or "-8x8-" in name),
         *(name for name in make.CASES if "-2x8x4-" in name),
         "green2d-64x64-float16-wrap",
+        "green1d-33-float16-reflect",
     ]
     plain = {"NUMBA_DISABLE_JIT": "1", "NPY_PROMOTION_STATE": "weak"}  # NumPy 1 promotes as NumPy 2 does
     # unsigned NumPy scalars warn where they wrap around, as they are meant to

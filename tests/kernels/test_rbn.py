@@ -138,6 +138,9 @@ CASES = [
     RBN(size=(16, 8), window=(7, 9)),  # windows as wide as the torus: some neighbours count twice
     RBN(size=(16, 8), window=(7, 9), mask_ratio=0.9, boundary="open", weights=UNEVEN),
     RBN(size=(16, 8), window=(5, 15), mask_ratio=0.5, weights=ISOTROPIC, ties="first"),
+    RBN(size=(60,)),
+    RBN(size=(60,), weights=(0.1, 0.7, 0.9, 0.9), boundary="open", mask_ratio=0.7),
+    RBN(size=(9,), window=(3, 7, 9), mask_ratio=0.3, init="blue"),  # windows as wide as the circle
 ]
 
 
@@ -164,7 +167,7 @@ def test_a_default_item_equals_the_twin() -> None:
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_small_recipe_equals_the_twin(data: st.DataObject) -> None:
-    size = data.draw(st.tuples(st.integers(1, 7), st.integers(2, 7)))
+    size = data.draw(st.tuples(st.integers(1, 7), st.integers(2, 7)) | st.tuples(st.integers(2, 40)))
     length = math.prod(size)
     visible = data.draw(st.integers(1, length - 1))
     widths = st.integers(0, (max(size) - 1) // 2).map(lambda d: 2 * d + 1)
@@ -174,7 +177,7 @@ def test_any_small_recipe_equals_the_twin(data: st.DataObject) -> None:
         mask_ratio=1 - (visible + 0.5) / length,
         masks_per_set=data.draw(st.integers(1, length // min(visible, length - visible))),
         window=data.draw(st.sets(widths, min_size=1, max_size=3).map(tuple)),
-        weights=data.draw(st.tuples(*[weight] * 4).filter(any)),
+        weights=data.draw(st.tuples(*[weight] * 4).filter(lambda w: any(w[: 4 if len(size) == 2 else 1]))),
         init=data.draw(st.sampled_from(["zeros", "white", "blue"])),
         ties=data.draw(st.sampled_from(["random", "first"])),
         boundary=data.draw(st.sampled_from(["wrap", "open"])),
@@ -226,6 +229,17 @@ def test_counts_are_exact_and_sets_disjoint(recipe: RBN) -> None:
     assert placed.sum(1).max() == 1
     if length > 9:
         assert len({item.tobytes() for item in flat.reshape(-1, length)}) == 200 * recipe.masks_per_set
+
+
+@pytest.mark.parametrize("boundary", ["wrap", "open"])
+def test_sets_of_one_axis(boundary: str) -> None:
+    """Counts are exact, sets disjoint, and few visible patches beside each other: 36 % in random masks."""
+    recipe = RBN(size=(500,), boundary=boundary)
+    visible = sets(recipe, 100) >= 500 - recipe.num_visible
+    assert visible.shape == (100, 5, 500)
+    assert (visible.sum(-1) == recipe.num_visible).all()
+    assert visible.sum(1).max() == 1
+    assert adjacency(visible[:, :, None]).mean() < 0.02
 
 
 def test_more_than_half_visible_is_the_inverse() -> None:

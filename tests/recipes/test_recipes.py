@@ -37,12 +37,14 @@ def test_recipe_errors_are_maskbank_and_value_errors() -> None:
     assert issubclass(RecipeError, ValueError)
 
 
-def test_kinds_are_five_colours_in_two_and_three_dimensions() -> None:
+def test_kinds_are_five_colours_in_one_to_three_dimensions() -> None:
     """The table holds each kind under its own name, with the default size."""
-    assert set(COLOURS) == {f"{c}{d}d" for c in ("white", "red", "blue", "green", "purple") for d in (2, 3)}
+    assert set(COLOURS) == {
+        f"{c}{d}d" for c in ("white", "red", "blue", "green", "purple") for d in (1, 2, 3)
+    }
     for kind, (cls, size) in COLOURS.items():
         assert cls(size=size).kind == kind
-        assert size == (64,) * int(kind[-2])
+        assert size == {1: (1024,), 2: (64, 64), 3: (64, 64, 64)}[int(kind[-2])]
 
 
 def test_a_stretch_is_in_the_json_only_where_it_stretches() -> None:
@@ -349,7 +351,6 @@ def test_sigmas_that_can_be_in_order_are_taken(sigma1: Any, sigma2: Any) -> None
 @pytest.mark.parametrize(
     "size, words",
     [
-        ((64,), ["1 axes", "T x H x W"]),
         ((4, 4, 4, 4), ["4 axes", "T x H x W"]),
         ((), ["0 axes"]),
         ((0, 64, 64), ["size=0", "1 to"]),
@@ -362,9 +363,10 @@ def test_sigmas_that_can_be_in_order_are_taken(sigma1: Any, sigma2: Any) -> None
         ((64, "64"), ["'64'", "whole"]),
         ((64, True), ["True", "whole"]),
         ((64, None), ["None", "whole"]),
-        (64, ["size=64"]),
+        (64.0, ["size=64.0", "(L,)"]),
+        (True, ["True", "whole"]),
+        (0, ["size=0", "1 to"]),
         (None, ["size=None"]),
-        ("64", ["1 axes"]),
         ("64x", ["'64x'", "64x64x64"]),
         ("64x64x-1", ["'64x64x-1'", "64x64x64"]),
         ("0x4", ["size=0"]),
@@ -374,7 +376,7 @@ def test_sigmas_that_can_be_in_order_are_taken(sigma1: Any, sigma2: Any) -> None
 )
 @pytest.mark.parametrize("cls", [White, Green])
 def test_bad_size_is_refused(cls: type[Recipe], size: Any, words: list[str]) -> None:
-    """Two or three whole numbers, with 2**28 voxels at most."""
+    """One to three whole numbers, with 2**28 voxels at most."""
     message = refusal(made, cls, size=size)
     for word in words:
         assert word in message
@@ -412,7 +414,7 @@ def test_json_with_numbers_of_thousands_of_digits_is_refused() -> None:
     assert len(refusal(recipes.from_json, "green3d", text)) < 300
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 1, 1)])
+@pytest.mark.parametrize("size", [(1,), (1, 1), (1, 1, 1)])
 def test_single_voxel(size: tuple[int, ...]) -> None:
     """A difference of Gaussians is nothing there; white and red are fine."""
     differences: tuple[type[Recipe], ...] = (Blue, Green, Purple)
@@ -421,6 +423,17 @@ def test_single_voxel(size: tuple[int, ...]) -> None:
     others: tuple[type[Recipe], ...] = (White, Red)
     for cls in others:
         assert made(cls, size=size).size == size
+
+
+@pytest.mark.parametrize("size", [500, np.int64(500), (500,), [500], "500", np.array([500])], ids=repr)
+def test_a_single_axis(size: Any) -> None:
+    """Given as a number or as a size of one axis; the same recipe, of a 1D kind."""
+    recipe = made(Green, size=size)
+    assert recipe == Green(size=(500,))
+    assert recipe.kind == "green1d"
+    assert recipes.recipe_for("green1d", size=size) == recipe
+    assert recipes.recipe_for("rbn", size=size) == RBN(size=(500,))
+    assert recipes.recipe_for("rbn").size == (64, 8)
 
 
 def test_largest_size_is_taken() -> None:
@@ -703,7 +716,8 @@ def test_rbn_weights_become_whole_numbers(weights: tuple[float, ...], whole: tup
         ({"size": (8, 64, 8)}, ["8x64x8", "H x W", "64x8"]),
         ({"size": "8x8x8"}, ["8x8x8", "H x W"]),
         ({"size": (1025, 1024)}, ["1025x1024", "1,048,576"]),
-        ({"size": (64,)}, ["1 axes"]),
+        ({"size": (8, 8, 8, 8)}, ["4 axes"]),
+        ({"size": (64,), "weights": (0, 1, 1, 1)}, ["first weight", "along one axis"]),
         ({"size": (0, 8)}, ["size=0", "1 to"]),
         ({"boundary": "reflect"}, ["'reflect'", "wrap or open"]),
         ({"init": "red"}, ["init='red'", "zeros, white or blue"]),
@@ -723,6 +737,7 @@ def test_rbn_limits_are_taken() -> None:
     assert RBN(size=(1024, 1024)).dtype == "uint32"
     assert RBN(size=(256, 256)).dtype == "uint16"
     assert RBN(size=(256, 257)).dtype == "uint32"
+    assert made(RBN, size=2**20).dtype == "uint32"
     assert RBN(window=(63,)).window == (63,)
     assert RBN(window=(1,)).window == (1,)
     assert RBN(mask_ratio=0.998).num_visible == 1
