@@ -134,8 +134,10 @@ class Vector:
 
 
 def where(condition: Any, yes: Any, no: Any) -> Any:
-    """numpy.where, for arrays and Vectors."""
-    return condition.where(yes, no) if isinstance(condition, Vector) else np.where(condition, yes, no)
+    """numpy.where, for arrays and Vectors; the result has the type of `yes` (NumPy 1 would widen it)."""
+    if isinstance(condition, Vector):
+        return condition.where(yes, no)
+    return np.where(condition, yes, np.asarray(no, yes.dtype))
 
 
 def sqrt(x: Any) -> Any:

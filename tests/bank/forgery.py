@@ -1,5 +1,6 @@
 """Banks as somebody else might write them, and what a process with little memory says of them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from h5py import h5d, h5p, h5s, h5t
+from h5py import h5d, h5f, h5p, h5s, h5t
 
 import maskbank
 from maskbank.bank import layout
@@ -29,15 +30,17 @@ def forge(
     alignment: int = 4096,
     order: tuple[str, ...] = (),
     edit: Callable[[h5py.File], None] | None = None,
-    libver: tuple[str, str] = ("v108", "v108"),
+    version: int = h5f.LIBVER_V18,
     times: bool = False,
 ) -> Path:
     """A bank as somebody else might write it. attributes: others than the right ones; None: left out."""
     content = content or Content(RECIPE, 0, N)
     tables = content.tables
-    with h5py.File(
-        path, "w", libver=libver, alignment_threshold=1, alignment_interval=alignment, track_times=times
-    ) as file:
+    creation, access = h5p.create(h5p.FILE_CREATE), h5p.create(h5p.FILE_ACCESS)
+    creation.set_obj_track_times(times)  # h5py.File takes this only since 3.15
+    access.set_libver_bounds(version, version)
+    access.set_alignment(1, alignment)
+    with h5py.File(h5f.create(os.fsencode(path), h5f.ACC_TRUNC, creation, access)) as file:
         for name, value in {**layout._attributes(content), **(attributes or {})}.items():
             if value is not None:
                 file.attrs.create(name, value)

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from h5py import h5d, h5p, h5s, h5t
+from h5py import h5d, h5f, h5p, h5s, h5t
 
 from maskbank.bank import layout
 from maskbank.bank.layout import Content
@@ -111,8 +111,8 @@ def test_evil_files_are_refused(warm: Warm, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "trap")
     paths = []
     for k, (name, edit) in enumerate(EVIL.items()):
-        newer = ("v110", "v110") if name == "virtual" else ("v108", "v108")
-        paths.append(forge(tmp_path / f"{k} {name}.h5", edit=edit, libver=newer))
+        version = h5f.LIBVER_V110 if name == "virtual" else h5f.LIBVER_V18
+        paths.append(forge(tmp_path / f"{k} {name}.h5", edit=edit, version=version))
     for path, answer in zip(paths, look(warm, *paths), strict=True):
         if "noise that moved" in path.name:  # zeros, where items should be
             assert answer.startswith(("refused", "damaged")), answer
@@ -209,7 +209,7 @@ def test_huge_attributes_cost_no_more_than_they_hold(warm: Warm, tmp_path: Path)
             del file.attrs[name]
             file.attrs.create(name, value)
 
-        path = forge(tmp_path / f"{k}.h5", edit=edit, libver=("v110", "v110"))
+        path = forge(tmp_path / f"{k}.h5", edit=edit, version=h5f.LIBVER_V110)
         paths.append(path)
     assert all(answer.startswith("refused") for answer in look(warm, *paths))
 
@@ -217,7 +217,7 @@ def test_huge_attributes_cost_no_more_than_they_hold(warm: Warm, tmp_path: Path)
         for k in range(20_000):
             file.attrs.create(f"more{k}", np.bytes_(b"x" * 100))
 
-    look(warm, forge(tmp_path / "many.h5", edit=many, libver=("v110", "v110")))
+    look(warm, forge(tmp_path / "many.h5", edit=many, version=h5f.LIBVER_V110))
 
 
 def test_an_order_or_place_that_is_no_banks_is_refused(warm: Warm, tmp_path: Path) -> None:
