@@ -210,7 +210,7 @@ def confirm(
     masks = min(CONFIRMING, int(WORK / (tokens * count_visible(tokens, ratio) ** 2)))
     if masks < FEWEST or not HAS_NUMBA:
         return None
-    others = MaskSampler(baseline, grid if len(grid) > 1 else (1, *grid), ratio)(np.arange(masks))
+    others = MaskSampler(baseline, grid, ratio)(np.arange(masks))
     own = difficulty(masks_of(recipe, masks, grid, ratio), correlation)
     other = difficulty(others.visible.reshape(-1, *grid), correlation)
     found, usual = float(own.mean()), float(other.mean())

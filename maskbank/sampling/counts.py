@@ -35,6 +35,11 @@ def check_counts(
             )
         return None, count
     ratio = check_ratio(mask_ratio)
+    if baseline == "block" and len(grid) == 1:
+        raise RecipeError(
+            f"grid={format_size(grid)}: block masks rectangles, which one axis does not have; use 'random', "
+            "or a grid of two or three axes"
+        )
     if baseline == "running-cell":
         return ratio, _count_in_cells(grid, ratio)
     if not per_frame:
@@ -55,7 +60,7 @@ def count_of_axis(tokens: int, ratio: float) -> int:
 def _count_in_cells(grid: tuple[int, ...], ratio: float) -> int:
     """int(4 * mask_ratio) tokens are masked in each 2 x 2 of a frame, as VideoMAEv2 counts."""
     masked = int(4 * ratio)
-    if masked == 0 or grid[-1] % 2 or grid[-2] % 2:
+    if masked == 0 or len(grid) == 1 or grid[-1] % 2 or grid[-2] % 2:
         raise RecipeError(
             f"mask_ratio={ratio:g}, grid={format_size(grid)}: running-cell masks int(4 * mask_ratio) tokens "
             "of each 2x2; give a ratio of at least 0.25 and an even height and width"

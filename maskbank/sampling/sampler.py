@@ -47,13 +47,14 @@ class MaskSampler:
     once.
 
     bank: a Bank or the path of one; or a baseline, "random", "tube", "grid", "block", "running-cell" or
-    "timefreq". grid: the tokens, (T, H, W) or (H, W). mask_ratio: the share that is hidden; for "timefreq"
-    two of them, of rows and of columns. num_visible: how many tokens are visible, instead of the ratio.
+    "timefreq". grid: the tokens, (T, H, W), (H, W) or (L,). mask_ratio: the share that is hidden; for
+    "timefreq" two of them, of rows and of columns. num_visible: how many tokens are visible, instead of it.
     seed: 0 to 2**64 - 1. per_frame: the same number in every frame, H * W - int(mask_ratio * H * W); always
     so where one frame's mask is repeated over time (2D banks, tube, grid, block). fit: "crop" cuts windows
     as large as the grid out of items; "resize" shrinks or stretches whole items, which loses their
     structure. normalize: None, "window" or "frame", to bring the values of each to 0 to 1. flip: flip height
-    and width at random. flip_time: and time. transpose: let height and width change places at random.
+    and width, or the only axis, at random. flip_time: and time. transpose: let height and width change
+    places at random.
 
     For adapters: `cut`, how windows are cut out of items (banks only); `segments`, into how many parts of
     its own a window falls, and `segment_count`, how many tokens of each are visible.
@@ -65,7 +66,7 @@ class MaskSampler:
     def __init__(
         self,
         bank: Bank | str | os.PathLike[str],
-        grid: tuple[int, ...] | str,
+        grid: tuple[int, ...] | int | str,
         mask_ratio: float | tuple[float, float] | None = None,
         *,
         num_visible: int | None = None,
@@ -98,15 +99,22 @@ class MaskSampler:
         self._frames = self.grid[0] if self.per_frame and len(self.grid) == 3 else 1
         self.segments = 1 if self._repeated else self._frames
         self.segment_count = self.num_visible // self._frames
-        self._window = self.grid if len(self.grid) == 3 and not self._repeated else (1, *self.grid[-2:])
+        self._window = (1, 1, *self.grid[self._repeated :])[-3:]
         if self.bank is not None:
             self._prepare(self.bank)
 
     def _prepare(self, bank: Bank) -> None:
         """Find out how items of the bank meet the grid."""
         size = bank.recipe.size
+        if len(size) == 1 < len(self.grid):
+            raise RecipeError(
+                f"grid={format_size(self.grid)} has more axes than the items of {bank.kind}, "
+                f"{format_size(size)}; give a grid of one axis, as {size[0]}, or a bank of more axes"
+            )
+        if self.transpose and len(self.grid) == 1:
+            raise RecipeError("transpose=True: a grid of one axis has no height and width; flip reverses it")
         flips = allowed_flips(self.flip, self.flip_time, self.transpose)
-        item = size if len(size) == 3 else (1, *size)
+        item = (1, 1, *size)[-3:]
         self.cut = Cut(item, self._window, bank.recipe.boundary == "wrap", flips)
         t, h, w = self._window
         needed = (t, max(h, w), max(h, w)) if self.transpose else self._window
@@ -208,10 +216,9 @@ class MaskSampler:
         windows = windows.astype(np.float32)
         if self.normalize == "window":
             windows = normalized(windows, "window")
-        if len(self.grid) == 2:
-            windows = windows[:, 0]
-        elif self._repeated:
+        if self._repeated:
             windows = np.repeat(windows, self.grid[0], axis=1)
+        windows = windows.reshape(len(checked), *self.grid)
         return windows[0] if single else windows
 
     def complementary(self, index: int, epoch: int = 0, view: int = 0) -> Masks:

@@ -16,7 +16,7 @@ UInt64s = npt.NDArray[np.uint64]
 
 
 def allowed_flips(flip: bool, flip_time: bool, transpose: bool) -> int:
-    """The sum of the bits of what is allowed; `flip` is that of height and width."""
+    """The sum of the bits of what is allowed; `flip` is that of height and width, or of one axis."""
     return (FLIP_HEIGHT | FLIP_WIDTH) * flip | FLIP_TIME * flip_time | TRANSPOSE * transpose
 
 
@@ -30,7 +30,9 @@ class Cut(NamedTuple):
 
     def windows(self, fit: str) -> int:
         """How many different windows an item has at most."""
-        count = 1 << self.flips.bit_count()
+        flips = zip((FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH), self.window, strict=True)
+        idle = sum(bit for bit, n in flips if n == 1)
+        count = 1 << (self.flips & ~idle).bit_count()
         for extent, n in zip(self.size, self.window, strict=True):
             count *= 1 if fit == "resize" else extent if self.periodic else max(extent - n + 1, 1)
         return count

@@ -34,6 +34,8 @@ BANKS: dict[str, tuple[Recipe, int]] = {
     "rbn": (RBN(), 11),
     "open": (RBN(boundary="open"), 11),
     "inverted": (RBN(size=(8, 8), mask_ratio=0.3), 11),
+    "green1d": (Green(size=(90,)), 11),
+    "rbn1d": (RBN(size=(75,)), 11),
 }
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -73,12 +75,19 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "running-cell": ("running-cell", {"grid": (4, 6, 8), "mask_ratio": 0.5, "seed": 3}),
     "block": ("block", {"grid": SMALL, "mask_ratio": 0.6, "seed": 3}),
     "timefreq": ("timefreq", {"grid": (64, 8), "mask_ratio": (0.3, 0.4)}),
+    "1D": ("green1d", {"grid": (50,), "mask_ratio": 0.8}),
+    "1D resized": ("green1d", {"grid": (100,), "mask_ratio": 0.8, "fit": "resize"}),
+    "rbn 1D": ("rbn1d", {"grid": (75,), "mask_ratio": 0.75}),
+    "2D on 1D": ("blue2d", {"grid": (20,), "mask_ratio": 0.75}),
+    "random 1D": ("random", {"grid": (50,), "mask_ratio": 0.8}),
+    "grid 1D": ("grid", {"grid": (50,), "mask_ratio": 0.75}),
 }
 
 SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "complementary": ("rbn", {"grid": (64, 8), "mask_ratio": 0.8}),
     "complementary, few": ("open", {"grid": (64, 8), "mask_ratio": 0.9, "flip": False}),
     "complementary, inverted": ("inverted", {"grid": (8, 8), "mask_ratio": 0.2, "transpose": True}),
+    "complementary 1D": ("rbn1d", {"grid": (75,), "mask_ratio": 0.8}),
 }
 
 

@@ -34,6 +34,8 @@ def banks(folder: Path) -> dict[str, Bank]:
         "blue2d": (Blue(size=(20, 21)), 20),
         "rbn": (RBN(), 20),
         "open": (RBN(boundary="open"), 20),
+        "green1d": (Green(size=(90,)), 20),
+        "rbn1d": (RBN(size=(75,)), 20),
     }
     return {name: maskbank.generate(folder / f"{name}.h5", *given) for name, given in recipes.items()}
 
@@ -67,5 +69,10 @@ def samplers(banks: dict[str, Bank]) -> dict[str, MaskSampler]:
         "rbn": MaskSampler(banks["rbn"], (64, 8), 0.8),
         "rbn on 3D": MaskSampler(banks["rbn"], (4, 16, 8), 0.7),
         "open": MaskSampler(banks["open"], (32, 8), 0.8),
+        "1D": MaskSampler(banks["green1d"], (50,), 0.8),
+        "1D resized": MaskSampler(banks["green1d"], 100, 0.8, fit="resize"),
+        "rbn 1D": MaskSampler(banks["rbn1d"], "75", 0.75),
+        "2D on 1D": MaskSampler(banks["blue2d"], (20,), 0.75),
+        "3D on 1D": MaskSampler(banks["uint8"], (33,), 0.75),
     }
     return every | {name: MaskSampler(name.split()[0], **given) for name, given in BASELINES.items()}
