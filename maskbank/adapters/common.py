@@ -3,7 +3,10 @@
 import os
 from typing import Any
 
+import numpy.typing as npt
+
 from maskbank.bank.reader import Bank
+from maskbank.checks import format_size, integer
 from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
 
@@ -24,6 +27,18 @@ def as_sampler(source: Any, **options: Any) -> MaskSampler:
     if isinstance(source, MaskSampler):
         return source.replace(**options) if options else source
     return MaskSampler(source, **{"grid": None, **options})
+
+
+def enlarged(marks: npt.NDArray[Any], grid: tuple[int, ...], scale: int) -> npt.NDArray[Any]:
+    """Marks of tokens (..., L), each repeated `scale` times in height and width: (..., L * scale**2)."""
+    if integer("scale", scale, 1, 2**10) == 1:
+        return marks
+    if len(grid) < 2:
+        raise RecipeError(
+            f"scale={scale}: a grid of {format_size(grid)} has no height and width; leave it out"
+        )
+    tokens = marks.reshape(*marks.shape[:-1], *grid)
+    return tokens.repeat(scale, -2).repeat(scale, -1).reshape(*marks.shape[:-1], -1)
 
 
 class Adapter:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from maskbank.adapters.common import enlarged
 from maskbank.adapters.pytorch import MaskedDataset
 from maskbank.checks import choice
 from maskbank.sampling.masks import Masks
@@ -14,14 +15,15 @@ Tensor = Any  # torch's, which type checkers need not have
 Argument = Literal["bool_masked_pos", "noise"]
 
 
-def bool_masked_pos(masks: Masks, device: Any = None) -> Tensor:
-    """For VideoMAEForPreTraining(pixel_values, bool_masked_pos=...): bool (B, L), True = masked.
+def bool_masked_pos(masks: Masks, device: Any = None, scale: int = 1) -> Tensor:
+    """For models that take bool_masked_pos, VideoMAE, BEiT, ViT, DINOv2, Swin: bool (B, L), True = masked.
 
     masks: of a batch, for the grid (num_frames // tubelet_size, H // patch_size, W // patch_size), time
-    slowest; every sample has as many masked tokens, which the model needs. device: a torch device; None for
-    the CPU, where the tensor shares the memory of masks.masked.
+    slowest; every sample has as many masked tokens, which VideoMAE needs. device: a torch device; None for
+    the CPU, where the tensor shares the memory of masks.masked. scale: how many of the model's patches a
+    token of the grid is long, in height and width: 8 for Swin, masked in squares of 32 pixels, as SimMIM's.
     """
-    return torch.from_numpy(masks.masked).to(device)
+    return torch.from_numpy(enlarged(masks.masked, masks.grid, scale)).to(device)
 
 
 def noise(masks: Masks, device: Any = None) -> Tensor:

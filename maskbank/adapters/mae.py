@@ -88,7 +88,7 @@ class RandomMasking(_Masking):
     Raises RecipeError for samplers of as many tokens and for orders that do not fit.
     """
 
-    methods = ("random_masking", "random_masking_unstructured")
+    methods: ClassVar[tuple[str, ...]] = ("random_masking", "random_masking_unstructured")
 
     def __init__(
         self,
@@ -116,14 +116,14 @@ class RandomMasking(_Masking):
                 raise RecipeError(f"two samplers for {source.tokens} tokens: x cannot choose; give one")
             self._sources[source.tokens] = source
 
-    def __call__(self, x: Tensor, mask_ratio: float) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor, mask_ratio: float | None = None) -> tuple[Tensor, ...]:
         """x_masked, mask, ids_restore and, where 4 are returned, ids_keep.
 
         x: (N, L, D), any type and device. mask_ratio: int(L * (1 - mask_ratio)) tokens stay, whatever the
-        sampler's own ratio; at 0 all do. x_masked: (N, kept, D) of x's type, the visible tokens, ascending;
-        gradients flow through it. mask: (N, L), float32 (torch's default type), 1 = removed. ids_restore:
-        int64 (N, L), the permutation that undoes [visible, removed]. ids_keep: int64 (N, kept). All on x's
-        device, tokens in the model's order.
+        sampler's own ratio; at 0 all do; None for the sampler's own number. x_masked: (N, kept, D) of x's
+        type, the visible tokens, ascending; gradients flow through it. mask: (N, L), float32 (torch's default
+        type), 1 = removed. ids_restore: int64 (N, L), the permutation that undoes [visible, removed].
+        ids_keep: int64 (N, kept). All on x's device, tokens in the model's order.
 
         Raises RecipeError where no sampler's grid has L tokens, where nothing would stay, or where the
         number of those that stay cannot be the same in every frame of a per_frame sampler.
@@ -135,7 +135,9 @@ class RandomMasking(_Masking):
                 f"x has {tokens} tokens; the samplers' grids have others: {', '.join(known)}; "
                 f"give a sampler for a grid of {tokens}"
             )
-        return self._masked(x, self._sources[tokens], (_kept(tokens, mask_ratio),))[: self.returns]
+        source = self._sources[tokens]
+        kept = source.sampler.num_visible if mask_ratio is None else _kept(tokens, mask_ratio)
+        return self._masked(x, source, (kept,))[: self.returns]
 
 
 class TimeFrequencyMasking(_Masking):

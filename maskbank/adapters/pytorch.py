@@ -1,4 +1,4 @@
-"""PyTorch: a dataset whose samples come with their masks."""
+"""PyTorch: a dataset whose samples come with their masks, and masks as lists of indices."""
 
 from typing import Any, Literal, get_args
 
@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, IterableDataset
 from maskbank.adapters.common import Source, as_sampler
 from maskbank.checks import choice, integer
 from maskbank.errors import RecipeError
+from maskbank.sampling.masks import Masks
 from maskbank.sampling.stream import first_id, process_rank
 
 Output = Literal["masked", "visible", "ids_keep", "ids_restore"]
@@ -90,6 +91,31 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._epoch.share_memory_()  # a deep copy is not shared; what a worker gets already is
+
+
+def indices(masks: Masks, num_prefix: int = 0, device: Any = None) -> tuple[Any, Any]:
+    """Index lists of the visible and of the masked tokens, for models that take these, both ascending.
+
+    int64 (B, num_prefix + visible) and (B, masked). num_prefix: class and register tokens, which stand
+    before the grid's tokens and are always visible: lightly's random_token_mask has 1. device: a torch
+    device; None for the CPU.
+
+    Raises RecipeError where samples have different numbers of visible or of masked tokens.
+    """
+    integer("num_prefix", num_prefix, 0, 2**16)
+    lists = []
+    for name in ("visible", "masked"):
+        here: npt.NDArray[np.bool_] = getattr(masks, name)
+        counts = np.unique(here.sum(-1))
+        if len(counts) > 1:
+            raise RecipeError(
+                f"samples have {counts[0]} to {counts[-1]} {name} tokens; lists of indices need as many in "
+                "each: give num_visible= and as many valid tokens, or take masks.masked"
+            )
+        lists.append(here.nonzero()[-1].reshape(*here.shape[:-1], counts[0] if counts.size else 0))
+    prefix = np.broadcast_to(np.arange(num_prefix), (*lists[0].shape[:-1], num_prefix))
+    kept = np.concatenate([prefix, lists[0] + num_prefix], -1)
+    return torch.from_numpy(kept).to(device), torch.from_numpy(lists[1] + num_prefix).to(device)
 
 
 def drawn_ids(count: int) -> npt.NDArray[np.int64]:

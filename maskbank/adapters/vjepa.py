@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import default_collate
 
 from maskbank.adapters.common import Adapter, Source, as_sampler
+from maskbank.adapters.pytorch import indices
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
@@ -45,10 +45,9 @@ class _Steps(Adapter):
         ids = np.arange(len(batch))
         visible, masked = [], []
         for view, sampler in enumerate(samplers, self._first_view + place):
-            masks = sampler(ids, epoch=step, view=view)
-            hidden = masks.masked.nonzero()[1].reshape(len(batch), -1)
-            visible.append(torch.from_numpy(masks.ids_keep))
-            masked.append(torch.from_numpy(hidden))
+            kept, hidden = indices(sampler(ids, epoch=step, view=view))
+            visible.append(kept)
+            masked.append(hidden)
         return default_collate(batch), visible, masked
 
 
