@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import maskbank
-from maskbank.analysis.drawing import Block, Row
-from maskbank.analysis.pictures import save_page
+from maskbank.analysis.drawing import Block, Row, save_page
 from maskbank.analysis.structure import DIRECTIONS, clumped, continuity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +56,7 @@ def masks(folder: Path) -> list[Block]:
     rows = [audio_row(name, sampler(folder, source, AUDIO, 0.8)) for name, source in audio.items()]
     return [
         over_time(of_video, "Masks for video: 8×14×14 tokens, 90 % masked"),
-        Block("Masks for audio: 64×8 tokens, 80 % masked", rows, spectrogram=True, wide=True),
+        Block("Masks for audio: 64×8 tokens, 80 % masked", rows, spectrogram=True),
     ]
 
 
@@ -103,7 +102,7 @@ def figure3(folder: Path) -> list[Block]:
     title = "A mask from blue noise, and one after regularisation, at mask ratio 0.8 of 64×8"
     return [
         Block("The directions in which a patch's score counts visible ones", [directions], heads),
-        Block(title, rows, spectrogram=True, wide=True),
+        Block(title, rows, spectrogram=True),
     ]
 
 

@@ -1,5 +1,6 @@
 """What can go wrong: exceptions whose message is one line for the user, and how to warn."""
 
+import importlib.util
 import os
 import sys
 import warnings
@@ -27,6 +28,12 @@ class MissingError(MaskbankError, ImportError):
 
 class Interrupted(MaskbankError):
     """The work was stopped by a signal, or by whoever asked for it; what is done is kept."""
+
+
+def check_installed(module: str, purpose: str, extra: str) -> None:
+    """MissingError where a module of one of maskbank's extras is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise MissingError(f"{purpose}, which is not installed: pip install 'maskbank[{extra}]'")
 
 
 def warn(text: str) -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     "analysis.covariance", "analysis.structure", "analysis.spectrum", "analysis.prediction",
     "analysis.kinds", "analysis.recommendation", "analysis.media", "analysis.clips", "analysis.typical",
     "analysis.fit", "analysis.measures", "analysis.findings", "analysis.audit", "analysis.drawing",
-    "analysis.pictures", "analysis.preview", "analysis.overlay", "analysis.fit_page", "cli",
+    "analysis.pictures", "analysis.overlay", "analysis.preview", "analysis.fit_page", "cli",
 ]  # fmt: skip
 
 

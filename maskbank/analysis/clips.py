@@ -6,15 +6,15 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.covariance import Correlation, Estimate
-from maskbank.analysis.media import check_media, media_files, media_shape, read_media
+from maskbank.analysis.media import media_files, media_shape, read_media
 from maskbank.checks import format_size
-from maskbank.errors import MaskbankError, RecipeError
+from maskbank.errors import MaskbankError, RecipeError, check_installed
 
 Array = npt.NDArray[Any]
 Float32s = npt.NDArray[np.float32]
@@ -84,7 +84,7 @@ def _file(path: str) -> Clips:
 
 def _media(path: str, files: list[str]) -> Clips:
     """Video or sound files, each of them a clip."""
-    check_media()
+    check_installed("av", "video and sound files need PyAV", "media")
     shape = media_shape(files[0])
     other = next((name for name in files if media_shape(name) != shape), None)
     if other is not None:
@@ -93,46 +93,27 @@ def _media(path: str, files: list[str]) -> Clips:
 
 
 def _npy(path: str, _name: str) -> Clips:
-    """A memory map says where the clips are; they are read, so that what was used leaves the memory."""
-    array = np.load(path, mmap_mode="r")
-    if not isinstance(array, np.memmap) or not array.flags.c_contiguous or array.ndim < 2:
-        return _array(path, array)
-    shape, dtype, offset = array.shape[1:], array.dtype, array.offset
-    count = math.prod(shape)
-
-    def read(indices: Sequence[int]) -> Iterator[Array]:
-        for i in indices:
-            yield np.fromfile(path, dtype, count, offset=offset + i * count * dtype.itemsize).reshape(shape)
-
-    return Clips(path, array.shape[0], shape, read) if dtype.kind in "biuf" else _array(path, array)
+    return _array(path, np.load(path, mmap_mode="r"))
 
 
 def _npz(path: str, name: str) -> Clips:
     """One array of the archive, decompressed as it is read."""
-    with zipfile.ZipFile(path) as archive:
-        names = [member.removesuffix(".npy") for member in archive.namelist() if member.endswith(".npy")]
-    member = _one(path, name, names) + ".npy"
-
-    def header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(file)
-        return np.lib.format.read_array_header_2_0(file)
-
+    with np.load(path) as archive:
+        chosen = _one(path, name, archive.files)
+    member = f"{chosen}.npy"
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        shape, fortran, dtype = header(file)
+        np.lib.format.read_magic(file)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        start = file.tell()
     if fortran or len(shape) < 2 or dtype.kind not in "biuf":
-        return _array(path, np.load(path)[member.removesuffix(".npy")])
+        return _array(path, np.load(path)[chosen])
     size = math.prod(shape[1:]) * dtype.itemsize
 
     def read(indices: Sequence[int]) -> Iterator[Array]:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            header(file)
-            before = 0
             for i in indices:
-                file.seek((i - before) * size, os.SEEK_CUR)
+                file.seek(start + i * size)
                 yield np.frombuffer(file.read(size), dtype).reshape(shape[1:])
-                before = i + 1
 
     return Clips(path, shape[0], shape[1:], read)
 
@@ -280,14 +261,19 @@ def _chosen(sources: list[Clips], chosen: list[int]) -> Iterator[tuple[int, npt.
         first += source.count
 
 
-def correlation_on(data: Any, grid: Grid) -> Float64s:
-    """The correlation by distance of clips that are cut into this grid of tokens, or RecipeError."""
-    sources = opened(data)
-    shape = sources[0].shape
-    if len(shape) - len(grid) not in (0, 1) or any(n % g for n, g in zip(shape, grid, strict=False)):
+def patch_on(shape: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
+    """The patch of a token where clips of this shape are cut into a grid of tokens, or RecipeError."""
+    fits = len(grid) <= 3 and len(shape) - len(grid) in (0, 1)
+    if not fits or any(n % g for n, g in zip(shape, grid, strict=False)):
         raise RecipeError(
             f"clips of {format_size(shape)} do not divide into {format_size(grid)} tokens; "
             "give others, or another grid"
         )
-    patch = tuple(n // g for n, g in zip(shape, grid, strict=False))
-    return measure(sources, Tokens(shape, patch, False), CLIPS).values
+    return tuple(n // g for n, g in zip(shape, grid, strict=False))
+
+
+def correlation_on(data: Any, grid: Grid) -> Float64s:
+    """The correlation by distance of clips that are cut into this grid of tokens, or RecipeError."""
+    sources = opened(data)
+    shape = sources[0].shape
+    return measure(sources, Tokens(shape, patch_on(shape, grid), False), CLIPS).values

@@ -1,12 +1,13 @@
 """Drawing with matplotlib: pages of panels, and what they are made of.
 
 matplotlib (the extra `plot`) is imported by the functions that draw, and only there. They need no display
-and use neither pyplot nor the user's matplotlibrc: the same arguments give the same picture.
+and use neither pyplot nor the user's matplotlibrc: the same arguments give the same bytes.
 """
 
 import math
+import os
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ import numpy.typing as npt
 
 from maskbank.analysis.measures import Radial
 from maskbank.analysis.structure import clumped
-from maskbank.errors import MaskbankError
+from maskbank.errors import RecipeError, check_installed
+from maskbank.files import appearing, check_free
 
 Array = npt.NDArray[Any]
 
@@ -31,15 +33,15 @@ STYLE = {
     "font.size": 8, "axes.linewidth": 0.5, "axes.labelpad": 1.5, "axes.titlepad": 2.5,
     "svg.hashsalt": "maskbank", "pdf.fonttype": 42,
 }  # fmt: skip
+PAGES = (".png", ".pdf", ".svg")
+UNDATED: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels beside each other, (H, W): noise, masks (bool), or masks whose clumps are marked.
+    """Panels beside each other: noise (H, W), masks (bool, H, W) or pictures (uint8, H, W, 3).
 
-    Pictures are (H, W, 3), uint8.
-
-    label: the first line is bold.
+    label: the first line is bold. clumps: mark the clumps of masks.
     """
 
     label: str
@@ -51,8 +53,9 @@ class Row:
 class Block:
     """A part of a page: a title, rows of panels, maybe a spectrum beside them, and a caption below.
 
-    heads: above the columns. unit: what the spectrum's frequencies count. spectrogram: panels are (time,
-    frequency), drawn with time from left to right and frequency upwards. wide: one panel fills a row.
+    heads: above the columns. unit: what the spectrum's frequencies count. spectrogram: panels have the axes
+    of `thumbnail.is_spectrogram`, and are drawn with time from left to right and frequency upwards, one
+    in each row.
     """
 
     title: str
@@ -62,12 +65,17 @@ class Block:
     spectrum: Radial | None = None
     unit: str = "voxel"
     spectrogram: bool = False
-    wide: bool = False
 
     @property
     def columns(self) -> int:
         """How many panels fit into a row: at least 4, so that few do not become huge."""
-        return 1 if self.wide else max(4, *(len(row.panels) for row in self.rows))
+        return 1 if self.spectrogram else max(4, *(len(row.panels) for row in self.rows))
+
+    @property
+    def transposed(self) -> bool:
+        """Whether time is the first axis of a spectrogram: of a mask, since noise may be square."""
+        high, wide = self.rows[-1].panels[0].shape[:2]
+        return self.spectrogram and high > wide
 
     @property
     def height(self) -> float:
@@ -80,7 +88,7 @@ class Block:
         """The height of each row, in inches."""
         heights = []
         for row in self.rows:
-            high, wide = row.panels[0].shape[:2][:: -1 if self.spectrogram else 1]
+            high, wide = row.panels[0].shape[:2][:: -1 if self.transposed else 1]
             panel = min(PANELS / self.columns * high / wide, LARGEST)
             heights.append(max(panel, 0.9 * LINE * (row.label.count("\n") + 1)))
         return heights
@@ -90,16 +98,15 @@ class Block:
         return textwrap.wrap(self.caption, int(16 * WIDTH))
 
 
-def check_matplotlib() -> None:
-    """MaskbankError, with the remedy, where matplotlib is not installed."""
-    try:
-        import matplotlib
-        import PIL.Image  # comes with it
-    except ImportError:
-        raise MaskbankError(
-            "pictures need matplotlib, which is not installed: pip install 'maskbank[plot]'"
-        ) from None
-    del matplotlib, PIL
+def check_picture(output: str | os.PathLike[str], force: bool, suffixes: tuple[str, ...] = PAGES) -> str:
+    """The absolute path of a picture to be drawn. Raises RecipeError, OutputError and MissingError."""
+    name = os.path.abspath(os.fspath(output))
+    if os.path.splitext(name)[1].lower() not in suffixes:
+        film = ", or .gif (masks frame by frame)" if len(suffixes) > len(PAGES) else ""
+        raise RecipeError(f"{name}: pictures are written as .png, .pdf or .svg (a page){film}")
+    check_free(name, force)
+    check_installed("matplotlib", "pictures need matplotlib", "plot")
+    return name
 
 
 @contextmanager
@@ -113,13 +120,45 @@ def plain_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, dpi: float) -> Any:
-    """An empty figure, in inches, laid out by matplotlib, without pyplot."""
+def save_page(parts: Sequence[Block], path: str, force: bool) -> None:
+    """Write a page of blocks as .png, .pdf or .svg."""
+    save_figure(lambda: page(parts), path, force)
+
+
+def save_figure(make: Callable[[], Any], path: str, force: bool) -> None:
+    """Write the figure that `make` makes, in matplotlib's plain style, as .png, .pdf or .svg."""
+    kind = os.path.splitext(path)[1][1:].lower()
+    with appearing(path, force) as file, plain_style():
+        figure = make()
+        _lay_out(figure)
+        figure.savefig(
+            file, format=kind, metadata=UNDATED.get(kind), bbox_inches="tight", pad_inches=0.08
+        )  # fmt: skip
+
+
+def _lay_out(figure: Any) -> None:
+    """Lay a figure out and round its positions, whose last digits differ from process to process.
+
+    matplotlib's solver, kiwi, adds up in the order of addresses in memory, and SVG names come from positions.
+    """
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.findobj(SubFigure):
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(6))
+    for axes in figure.findobj(Axes):
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
+
+
+def new_figure(width: float, heights: Sequence[float]) -> tuple[Any, Sequence[Any]]:
+    """An empty figure, laid out by matplotlib, without pyplot; and its parts of these heights, in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    figure = Figure(figsize=(width, sum(heights)), dpi=DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.025, h_pad=0.025, wspace=0.0, hspace=0.0)
-    return figure
+    return figure, figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
 
 
 def page(blocks: Sequence[Block]) -> Any:
@@ -127,38 +166,39 @@ def page(blocks: Sequence[Block]) -> Any:
     rows = [row for block in blocks for row in block.rows]
     labels = LABELS if any(row.label for row in rows) else 0.05
     beside = SPECTRUM if any(block.spectrum for block in blocks) else 0.0
-    heights, width = [block.height for block in blocks], labels + PANELS
-    figure = new_figure(width + beside, sum(heights) + 2 * LINE, DPI)
-    parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)[:, 0]
+    heights = [*(block.height for block in blocks), 2 * LINE]
+    figure, (*parts, foot) = new_figure(labels + PANELS + beside, heights)
     for block, part in zip(blocks, parts, strict=True):
-        part.suptitle(block.title, x=0.01, ha="left", weight="bold", size=9.5)
         part.supxlabel("\n".join([*block.lines(), " "]), x=0.01, ha="left", size=8)
+        panels = part
         if beside:
-            left, right = part.subfigures(1, 2, width_ratios=(width, beside))
+            panels, right = part.subfigures(1, 2, width_ratios=(labels + PANELS, beside))
             if block.spectrum:
                 _show_spectrum(right.subplots(), block.spectrum, block.unit)
-        else:
-            left = part
-        show_rows(left, block, labels)
-    _legend(figure, rows)
+        show_rows(part, panels, block, labels)
+    _legend(foot, rows)
     return figure
 
 
-def show_rows(figure: Any, block: Block, labels: float = LABELS) -> None:
-    """Draw the rows of a block, with their labels, into a figure or a part of one. labels: their width."""
+def show_rows(part: Any, panels: Any, block: Block, labels: float = LABELS) -> None:
+    """Draw the title of a block into a part of a figure, and its rows into `panels`, a part of that.
+
+    labels: the width of the rows' labels, in inches.
+    """
+    part.suptitle(block.title, x=0.01, ha="left", weight="bold", size=9.5)
     columns, heights = block.columns, block.heights()
     widths = [labels, *[PANELS / columns] * columns]
-    grid = figure.add_gridspec(len(heights), len(widths), height_ratios=heights, width_ratios=widths)
+    grid = panels.add_gridspec(len(heights), len(widths), height_ratios=heights, width_ratios=widths)
+    how = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "in_layout": False}
     for i, row in enumerate(block.rows):
-        label = figure.add_subplot(grid[i, 0])
+        label = panels.add_subplot(grid[i, 0])
         label.set_axis_off()
         name, _, rest = row.label.partition("\n")
-        how = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "in_layout": False}
         label.annotate(name, (0, 1), (2, 0), weight="bold", **how)
         label.annotate(rest, (0, 1), (2, -10), **how)
         for j, panel in enumerate(row.panels):
-            axes = figure.add_subplot(grid[i, 1 + j])
-            show(axes, panel.swapaxes(0, 1) if block.spectrogram else panel, row.clumps, block.spectrogram)
+            axes = panels.add_subplot(grid[i, 1 + j])
+            show(axes, panel.swapaxes(0, 1) if block.transposed else panel, row.clumps, block.spectrogram)
             if i == 0 and block.heads:
                 axes.set_title(block.heads[j], size=8)
             if row is block.rows[-1] and j == 0:
@@ -166,20 +206,18 @@ def show_rows(figure: Any, block: Block, labels: float = LABELS) -> None:
                 axes.set_xlabel(names, loc="left", size=7)
 
 
-def show(axes: Any, panel: Array, clumps: bool = False, upwards: bool = False) -> Any:
-    """Draw one panel: noise in shades, or a mask in colours."""
+def show(axes: Any, panel: Array, clumps: bool, upwards: bool) -> None:
+    """Draw one panel: a picture, noise in shades, or a mask in colours."""
     axes.set(xticks=[], yticks=[], anchor="NW")
-    long = max(panel.shape[:2]) > 40 * min(panel.shape[:2])  # else it would be a hairline
-    how = {
-        "aspect": "auto" if long else "equal", "interpolation": "nearest",
-        "origin": "lower" if upwards else "upper",
-    }  # fmt: skip
-    if panel.ndim == 3:
-        return axes.imshow(panel, **how)
     if panel.dtype == bool:
-        return axes.imshow(painted(panel, clumps), **how)
-    low, high = np.quantile(panel, [0.01, 0.99])
-    return axes.imshow(panel, cmap=NOISE, vmin=low, vmax=max(high, low + 1e-9), **how)
+        panel = painted(panel, clumps)
+    shades = {}
+    if panel.ndim == 2:
+        low, high = np.quantile(panel, [0.01, 0.99])
+        shades = {"cmap": NOISE, "vmin": low, "vmax": max(high, low + 1e-9)}
+    long = max(panel.shape[:2]) > 40 * min(panel.shape[:2])  # else it would be a hairline
+    aspect, origin = "auto" if long else "equal", "lower" if upwards else "upper"
+    axes.imshow(panel, aspect=aspect, interpolation="nearest", origin=origin, **shades)
 
 
 def painted(mask: npt.NDArray[np.bool_], clumps: bool = False) -> npt.NDArray[np.uint8]:
@@ -206,16 +244,16 @@ def _show_spectrum(axes: Any, found: Radial, unit: str) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=2, frameon=False, fontsize=7)
 
 
-def _legend(figure: Any, rows: Sequence[Row]) -> None:
+def _legend(foot: Any, rows: Sequence[Row]) -> None:
     """What the colours say, at the foot of a page."""
-    from matplotlib.patches import Patch
-
     entries = [(VISIBLE, "visible"), (MASKED, "masked")]
     if any(row.clumps for row in rows):
         entries.append((CLUMP, "visible, beside a visible one (a clump)"))
-    patches = [Patch(facecolor=colour, edgecolor=GREY, lw=0.5, label=text) for colour, text in entries]
     if all(row.panels[0].ndim == 3 for row in rows):
-        patches = [Patch(facecolor="#c8c8c8", edgecolor=GREY, lw=0.5, label="hidden patches are grey")]
+        entries = [("#c8c8c8", "hidden patches are grey")]
     elif any(row.panels[0].dtype != bool for row in rows):
-        patches.append(Patch(facecolor="none", label="noise: dark is low, bright is high"))
-    figure.legend(handles=patches, loc="outside lower left", ncols=4, frameon=False, handlelength=1.2)
+        entries.append(("none", "noise: dark is low, bright is high"))
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=colour, edgecolor=GREY, lw=0.5, label=text) for colour, text in entries]
+    foot.legend(handles=patches, loc="lower left", ncols=4, frameon=False, handlelength=1.2)

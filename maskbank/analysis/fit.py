@@ -72,17 +72,15 @@ class Fit:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON knows it: what is not known is null; without `correlation`."""
-        values = {name: value for name, value in vars(self).items() if name != "correlation"}
-        sigmas = ("sigma", "sigma1", "sigma2")
-        values["recommend"] = {
+        chosen, found = self.recommend, self.spectrum
+        recommended = {
             name: value
-            for name, value in asdict(self.recommend).items()
-            if value is not None or name not in sigmas
+            for name, value in (asdict(chosen) | {"agrees": chosen.agrees}).items()
+            if value is not None or not name.startswith("sigma")
         }
-        values["spectrum"] = {
-            "frequency": self.spectrum.frequency.tolist(),
-            "power": self.spectrum.power.tolist(),
-        }
+        spectrum = {"frequency": found.frequency.tolist(), "power": found.power.tolist()}
+        values = vars(self) | {"recommend": recommended, "spectrum": spectrum}
+        del values["correlation"]
         known: dict[str, Any] = _known(values)
         return known
 

@@ -9,13 +9,9 @@ import numpy.typing as npt
 from maskbank.analysis import drawing
 from maskbank.analysis.clips import opened
 from maskbank.analysis.fit import Fit
-from maskbank.analysis.kinds import masks_of, pairs_of, pairs_of_rbn
-from maskbank.analysis.overlay import PANELS, block, check_page
-from maskbank.analysis.pictures import save_figure
-from maskbank.analysis.recommendation import recipe_of
+from maskbank.analysis.kinds import masks_of, pairs_of
+from maskbank.analysis.overlay import PANELS, block
 from maskbank.analysis.spectrum import radial
-from maskbank.recipes import RBN
-from maskbank.sampling.sampler import MaskSampler
 
 Float64s = npt.NDArray[np.float64]
 
@@ -30,19 +26,18 @@ def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None
 
     data: what was fitted; None for typical data, which have no picture. force: replace what is at output.
     """
-    name = check_page(output, force)
-    save_figure(lambda: _page(found, data), name, force)
+    name = drawing.check_picture(output, force)
+    drawing.save_figure(lambda: _page(found, data), name, force)
 
 
 def _page(found: Fit, data: Any) -> Any:
     over = None
     if data is not None and len(found.grid) > 1:
-        masks = [(label, _masks(found, label)) for label in _names(found)]
+        grid, ratio = found.grid, found.mask_ratio
+        masks = [(label, masks_of(label, *how, grid, ratio, PANELS)) for label, how in _masks(found).items()]
         over = block("Masks over the data: hidden patches are grey", opened(data)[0], masks)
-    heights = [2 * CURVES] + ([over.height] if over else [])
-    figure = drawing.new_figure(drawing.WIDTH, sum(heights), drawing.DPI)
-    parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    above, below = parts[0].subfigures(2, 1)
+    heights = [CURVES, CURVES, *([over.height] if over else [])]
+    figure, (above, below, *rest) = drawing.new_figure(drawing.WIDTH, heights)
     curves = _curves(found)
     for axis, axes in enumerate(above.subplots(1, len(found.grid), squeeze=False)[0]):
         _correlation(axes, axis, found, curves)
@@ -50,47 +45,22 @@ def _page(found: Fit, data: Any) -> Any:
     _spectrum(spectrum, curves)
     _choice(choice, found)
     if over:
-        parts[1].suptitle(over.title, x=0.01, ha="left", weight="bold", size=9.5)
-        drawing.show_rows(parts[1], over)
+        drawing.show_rows(rest[0], rest[0], over)
     return figure
 
 
-def _names(found: Fit) -> list[str]:
-    """The masks that are drawn, the recommended ones last."""
-    return ["random", *(["tube"] if len(found.grid) == 3 else []), found.recommend.kind]
-
-
-def _sigmas(found: Fit) -> tuple[float, ...]:
+def _masks(found: Fit) -> dict[str, tuple[tuple[float, ...], tuple[float, ...] | None]]:
+    """The masks that are drawn, the recommended ones last, with their sigmas and stretch."""
+    baselines = ("random", "tube") if len(found.grid) == 3 else ("random",)
     chosen = found.recommend
-    return tuple(s for s in (chosen.sigma, chosen.sigma1, chosen.sigma2) if s is not None)
-
-
-def _pairs(found: Fit, name: str) -> Float64s:
-    """The chance that two tokens are both visible, by distance."""
-    grid, ratio = found.grid, found.mask_ratio
-    if name == "rbn":
-        pairs = pairs_of_rbn(grid, ratio)
-        assert pairs is not None
-        return pairs
-    if name in ("random", "tube"):
-        return pairs_of("white2d" if name == "tube" else f"white{len(grid)}d", (), None, grid, ratio)
-    return pairs_of(name, _sigmas(found), found.recommend.stretch, grid, ratio)
-
-
-def _masks(found: Fit, name: str) -> npt.NDArray[np.bool_]:
-    grid, ratio = found.grid, found.mask_ratio
-    if name in ("random", "tube"):
-        return MaskSampler(name, grid, ratio)(np.arange(PANELS)).visible.reshape(-1, *grid)
-    if name == "rbn":
-        return masks_of(RBN(size=grid[-2:], mask_ratio=ratio), PANELS, grid, ratio)
-    return masks_of(recipe_of(name, _sigmas(found), found.recommend.stretch, grid), PANELS, grid, ratio)
+    return dict.fromkeys(baselines, ((), None)) | {chosen.kind: (chosen.sigmas, chosen.stretch)}
 
 
 def _curves(found: Fit) -> dict[str, Float64s]:
     """The correlation by distance of the data and of masks, 1 at distance 0."""
     curves = {"data": found.correlation}
-    for name in _names(found):
-        pairs = _pairs(found, name)
+    for name, how in _masks(found).items():
+        pairs = pairs_of(name, *how, found.grid, found.mask_ratio)
         share = float(pairs.flat[0])
         curves[name] = (pairs - share**2) / (share - share**2)
     return curves
@@ -129,11 +99,11 @@ def _choice(axes: Any, found: Fit) -> None:
     if chosen.curve:
         sigmas, shares = zip(*chosen.curve, strict=True)
         axes.plot(sigmas, np.array(shares) * base, color=_colour(chosen.kind), lw=1.2)
-        axes.plot([_sigmas(found)[0]], [chosen.difficulty], "o", color=_colour(chosen.kind), ms=5)
+        axes.plot([chosen.sigmas[0]], [chosen.difficulty], "o", color=_colour(chosen.kind), ms=5)
         axes.set_xscale("log")
         axes.set_xticks(TICKS, map(str, TICKS))
         axes.minorticks_off()
-        axes.set_xlabel(f"{'sigma1' if len(_sigmas(found)) > 1 else 'sigma'} of {chosen.kind}, in voxels")
+        axes.set_xlabel(f"{'sigma1' if len(chosen.sigmas) > 1 else 'sigma'} of {chosen.kind}, in voxels")
     else:
         axes.axhline(chosen.difficulty, color=_colour(chosen.kind), lw=1.2, label=chosen.kind)
         axes.legend(frameon=False, fontsize=7)

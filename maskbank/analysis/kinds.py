@@ -1,22 +1,21 @@
-"""How hard each kind of mask is for data of a known correlation, and masks of a kind."""
+"""Masks of each kind and of baselines on a grid of tokens, and how hard they are for data."""
 
+import contextlib
 import math
-from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.prediction import Predictor, draws, pairs_of_masks, pairs_of_noise, repeated
 from maskbank.checks import count_visible
-from maskbank.errors import RecipeError
-from maskbank.recipes import COLOURS, RBN, Recipe
+from maskbank.errors import MissingError, RecipeError
+from maskbank.recipes import COLOURS, KINDS, RBN, Recipe
 from maskbank.sampling.sampler import MaskSampler
 
 Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-HAS_NUMBA = find_spec("numba") is not None  # without it no noise is made, and the rest works
 MASKS = 256  # drawn of a kind without a formula
 MOST_PATCHES = 2**20  # of all of them
 
@@ -24,75 +23,85 @@ MOST_PATCHES = 2**20  # of all of them
 def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Float64s]:
     """The predicted difficulty of each kind at its defaults and of the baselines: name -> float64 (n,).
 
-    On a grid of three axes masks of two are the same in all frames. R-BN is made for the grid of a frame.
+    On a grid of three axes masks of two are the same in all frames. R-BN is made for the grid of a frame; it
+    is missing where that is too small, and without Numba.
     """
     found: dict[str, Float64s] = {}
     for kind, (_, size) in COLOURS.items():
         if len(size) in (min(2, len(grid)), len(grid)):
             each = [predictor(pairs_of(kind, sigmas, None, grid, ratio)) for sigmas in draws(kind)]
             found[kind] = np.mean(each, 0)
-    found["random"] = found[f"white{len(grid)}d"]
-    if len(grid) == 3:
-        found["tube"] = found["white2d"]
-    if len(grid) > 1:
-        for name in ("grid", "block"):
-            sampler = MaskSampler(name, grid, ratio)
-            masks = sampler(np.arange(_masks(grid))).visible.reshape(-1, *grid)
-            found[name] = predictor(pairs_of_masks(masks))
-    pairs = pairs_of_rbn(grid, ratio)
-    if pairs is not None:
-        found["rbn"] = predictor(pairs)
+    for name in ("random", "grid", "block", "tube")[: (0, 1, 3, 4)[len(grid)]]:
+        found[name] = predictor(pairs_of(name, (), None, grid, ratio))
+    with contextlib.suppress(RecipeError, MissingError):
+        found["rbn"] = predictor(pairs_of("rbn", (), None, grid, ratio))
     return found
 
 
 def pairs_of(
-    kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
+    name: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
 ) -> Float64s:
-    """The chance that two tokens of a grid are both visible, by distance, in masks of a coloured kind."""
-    colour = COLOURS[kind][0].colour
-    visible, tokens = visible_of(kind, grid, ratio)
-    own = grid[1:] if tokens < math.prod(grid) else grid
-    pairs = pairs_of_noise(colour, sigmas, stretch or (1.0,) * len(own), own, visible / tokens)
-    return repeated(pairs, grid[0]) if len(own) < len(grid) else pairs
+    """The chance that two tokens of a grid are both visible, by distance, in masks of a kind or a baseline.
+
+    For coloured noise it is computed; masks of R-BN, grid and block are drawn and counted.
+    """
+    own = grid if has_own_frames(name, grid) else grid[1:]
+    if name in ("rbn", "grid", "block"):
+        count = min(MASKS, max(8, MOST_PATCHES // math.prod(own)))
+        masks = masks_of(name, sigmas, stretch, grid, ratio, count)
+        pairs = pairs_of_masks(masks.reshape(count, -1, *own)[:, 0])
+    else:
+        colour = COLOURS[name][0].colour if name in COLOURS else "white"
+        share = _visible(own, ratio, own == grid) / math.prod(own)
+        pairs = pairs_of_noise(colour, sigmas, stretch or (1.0,) * len(own), own, share)
+    return pairs if own == grid else repeated(pairs, grid[0])
 
 
-def visible_of(kind: str, grid: Grid, ratio: float) -> tuple[int, int]:
-    """How many tokens are visible, and of how many: of a frame where its mask is the same in all frames."""
-    if len(grid) == 3 and not kind.endswith("3d"):
-        tokens = math.prod(grid[1:])
-        return tokens - int(ratio * tokens), tokens  # as VideoMAE's tube
-    tokens = math.prod(grid)
-    return count_visible(tokens, ratio), tokens
+def has_own_frames(name: str, grid: Grid) -> bool:
+    """Whether masks of a kind or a baseline differ from frame to frame, or the grid has no frames."""
+    return len(grid) < 3 or name == "random" or name.endswith("3d")
 
 
-def pairs_of_rbn(grid: Grid, ratio: float) -> Float64s | None:
-    """The same of R-BN for this grid or its frames; None where these are too small, and without Numba."""
-    if not HAS_NUMBA:
-        return None
-    try:
-        recipe = RBN(size=grid[-2:], mask_ratio=ratio)
-    except RecipeError:
-        return None
-    masks = masks_of(recipe, _masks(grid[-2:]), grid, ratio)
-    return repeated(pairs_of_masks(masks[:, 0]), grid[0]) if len(grid) == 3 else pairs_of_masks(masks)
+def _visible(own: Grid, ratio: float, all_tokens: bool) -> int:
+    """How many tokens are visible; of a frame where masks repeat it, as in VideoMAE's tube."""
+    tokens = math.prod(own)
+    return count_visible(tokens, ratio) if all_tokens else tokens - int(ratio * tokens)
 
 
-def masks_of(recipe: Recipe, count: int, grid: Grid, ratio: float) -> Bools:
-    """Masks from the first items of a recipe with seed 0, cut at their first place: bool (count, *grid)."""
+def masks_of(
+    name: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float,
+    count: int,
+) -> Bools:  # fmt: skip
+    """Masks of a baseline, or from the first items of a kind with seed 0: bool (count, *grid).
+
+    Items are cut at their first place. RecipeError where R-BN does not fit the grid; MissingError without
+    Numba.
+    """
+    if name not in KINDS:
+        return MaskSampler(name, grid, ratio)(np.arange(count)).visible.reshape(count, *grid)
     from maskbank import noise
 
+    recipe = recipe_of(name, sigmas, stretch, grid, ratio)
     block = noise.Block(recipe, count)
     noise.Maker(recipe, 0).make(0, block)
     own = grid[-len(recipe.size) :]
     windows = block.items[(slice(None), *(slice(n) for n in own))].reshape(count, -1)
-    visible, tokens = visible_of(recipe.kind, grid, ratio)
-    masks = np.zeros((count, tokens), bool)
-    highest = np.argpartition(windows, tokens - visible, 1)[:, tokens - visible :]
-    np.put_along_axis(masks, highest, True, 1)
-    if tokens < math.prod(grid):
-        return np.broadcast_to(masks.reshape(count, 1, *grid[1:]), (count, *grid))
-    return masks.reshape(count, *grid)
+    hidden = math.prod(own) - _visible(own, ratio, own == grid)
+    masks = np.zeros(windows.shape, bool)
+    np.put_along_axis(masks, np.argpartition(windows, hidden, 1)[:, hidden:], True, 1)
+    return np.broadcast_to(masks.reshape(count, *(1,) * (len(grid) - len(own)), *own), (count, *grid))
 
 
-def _masks(grid: Grid) -> int:
-    return min(MASKS, max(8, MOST_PATCHES // math.prod(grid)))
+def recipe_of(
+    kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
+) -> Recipe:
+    """The recipe with these sigmas for each item; items are of the usual size, or as large as the grid.
+
+    R-BN has the size of the grid or of its frames, and this ratio.
+    """
+    if kind == "rbn":
+        return RBN(size=grid[-2:], mask_ratio=ratio)
+    cls, usual = KINDS[kind]
+    size = tuple(max(n, 1 << (g - 1).bit_length()) for n, g in zip(usual, grid[-len(usual) :], strict=True))
+    ranges = {name: (sigma, sigma) for name, sigma in zip(cls.sigma_names, sigmas, strict=True)}
+    return cls(size=size, stretch=stretch or (), **ranges)  # type: ignore[arg-type, call-arg]  # each kind has its own

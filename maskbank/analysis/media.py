@@ -27,17 +27,6 @@ def media_files(path: str) -> list[str]:
     return [path] if path.lower().endswith(VIDEO + SOUND) else []
 
 
-def check_media() -> None:
-    """MaskbankError, with the remedy, where PyAV is not installed."""
-    try:
-        import av
-    except ImportError:
-        raise MaskbankError(
-            "video and sound files need PyAV, which is not installed: pip install 'maskbank[media]'"
-        ) from None
-    del av
-
-
 def media_shape(path: str) -> tuple[int, ...]:
     """The shape of what `read_media` gives: (16, 224, 224, 3) of a video, (1024, 128) of a sound."""
     return (FRAMES, SIDE, SIDE, 3) if path.lower().endswith(VIDEO) else (STEPS, BANDS)

@@ -1,13 +1,8 @@
-"""Pictures of banks and of their masks: a page (.png, .pdf, .svg), or masks frame by frame (.gif).
-
-`maskbank.analysis.drawing` draws them; this module decides what they show.
-"""
+"""What pictures of banks and of their masks show; `maskbank.analysis.drawing` draws them."""
 
 import io
 import math
-import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +11,7 @@ from maskbank.analysis import drawing
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.measures import measure_structure
 from maskbank.analysis.structure import clumped
+from maskbank.bank.thumbnail import is_spectrogram
 from maskbank.errors import RecipeError
 from maskbank.files import appearing
 from maskbank.recipes import RBN
@@ -25,32 +21,8 @@ Bools = npt.NDArray[np.bool_]
 
 MOST_FRAMES = 64  # of a .gif
 COLUMNS = 8  # panels beside each other
-STACKED = 6  # masks below each other on a long grid
-LONG = 3  # a grid is long if its sides differ by this factor
+STACKED = 6  # spectrograms below each other
 FILM_DPI, FILM_COLUMNS, FILM_MS = 128, 4, 250  # panels beside each other; milliseconds a frame is shown
-
-
-def save_film(samplers: Sequence[MaskSampler], path: str, force: bool) -> int:
-    """Write masks frame by frame as .gif; return how many frames there are."""
-    frames = film(samplers)
-    how = {"save_all": True, "append_images": frames[1:], "duration": FILM_MS, "loop": 0}
-    with appearing(path, force) as file:
-        frames[0].save(file, "GIF", **how)
-    return len(frames)
-
-
-def save_page(parts: Sequence[Block], path: str, force: bool) -> None:
-    """Write a page of blocks as .png, .pdf or .svg. The same blocks give the same bytes."""
-    save_figure(lambda: drawing.page(parts), path, force)
-
-
-def save_figure(make: Callable[[], Any], path: str, force: bool) -> None:
-    """Write the figure that `make` makes, in matplotlib's plain style, as .png, .pdf or .svg."""
-    kind = os.path.splitext(path)[1][1:].lower()
-    undated: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    how = {"format": kind, "metadata": undated.get(kind), "bbox_inches": "tight", "pad_inches": 0.08}
-    with appearing(path, force) as file, drawing.plain_style():
-        make().savefig(file, **how)
 
 
 def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:
@@ -61,7 +33,7 @@ def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:
         own = [one for one in samplers if one.baseline and one.grid == first.grid]
         rows = [row for one in with_baselines(own, first) for row in _masks(one, clumps)[0]]
         title = f"for comparison  ·  grid {_size(first.grid)}, {_count(first)}"
-        made.append(Block(title, rows, _heads(first), spectrogram=_long(first)[0], wide=_long(first)[1]))
+        made.append(Block(title, rows, _heads(first), spectrogram=is_spectrogram(first.grid)))
     return made
 
 
@@ -74,13 +46,13 @@ def with_baselines(samplers: Sequence[MaskSampler], first: MaskSampler) -> list[
 
 def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
     """The first items, windows and masks of a bank, its spectrum, and its measures in the caption."""
-    bank, grid, (spectrogram, wide) = sampler.bank, sampler.grid, _long(sampler)
+    bank, grid, spectrogram = sampler.bank, sampler.grid, is_spectrogram(sampler.grid)
     assert bank is not None
     found = measure_structure(sampler)
     recipe, still = bank.recipe, len(bank.recipe.size) == 2
     masks, words = _masks(sampler, clumps)
-    count = 1 if wide else len(masks[0].panels)
-    alone = len(grid) == 3 or not still or wide
+    count = 1 if spectrogram else len(masks[0].panels)
+    alone = len(grid) == 3 or not still or spectrogram
     items = [bank[0]] * count if still and len(grid) == 3 else bank[:count] if still else bank[0][:count]
     name = f"item {bank.first}" if alone else "items"
     if bank.sigma is not None and alone:
@@ -108,7 +80,7 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
         spectrum = None
     title, heads = f"{bank.kind}  ·  bank {bank.fingerprint}", _heads(sampler)[:count]
     unit = "patch" if still else "voxel"
-    return Block(title, rows + masks, heads, caption, spectrum, unit, spectrogram, wide)
+    return Block(title, rows + masks, heads, caption, spectrum, unit, spectrogram)
 
 
 def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
@@ -118,7 +90,7 @@ def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
         frames = sampler(0).visible.reshape(sampler.grid)[:COLUMNS]
         return [Row(name, list(frames))], "The mask is that of sample 0."
     masks, words = together(sampler)
-    if not _long(sampler)[1]:
+    if not is_spectrogram(sampler.grid):
         return [Row(f"{name}{_clumped(masks, clumps)}", list(masks), clumps)], words
     return [Row(f"{name}{_clumped(mask, clumps)}", [mask], clumps) for mask in masks], words
 
@@ -126,7 +98,7 @@ def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
 def together(sampler: MaskSampler) -> tuple[Bools, str]:
     """Masks (B, H, W) of one set of an rbn bank, or of the first samples; and words about them."""
     count, bank = COLUMNS, sampler.bank
-    if _long(sampler)[1]:
+    if is_spectrogram(sampler.grid):
         count = STACKED if bank is not None and isinstance(bank.recipe, RBN) else 1
     masks, words = sampler(np.arange(count)).visible, "The masks are those of the first samples."
     if bank is not None and isinstance(bank.recipe, RBN):
@@ -141,14 +113,7 @@ def together(sampler: MaskSampler) -> tuple[Bools, str]:
 def _heads(sampler: MaskSampler) -> list[str]:
     if len(sampler.grid) == 3:
         return [f"frame {t}" for t in range(min(COLUMNS, sampler.grid[0]))]
-    return [] if _long(sampler)[1] else [f"mask {i}" for i in range(COLUMNS)]
-
-
-def _long(sampler: MaskSampler) -> tuple[bool, bool]:
-    """Whether a grid is a spectrogram's, (time, frequency), and whether one mask fills a row."""
-    high, wide = sampler.grid[-2:]
-    long = len(sampler.grid) == 2 and max(high, wide) >= LONG * min(high, wide)
-    return long and high > wide, long
+    return [] if is_spectrogram(sampler.grid) else [f"mask {i}" for i in range(COLUMNS)]
 
 
 def _clumped(masks: Bools, marked: bool) -> str:
@@ -157,6 +122,11 @@ def _clumped(masks: Bools, marked: bool) -> str:
 
 def _size(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size))
+
+
+def name_of(sampler: MaskSampler) -> str:
+    """The kind of a sampler's bank, or the name of its baseline."""
+    return sampler.bank.kind if sampler.bank else str(sampler.baseline)
 
 
 def ratio_of(sampler: MaskSampler) -> float:
@@ -170,29 +140,31 @@ def _count(sampler: MaskSampler) -> str:
     return f"mask ratio {ratio_of(sampler):.3g}, {sampler.num_visible:,} of {tokens:,} tokens visible"
 
 
-def film(samplers: Sequence[MaskSampler]) -> list[Any]:
-    """Masks frame by frame (mask by mask on a grid of two axes), beside tube and random ones.
+def save_film(samplers: Sequence[MaskSampler], path: str, force: bool) -> int:
+    """Write masks frame by frame (mask by mask on a grid of two axes) as .gif, beside tube and random ones.
 
-    All samplers have the same grid. Returns Pillow images.
+    All samplers have the same grid. Returns how many frames there are.
     """
     from PIL import Image
 
-    first, (spectrogram, wide) = samplers[0], _long(samplers[0])
+    first, spectrogram = samplers[0], is_spectrogram(samplers[0].grid)
     shown = with_baselines(samplers, first)
     moving = len(first.grid) == 3
     masks = [one(0).visible.reshape(first.grid) if moving else together(one)[0] for one in shown]
-    names = [f"{one.bank.kind if one.bank else one.baseline}\n{one.num_visible:,} visible" for one in shown]
-    images = []
+    names = [f"{name_of(one)}\n{one.num_visible:,} visible" for one in shown]
+    frames = []
     with drawing.plain_style():
         for t in range(min(MOST_FRAMES, max(map(len, masks)))):
             panels = [mask[t % len(mask)] for mask in masks]
             title = f"{'frame' if moving else 'mask'} {t}  ·  {_size(first.grid)} at {ratio_of(first):.3g}"
             rows = [Row(name, [panel]) for name, panel in zip(names, panels, strict=True)]
-            parts = [Block(title, rows, spectrogram=spectrogram, wide=True)]
-            if not wide:
+            parts = [Block(title, rows, spectrogram=True)]
+            if not spectrogram:
                 lines = [slice(i, i + FILM_COLUMNS) for i in range(0, len(shown), FILM_COLUMNS)]
                 parts = [Block(title * (i.start == 0), [Row("", panels[i])], names[i]) for i in lines]
             memory = io.BytesIO()
             drawing.page(parts).savefig(memory, format="png", dpi=FILM_DPI)
-            images.append(Image.open(memory).convert("RGB"))
-    return images
+            frames.append(Image.open(memory).convert("RGB"))
+    with appearing(path, force) as file:
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=FILM_MS, loop=0)
+    return len(frames)

@@ -3,21 +3,23 @@
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from maskbank.analysis import drawing, pictures
+from maskbank.analysis import pictures
+from maskbank.analysis.drawing import PAGES, check_picture, save_page
 from maskbank.analysis.measures import usual_sampler
+from maskbank.analysis.overlay import blocks_over
 from maskbank.bank import thumbnail
 from maskbank.bank.reader import Bank
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
-from maskbank.files import check_free, check_sources
+from maskbank.files import check_sources
 from maskbank.sampling.sampler import MaskSampler
 
 Path = str | os.PathLike[str]
 
-SUFFIXES = (".png", ".pdf", ".svg", ".gif")
 MOST_BANKS = 24  # in one picture
 
 
@@ -28,6 +30,7 @@ def preview(
     mask_ratio: float | None = None,
     seed: int = 0,
     *,
+    over: Any = None,
     force: bool = False,
     width: int = 80,
     blocks: bool = True,
@@ -37,10 +40,10 @@ def preview(
     banks: Banks, their paths, or names of baselines. output: FILE.png, .pdf or .svg is a page of items,
     masks and spectra; FILE.gif shows masks frame after frame, or mask after mask where the grid has two
     axes; None: text. grid, mask_ratio: the defaults are those of `usual`; a .gif takes the first bank's for
-    all. seed: the samplers'. force: replace what is at output. width, blocks: of text, its columns, and
-    whether it has block characters or is plain ASCII. The file appears when all is written. Raises
-    RecipeError for what cannot be drawn, OutputError where the file cannot be written, MaskbankError without
-    matplotlib.
+    all. seed: the samplers'. over: clips, as `maskbank.fit` reads them; a page then shows masks over them.
+    force: replace what is at output. width, blocks: of text, its columns, and whether it has block
+    characters or is plain ASCII. The file appears when all is written. Raises RecipeError for what cannot
+    be drawn, OutputError where the file cannot be written, MissingError without matplotlib.
     """
     given = [banks] if isinstance(banks, Bank | str | os.PathLike) else list(banks)
     if not 1 <= len(given) <= MOST_BANKS:
@@ -48,23 +51,17 @@ def preview(
     if output is None:
         samplers = [usual_sampler(one, grid, mask_ratio, seed=seed) for one in given]
         return _text(samplers, width, blocks)
-    name = os.path.abspath(os.fspath(output))
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix not in SUFFIXES:
-        raise RecipeError(
-            f"{name}: pictures are written as .png, .pdf or .svg (a page), or .gif (masks frame by frame)"
-        )
-    check_free(name, force)
-    drawing.check_matplotlib()
+    name = check_picture(output, force, PAGES if over is not None else (*PAGES, ".gif"))
+    film = name.lower().endswith(".gif")
     samplers = [usual_sampler(given[0], grid, mask_ratio, seed=seed)]
-    if suffix == ".gif":
+    if film:
         grid, mask_ratio = samplers[0].grid, pictures.ratio_of(samplers[0])
     samplers += [usual_sampler(one, grid, mask_ratio, seed=seed) for one in given[1:]]
     check_sources(name, [part.path for one in samplers if one.bank for part in one.bank.parts])
     made = "1 bank" if len(given) == 1 else f"{len(given)} banks"
-    if suffix == ".gif":
+    if film:
         return f"{made}, {pictures.save_film(samplers, name, force)} frames"
-    pictures.save_page(pictures.blocks(samplers), name, force)
+    save_page(pictures.blocks(samplers) if over is None else blocks_over(samplers, over), name, force)
     return made
 
 
@@ -82,7 +79,6 @@ def _text(samplers: Sequence[MaskSampler], width: int, blocks: bool) -> str:
             shown = panels[: thumbnail.fitting(panels[0], width)]
             unit = "frames" if len(grid) == 3 else "masks"
             which = f", {unit} 0 to {len(shown) - 1}" if len(shown) > 1 else ""
-            head = f"{one.bank.kind if one.bank else one.baseline}  {format_size(grid)}"
-            head += f", {one.num_visible:,} of {math.prod(grid):,} visible{which}"
-            parts.append(f"{head}\n{thumbnail.text(shown, width, blocks)}")
+            head = f"{pictures.name_of(one)}  {format_size(grid)}, {one.num_visible:,} of {math.prod(grid):,}"
+            parts.append(f"{head} visible{which}\n{thumbnail.text(shown, width, blocks)}")
     return "\n\n".join(parts)

@@ -7,14 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.covariance import Correlation, standard_error
-from maskbank.analysis.kinds import HAS_NUMBA, masks_of, pairs_of, pairs_of_rbn
+from maskbank.analysis.kinds import masks_of, pairs_of, recipe_of
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import difficulty
 from maskbank.checks import count_visible, format_size
-from maskbank.errors import RecipeError
+from maskbank.errors import MissingError
 from maskbank.recipes import COLOURS, KINDS, RBN, Filtered, Recipe
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
-from maskbank.sampling.sampler import MaskSampler
 
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
@@ -45,9 +44,6 @@ class Recommendation:
     """
 
     kind: str
-    sigma: float | None
-    sigma1: float | None
-    sigma2: float | None
     stretch: tuple[float, ...]
     difficulty: float
     difficulty_error: float
@@ -56,12 +52,27 @@ class Recommendation:
     reached: bool
     reachable: tuple[float, float]
     curve: tuple[tuple[float, float], ...]
-    confirmed: float | None
-    confirmed_error: float | None
-    confirmed_share: float | None
-    confirmed_share_error: float | None
-    agrees: bool | None
     command: str
+    sigma: float | None = None
+    sigma1: float | None = None
+    sigma2: float | None = None
+    confirmed: float | None = None
+    confirmed_error: float | None = None
+    confirmed_share: float | None = None
+    confirmed_share_error: float | None = None
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The sigmas that the kind has."""
+        return tuple(sigma for sigma in (self.sigma, self.sigma1, self.sigma2) if sigma is not None)
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether masks of the bank have the predicted share."""
+        if self.confirmed_share is None or self.confirmed_share_error is None:
+            return None
+        error = math.hypot(*np.nan_to_num([self.confirmed_share_error, self.share_error]))
+        return abs(self.confirmed_share - self.share) <= 2.0 * error
 
 
 def recommend(
@@ -78,49 +89,27 @@ def recommend(
 
     hard: how difficult these are, predicted. stretch: what multiplies the sigmas along each axis.
     """
-    if kind == "rbn":
-        pairs = pairs_of_rbn(grid, ratio)
-        if pairs is None:
-            raise RecipeError(
-                f"rbn: grid={format_size(grid)} is too small, or Numba is not installed; choose another kind"
-            )
-        recipe: Recipe = RBN(size=grid[-2:], mask_ratio=ratio)
-        sigmas: tuple[float, ...] = ()
-        curve: tuple[tuple[float, float], ...] = ()
-    else:
+    sigmas: tuple[float, ...] = ()
+    curve: tuple[tuple[float, float], ...] = ()
+    if kind != "rbn":
         sigmas, curve = choose(predictor, grid, ratio, kind, aim, hard, stretch)
-        pairs = pairs_of(kind, sigmas, stretch, grid, ratio)
-        recipe = recipe_of(kind, sigmas, stretch, grid)
-    found = predictor(pairs)
+    recipe = recipe_of(kind, sigmas, stretch, grid, ratio)
+    found = predictor(pairs_of(kind, sigmas, stretch, grid, ratio))
     share = float(found[0] / hard[0])
-    share_error = float(standard_error(found[1:] / hard[1:]))
     tried = [one for _, one in curve] or [share]
-    confirmed = confirm(recipe, grid, ratio, baseline, predictor.correlations[0])
-    agrees = None
-    if confirmed is not None:
-        both = math.hypot(confirmed[3], 0.0 if math.isnan(share_error) else share_error)
-        agrees = abs(confirmed[2] - share) <= 2.0 * both
-    exact, exact_error, exact_share, exact_share_error = confirmed or (None,) * 4
-    named = dict(zip(recipe.sigma_names, sigmas, strict=True))
     return Recommendation(
         kind=kind,
-        sigma=named.get("sigma"),
-        sigma1=named.get("sigma1"),
-        sigma2=named.get("sigma2"),
         stretch=stretch,
         difficulty=float(found[0]),
         difficulty_error=float(standard_error(found[1:])),
         share=share,
-        share_error=share_error,
+        share_error=float(standard_error(found[1:] / hard[1:])),
         reached=abs(share - aim) <= CLOSE,
         reachable=(min(tried), max(tried)),
         curve=curve,
-        confirmed=exact,
-        confirmed_error=exact_error,
-        confirmed_share=exact_share,
-        confirmed_share_error=exact_share_error,
-        agrees=agrees,
         command=command(recipe),
+        **dict(zip(recipe.sigma_names, sigmas, strict=True)),
+        **confirm(kind, sigmas, stretch, grid, ratio, baseline, predictor.correlations[0]),
     )
 
 
@@ -176,14 +165,6 @@ def stretch_for(correlation: Correlation) -> tuple[float, ...]:
     return tuple(map(float, factors))
 
 
-def recipe_of(kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...], grid: Grid) -> Recipe:
-    """The recipe with these sigmas for each item; items are of the usual size, or as large as the grid."""
-    cls, usual = KINDS[kind]
-    size = tuple(max(n, 1 << (g - 1).bit_length()) for n, g in zip(usual, grid[-len(usual) :], strict=True))
-    ranges = {name: (sigma, sigma) for name, sigma in zip(cls.sigma_names, sigmas, strict=True)}
-    return cls(size=size, stretch=stretch, **ranges)  # type: ignore[arg-type, call-arg]  # each kind has its own
-
-
 def command(recipe: Recipe) -> str:
     """The command line that makes a bank of the recipe."""
     words = ["maskbank", "generate", recipe.kind, "--n", "10000"]
@@ -199,20 +180,32 @@ def command(recipe: Recipe) -> str:
 
 
 def confirm(
-    recipe: Recipe, grid: Grid, ratio: float, baseline: str, correlation: Float64s
-) -> tuple[float, float, float, float] | None:
-    """Reconstruct data of this correlation from masks of the recipe, and from the baseline's.
+    kind: str,
+    sigmas: tuple[float, ...],
+    stretch: tuple[float, ...],
+    grid: Grid,
+    ratio: float,
+    baseline: str,
+    correlation: Float64s,
+) -> dict[str, float]:
+    """Reconstruct data of this correlation from masks of the bank, and from the baseline's.
 
-    The difficulty, its error, its share of the baseline's, and the error of that. None where the grid is so
-    large that it would take too long.
+    The `confirmed` fields of a Recommendation; none where it would take too long, and without Numba.
     """
     tokens = math.prod(grid)
     masks = min(CONFIRMING, int(WORK / (tokens * count_visible(tokens, ratio) ** 2)))
-    if masks < FEWEST or not HAS_NUMBA:
-        return None
-    others = MaskSampler(baseline, grid, ratio)(np.arange(masks))
-    own = difficulty(masks_of(recipe, masks, grid, ratio), correlation)
-    other = difficulty(others.visible.reshape(-1, *grid), correlation)
+    if masks < FEWEST:
+        return {}
+    try:
+        own = difficulty(masks_of(kind, sigmas, stretch, grid, ratio, masks), correlation)
+    except MissingError:
+        return {}
+    other = difficulty(masks_of(baseline, (), None, grid, ratio, masks), correlation)
     found, usual = float(own.mean()), float(other.mean())
     error, usual_error = (float(one.std(ddof=1)) / math.sqrt(masks) for one in (own, other))
-    return found, error, found / usual, found / usual * math.hypot(error / found, usual_error / usual)
+    return {
+        "confirmed": found,
+        "confirmed_error": error,
+        "confirmed_share": found / usual,
+        "confirmed_share_error": found / usual * math.hypot(error / found, usual_error / usual),
+    }

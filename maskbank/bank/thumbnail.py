@@ -13,7 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
-LONG = 3  # a grid of two axes whose first is longer by this factor is (time, frequency)
+LONG = 3  # of two axes, one that is longer by this factor is time, and the other one frequency
 MASKED, VISIBLE = (233, 233, 233), (0, 114, 178)
 SCALE = 5  # pixels of a token
 MOST_PANELS, MOST_ROWS = 8, 4
@@ -21,15 +21,20 @@ MOST_TOKENS = 64  # of a panel, along each axis: a larger one is cut
 
 
 def is_spectrogram(grid: tuple[int, ...]) -> bool:
-    """Whether a grid is (time, frequency), to be drawn with time from left to right."""
-    return len(grid) == 2 and grid[0] >= LONG * grid[1]
+    """Whether the axes of a grid are time, the longer one, and frequency."""
+    return len(grid) == 2 and max(grid) >= LONG * min(grid)
 
 
 def panels(values: Array) -> list[Array]:
-    """The pictures of a mask or an item, (T, H, W) or (H, W): its frames; of a spectrogram its transpose."""
+    """The pictures of a mask or an item: the frames of (T, H, W), or (H, W) itself.
+
+    A spectrogram has time from left to right and frequency upwards.
+    """
     if values.ndim == 3:
         return list(values)
-    return [values.T[::-1] if is_spectrogram(values.shape) else values]
+    if not is_spectrogram(values.shape):
+        return [values]
+    return [(values.T if values.shape[0] > values.shape[1] else values)[::-1]]
 
 
 def fitting(panel: Array, width: int) -> int:

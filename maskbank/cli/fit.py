@@ -75,9 +75,9 @@ def command(
     if bool(data) is (like is not None):
         raise click.UsageError("give DATA, or --like video, image or audio where there is none")
     if output is not None:
-        from maskbank.analysis.overlay import check_page
+        from maskbank.analysis.drawing import check_picture
 
-        check_page(output, force)
+        check_picture(output, force)
     extents = None if patch is None else parse_size(patch)
     with Bar(0, "clip", wait="reading the data") as bar:
 
@@ -121,11 +121,8 @@ def text(found: "Fit") -> str:
         if not math.isnan(length)
     )
     power = found.spectrum.power
-    sigmas = "".join(
-        f", {name} {value:g}"
-        for name in ("sigma", "sigma1", "sigma2")
-        if (value := getattr(chosen, name)) is not None
-    )
+    names = ("sigma",) if len(chosen.sigmas) == 1 else ("sigma1", "sigma2")
+    sigmas = "".join(f", {name} {sigma:g}" for name, sigma in zip(names, chosen.sigmas, strict=False))
     if any(factor != 1.0 for factor in chosen.stretch):
         sigmas += f", stretch {'x'.join(f'{factor:g}' for factor in chosen.stretch)}"
     lines = [

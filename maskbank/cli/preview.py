@@ -60,12 +60,7 @@ def command(
         return
     start = time.perf_counter()
     with after_a_while(f"drawing {output}"):
-        if over is not None:
-            from maskbank.analysis.overlay import draw_over
-
-            what = draw_over(banks, over, output, grid, mask_ratio, seed, force=force)
-        else:
-            what = preview(banks, output, grid, mask_ratio, seed, force=force)
+        what = preview(banks, output, grid, mask_ratio, seed, over=over, force=force)
     seconds = time.perf_counter() - start
     size = format_bytes(os.path.getsize(output))
     say(f"made {output}: {what}, {size}, in {seconds:.1f} s")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import maskbank
-from maskbank.analysis import overlay as overlays
+from maskbank.analysis import preview as previews
 from maskbank.analysis.clips import opened
 from maskbank.analysis.drawing import Block
 from maskbank.analysis.overlay import block, overlay, pictures_of
@@ -67,7 +67,7 @@ def test_a_page_is_drawn_for_any_data(
     assert (tmp_path / "page.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(MaskbankError, match="is there already"):
         draw_fit(found, clips, str(tmp_path / "page.png"))
-    with pytest.raises(maskbank.RecipeError, match="a page is written as"):
+    with pytest.raises(maskbank.RecipeError, match="pictures are written as"):
         draw_fit(found, clips, str(tmp_path / "page.gif"))
 
 
@@ -76,10 +76,8 @@ def test_preview_lays_masks_over_clips(tmp_path: Path, monkeypatch: pytest.Monke
     maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(8, 8, 8)), 3)
     np.save(tmp_path / "c.npy", np.cumsum(np.random.default_rng(0).normal(size=(9, 8, 16, 16)), 1))
     drawn: list[Block] = []
-    monkeypatch.setattr(overlays, "save_page", lambda blocks, *_: drawn.extend(blocks))
-    words = overlays.draw_over(
-        [str(tmp_path / "b.h5")], str(tmp_path / "c.npy"), str(tmp_path / "o.png"), "4x8x8"
-    )
+    monkeypatch.setattr(previews, "save_page", lambda blocks, *_: drawn.extend(blocks))
+    words = previews.preview(tmp_path / "b.h5", tmp_path / "o.png", "4x8x8", over=tmp_path / "c.npy")
     assert words == "1 bank"
     assert [row.label for row in drawn[0].rows] == ["data", "tube", "random", "blue3d"]
     masks = maskbank.MaskSampler(str(tmp_path / "b.h5"), (4, 8, 8), 0.9)(0).visible.reshape(4, 8, 8)

@@ -115,22 +115,22 @@ def test_films_show_every_frame(
 
 
 @full
-@pytest.mark.parametrize("suffix", ["png", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "gif", "pdf", "svg"])
 def test_the_same_arguments_make_the_same_bytes(
     suffix: str, banks: dict[str, str], tmp_path: Path, images: Any
 ) -> None:
     first, second, other = (tmp_path / f"{name}.{suffix}" for name in "abc")
-    preview([banks["green"], banks["levels"]], first, "8x9x9", seed=4)
+    preview([banks["green"], banks["levels"], banks["rbn"]], first, "8x9x9", seed=4)
     code = (
         "import sys, matplotlib; matplotlib.rcParams.update({'font.size': 30, 'image.cmap': 'jet'})\n"
         "from maskbank.analysis.preview import preview\n"
         "preview(sys.argv[2:], sys.argv[1], (8, 9, 9), seed=4)\n"
         "assert 'matplotlib.pyplot' not in sys.modules and matplotlib.rcParams['font.size'] == 30"
     )
-    args = [sys.executable, "-c", code, str(second), banks["green"], banks["levels"]]
+    args = [sys.executable, "-c", code, str(second), banks["green"], banks["levels"], banks["rbn"]]
     subprocess.run(args, check=True, env=os.environ | {"MPLBACKEND": "TkAgg", "DISPLAY": ""})
     assert first.read_bytes() == second.read_bytes()
-    preview([banks["green"], banks["levels"]], other, "8x9x9", seed=5)
+    preview([banks["green"], banks["levels"], banks["rbn"]], other, "8x9x9", seed=5)
     assert first.read_bytes() != other.read_bytes()
 
 
