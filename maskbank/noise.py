@@ -1,6 +1,7 @@
 """The one place where a recipe becomes numbers."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ from maskbank.files import ALIGNMENT
 from maskbank.recipes import LEAST_GAP, RBN, Blue, Filtered, Recipe, White, float32
 
 try:
-    from maskbank.kernels import colour, convert, direct, fourier, gaussian, rbn, spectral, vectors
+    from maskbank.kernels import colour, convert, direct, fourier, gaussian, philox, rbn, spectral, vectors
 except ModuleNotFoundError as error:
     raise MissingError(
         f"making noise needs {error.name}, which is not installed: pip install numba"
     ) from None
 
 Array = npt.NDArray[Any]
+Filter = Callable[[np.uint64, Array, Array], None]  # first item, items, sigmas
+
+_FILTERS_BYTES = 2**17  # of taps, drawn by one call: more would leave the caches
 
 
 def item(recipe: Recipe, seed: int, index: int) -> Array:
@@ -134,66 +138,89 @@ class _Colours:
         self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
         if recipe.dtype == "uint8":
             convert.level_tables(convert.THRESHOLDS, *self._levels)
+        self._memory = philox.memory()  # type: ignore[no-untyped-call]
+        self._values = _aligned(colour.RUN)
         if recipe.ranges:
-            self._filter, self._given, self._workspace = self._prepare()
+            self._colour, self._filters = self._mixture()
+            shape = self._colour.shape
+            transforms = recipe.boundary == "wrap" and len(recipe.size) > 1 and {*shape} <= {*fourier.SIZES}
+            self._filter = self._by_transforms() if transforms else self._by_axes()
 
-    def _prepare(self) -> tuple[Any, tuple[Any, ...], Any]:
-        """The kernel that makes these items, what it takes first, and its workspace."""
+    def _mixture(self) -> tuple[colour.Colour, colour.Filters]:
+        """What the items are, and memory for the filters of as many as are made at once."""
         recipe = self.recipe
         axes = len(recipe.size)
-        t, h, w = shape = (1, 1, *recipe.size)[-3:]
+        shape = (1, 1, *recipe.size)[-3:]
         stretch = np.ones(3)
         if isinstance(recipe, Filtered):
             stretch[-axes:] = recipe.stretch
         radius = max(int(4.0 * (float32(high) * max(stretch)) + 0.5) for _, high in recipe.ranges)
-        longest = max(shape) + 2 * radius
-        filters = colour.Filters(
-            np.empty((3, 2, radius + 1)), np.empty((3, 2), np.int64), np.empty((2, longest))
-        )
+        count = max(1, _FILTERS_BYTES // (48 * (radius + 1)))
         wrap = recipe.boundary == "wrap"
-        made = colour.Colour(
-            np.array(recipe.mixture), _ranges(recipe), LEAST_GAP, stretch, shape, axes, wrap
-        )  # fmt: skip
-        if wrap and axes > 1 and set(shape) <= set(fourier.SIZES):
-            if axes == 2:
-                t, h = h, t  # the slabs then are the whole item
-                stretch[:2] = stretch[1], 1.0
-            row, column = _whole_vectors(w), _whole_vectors(t)
-            stride = _apart(h * row)
-            return (
-                spectral.spectral_noise,
-                (made._replace(shape=(t, h, w), axes=3), (_axis(t), _axis(h), _axis(w))),
-                spectral.Workspace(
-                    _aligned(max(1, 4096 // (h * w)) * h * w), _aligned(h * row), _aligned(t * stride),
-                    stride, _aligned(column * row), _aligned(row * column), filters,
-                ),
-            )  # fmt: skip
-        stride = _apart(h * w)
-        above, before = (radius if axes > 1 else 0), (radius if axes > 2 else 0)  # lines and planes added
-        volumes = len(recipe.ranges) + int(recipe.mixture[0])
         return (
-            direct.direct_noise,
-            (made,),
-            direct.Workspace(
-                _aligned((h + 2 * above) * w),
-                _aligned(max(min(gaussian.ROWS, h) * (w + 2 * radius + 32), direct.STRIP)),
-                _aligned((volumes, (t + 2 * before) * stride)), stride,
-                np.empty((2, longest), np.int64), filters,
+            colour.Colour(np.array(recipe.mixture), _ranges(recipe), LEAST_GAP, stretch, shape, axes, wrap),
+            colour.Filters(
+                np.empty((count, 3, 2, radius + 1)), np.empty((count, 3, 2), np.int64), np.empty(count),
+                np.empty((3, max(shape) + 2 * radius)), np.empty((3, 3)),
             ),
         )  # fmt: skip
+
+    def _by_transforms(self) -> Filter:
+        """Periodic noise whose axes are powers of two. That of two axes is a volume of one slab."""
+        t, h, w = self._colour.shape
+        if self._colour.axes == 2:
+            t, h = h, t
+            self._colour.stretch[:2] = self._colour.stretch[1], 1.0
+        made = self._colour = self._colour._replace(shape=(t, h, w), axes=3)
+        row, column = _whole_vectors(w), _whole_vectors(t)
+        stride, longest = _apart(h * row), max(t, h, w)
+        memory = spectral.Workspace(
+            _axes(t, h, w),
+            _aligned(max(1, 4096 // (h * w)) * h * w + vectors.WIDTH), _aligned(h * row),
+            _aligned(t * stride), stride, _aligned(column * row), _aligned(row * column),
+            np.zeros((3, 2, 2, longest)), _aligned((3, column)), self._memory,
+        )  # fmt: skip
+
+        def make(start: np.uint64, stored: Array, sigmas: Array) -> None:
+            spectral.spectral_noise(
+                made, self.seed, start, self._levels, stored, sigmas, self._filters, memory
+            )
+
+        return make
+
+    def _by_axes(self) -> Filter:
+        """Everything else."""
+        t, h, w = self._colour.shape
+        axes, taps = self._colour.axes, self._filters.taps.shape[-1]
+        longest, radius, stride = self._filters.responses.shape[1], taps - 1, _apart(h * w)
+        above, before = (radius if axes > 1 else 0), (radius if axes > 2 else 0)  # lines and planes added
+        volumes = len(self.recipe.ranges) + int(self.recipe.mixture[0])
+        memory = direct.Workspace(
+            _aligned((h + 2 * above) * w),
+            _aligned(max(min(gaussian.ROWS, h) * (w + 2 * radius + 32), direct.STRIP)),
+            _aligned((volumes, (t + 2 * before) * stride)), stride, np.empty((2, longest), np.int64),
+            _aligned((4, taps)), _aligned((4, taps)), _aligned((3, taps)), np.empty(3, np.int64),
+            self._memory,
+        )  # fmt: skip
+
+        def make(start: np.uint64, stored: Array, _sigmas: Array) -> None:
+            direct.direct_noise(self._colour, self.seed, start, self._levels, stored, self._filters, memory)
+
+        return make
 
     def make(self, first: int, block: Block) -> None:
         """Fill `block` with items first, first + 1, ... and their sigmas."""
         stored = block.items.reshape(len(block), math.prod(self.recipe.size))
         if stored.dtype == np.float16:
             stored = stored.view(np.uint16)  # Numba knows no halves
-        start = np.uint64(first)
-        if self.recipe.ranges:
-            self._filter(
-                *self._given, self.seed, start, self._levels, stored, block.sigmas, self._workspace
-            )  # fmt: skip
-        else:
-            colour.white(self.seed, start, self._levels, stored)
+        if not self.recipe.ranges:
+            colour.white(self.seed, np.uint64(first), self._levels, stored, self._values, self._memory)
+            return
+        count = len(self._filters.gains)
+        for a in range(0, max(len(block), 1), count):
+            start, sigmas = np.uint64(first + a), block.sigmas[a : a + count]
+            colour.draw_filters(self.seed, start, self._colour, sigmas, self._filters)
+            self._filter(start, stored[a : a + count], sigmas)
 
 
 def _whole_vectors(n: int) -> int:
@@ -209,12 +236,17 @@ def _apart(n: int) -> int:
     return 16 * (-(-n // 16) | 1)
 
 
-def _axis(n: int) -> spectral.Axis:
-    """The transform along an axis of n = 2**k places."""
-    frequencies, weights = fourier.slots(n)
-    versines = [2.0 * s * s for _, s in fourier.circle(2 * n)[:n]]  # 1 - cos x = 2 sin(x/2)**2
-    levels = (0,) * (n.bit_length() - 1)
-    return spectral.Axis(levels, np.array(frequencies, np.int64), np.array(weights), np.array(versines))
+def _axes(*shape: int) -> spectral.Axes:
+    """The transforms along axes of 2**k places."""
+    made = spectral.Axes(
+        tuple((0,) * (n.bit_length() - 1) for n in shape),
+        np.zeros((3, max(shape)), np.int64), np.zeros((3, max(shape))), np.zeros((3, max(shape))),
+    )  # fmt: skip
+    for axis, n in enumerate(shape):
+        made.frequencies[axis, :n], made.weights[axis, :n] = fourier.slots(n)
+        # 1 - cos x = 2 sin(x/2)**2
+        made.versines[axis, :n] = [2.0 * s * s for _, s in fourier.circle(2 * n)[:n]]
+    return made
 
 
 def _ranges(recipe: Recipe) -> Array:

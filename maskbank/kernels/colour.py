@@ -6,7 +6,7 @@ import numpy as np
 
 from maskbank.kernels.convert import store
 from maskbank.kernels.gaussian import gain, gaussian_taps
-from maskbank.kernels.jit import kernel
+from maskbank.kernels.jit import inlined, kernel
 from maskbank.kernels.philox import block, normals, uniform
 from maskbank.kernels.streams import SIGMAS, VOXELS
 
@@ -37,14 +37,16 @@ class Colour(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """Memory for the filters of an item."""
+    """The filters of some items; no radius is larger than R."""
 
-    taps: Any  # float64 (3, 2, radius + 1): half of both Gaussians along each axis
-    radii: Any  # int64 (3, 2)
-    responses: Any  # float64 (2, longest axis + 2 radius)
+    taps: Any  # float64 (count, 3, 2, R + 1): half of both Gaussians along each axis
+    radii: Any  # int64 (count, 3, 2)
+    gains: Any  # float64 (count,), at least LEAST_GAIN
+    responses: Any  # float64 (3, longest axis + 2 R): memory
+    products: Any  # float64 (3, 3): memory
 
 
-@kernel
+@inlined
 def draw(seed, index, ranges, gap, out):
     """Fill out, float32 (1,) or (2,), with the sigmas of item `index`: uniform in ranges, float64 (2, 2).
 
@@ -61,11 +63,10 @@ def draw(seed, index, ranges, gap, out):
             u32(seed >> u64(32)),
         )
         out[0] = f32(ranges[0, 0] + (ranges[0, 1] - ranges[0, 0]) * uniform(first))
-        if out.size == 1:
-            return
-        out[1] = f32(ranges[1, 0] + (ranges[1, 1] - ranges[1, 0]) * uniform(second))
-        if f64(out[1]) - f64(out[0]) >= gap:
-            return
+        if out.size > 1:
+            out[1] = f32(ranges[1, 0] + (ranges[1, 1] - ranges[1, 0]) * uniform(second))
+        if out.size == 1 or f64(out[1]) - f64(out[0]) >= gap:
+            break
 
 
 @kernel
@@ -76,28 +77,35 @@ def draw_all(seed, first, ranges, gap, out):
 
 
 @kernel
-def white(seed, first, levels, stored):
-    """Fill stored, (count, voxels) for `convert.store`, with the white noise of items first, first + 1..."""
-    values = np.empty(min(stored.shape[1], RUN), np.float32)
+def white(seed, first, levels, stored, values, memory):
+    """Fill stored, (count, voxels) for `convert.store`, with the white noise of items first, first + 1...
+
+    values: float32 (RUN,), memory. memory: that of `philox.normals`.
+    """
+    voxels = stored.shape[1]
     for i in range(stored.shape[0]):
-        for start in range(0, stored.shape[1], RUN):
-            n = min(RUN, stored.shape[1] - start)
-            normals(seed, VOXELS, u64(first + u64(i)), start, values[:n])
+        for start in range(0, voxels, RUN):
+            n = RUN if start + RUN < voxels else voxels - start
+            normals(seed, VOXELS, u64(first + u64(i)), start, values[:n], memory)
             store(values[:n], levels, stored[i, start : start + n])
 
 
 @kernel
-def draw_filters(seed, number, colour, sigmas, filters):
-    """Draw an item's sigmas and prepare its filters; its gain, that of `gaussian.gain`.
+def draw_filters(seed, first, colour, sigmas, filters):
+    """Draw the sigmas of items first, first + 1, ..., float32 (count, 1 or 2), and prepare their filters.
 
-    Fills sigmas, float32 (1,) or (2,), and filters. A second Gaussian that is not there is the identity,
-    with weight 0; so are both along an axis that the noise does not have.
+    Fills sigmas and filters. A second Gaussian that is not there is the identity, with weight 0; so are both
+    along an axis that the noise does not have.
     """
-    taps, radii, _ = filters
-    draw(seed, number, colour.ranges, colour.gap, sigmas)
-    radii[:] = 0
-    taps[:, :, 0] = 1.0
-    for axis in range(3 - colour.axes, 3):
-        for f in range(sigmas.size):
-            radii[axis, f] = gaussian_taps(f64(sigmas[f]) * colour.stretch[axis], taps[axis, f])
-    return max(gain(colour, filters), LEAST_GAIN)
+    taps, radii, gains, responses, products = filters
+    for i in range(sigmas.shape[0]):
+        draw(seed, u64(first + u64(i)), colour.ranges, colour.gap, sigmas[i])
+        for axis in range(3):
+            for f in range(2):
+                radii[i, axis, f] = 0
+                taps[i, axis, f, 0] = 1.0
+                if axis >= 3 - colour.axes and f < sigmas.shape[1]:
+                    sigma = f64(sigmas[i, f]) * colour.stretch[axis]
+                    radii[i, axis, f] = gaussian_taps(sigma, taps[i, axis, f])
+        norm = gain(colour, taps[i], radii[i], responses, products)
+        gains[i] = norm if norm > LEAST_GAIN else LEAST_GAIN

@@ -6,9 +6,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from maskbank.kernels.jit import has_feature, inlined, kernel
+from maskbank.kernels.jit import has_feature, in_llvm, inlined, kernel
 from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, where
 
 u8 = np.uint8
@@ -37,8 +37,6 @@ THRESHOLDS = np.array([-x for x in reversed(_UPPER_QUANTILES)] + [0.0, *_UPPER_Q
 
 HALVES = has_feature("f16c")  # the processor rounds to halves by itself, as `half` does
 
-_WIDE, _SINGLE = (0,) * WIDTH, (0,)  # whose lengths say how many numbers are rounded at once
-
 BINS = 1024
 _LOWEST = f32(-2.75)
 _SCALE = f32(BINS / 5.5)
@@ -65,37 +63,16 @@ def round_to_halves(values, out):
     out[:] = half(np.asarray(values, np.float32))
 
 
-@overload(round_to_halves)
-def _compiled_round_to_halves(values, out):
-    def call(values, out):
-        whole = values.size // WIDTH * WIDTH
-        _round_to_halves(values, out, 0, whole, _WIDE)
-        _round_to_halves(values, out, whole, values.size, _SINGLE)
-
-    return call
-
-
-@intrinsic
-def _round_to_halves(_typing, values, out, _start, _stop, width):
-    """Numbers start to stop - 1, as many at once as the tuple `width` is long."""
-    signature = types.void(values, out, types.intp, types.intp, width)
-    step = len(width)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        with cgutils.for_range_slice(builder, args[2], args[3], INTEGER(step)) as (x, _):
+@in_llvm(round_to_halves)
+def _write_round_to_halves(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    size = context.make_array(signature.args[0])(context, builder, args[0]).nitems
+    whole = builder.sub(size, builder.urem(size, INTEGER(WIDTH)))
+    for start, stop, step in ((INTEGER(0), whole, WIDTH), (whole, size, 1)):
+        with cgutils.for_range_slice(builder, start, stop, INTEGER(step)) as (x, _):
             source, target = (address(context, builder, signature.args[k], args[k], x) for k in (0, 1))
             numbers = Vector.load(builder, source, step)
             halves = numbers.astype(np.float16) if HALVES else half(numbers).astype(np.uint16)
             halves.store(target)
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-@kernel
-def to_half(values, out):
-    """Round float32 (n,) to the nearest half, ties to even: its bits, uint16 (n,)."""
-    round_to_halves(values, out)
 
 
 @inlined
@@ -144,12 +121,12 @@ def store(values, levels, out):
     if out.dtype == np.float32:
         out[:] = values
     elif out.dtype == np.uint16:
-        to_half(values, out)
+        round_to_halves(values, out)
     else:
         to_levels(values, levels, out)
 
 
-@overload(store, inline="always")
+@overload(store)
 def _compiled_store(values, levels, out):
     # the type of `out` decides while the kernel is compiled
     if out.dtype == types.float32:
@@ -159,7 +136,7 @@ def _compiled_store(values, levels, out):
     elif out.dtype == types.uint16:
 
         def call(values, levels, out):
-            to_half(values, out)
+            round_to_halves(values, out)
     else:
 
         def call(values, levels, out):

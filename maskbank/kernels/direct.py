@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from maskbank.kernels.colour import Filters, draw_filters
 from maskbank.kernels.convert import store
 from maskbank.kernels.gaussian import continue_lines, fold, plane_axes
-from maskbank.kernels.jit import kernel
+from maskbank.kernels.jit import inlined, kernel
 from maskbank.kernels.lines import tap_sum
 from maskbank.kernels.philox import normals
 from maskbank.kernels.streams import VOXELS
@@ -29,14 +28,16 @@ _CLOSE_GAIN = 0.25
 STRIP = 128  # columns filtered along T at once: a strip of all planes stays in the first-level cache
 
 
-@kernel
+@inlined
 def _near_taps(taps, radii, upper, near):
     """Fill near, float32 (4, radius + 1): taps along H or W of the identity, G1, G2, and of A - B.
 
     taps: of both Gaussians along this axis, float64 (2, radius + 1); radii: int64 (2,). upper: A and B are
     the identity and G1 (0), or G1 and G2 (1).
     """
-    near[:] = f32(0.0)
+    for f in range(4):
+        for k in range(near.shape[1]):
+            near[f, k] = f32(0.0)
     near[0, 0] = f32(1.0)
     for f in range(2):
         for k in range(radii[f] + 1):
@@ -45,7 +46,7 @@ def _near_taps(taps, radii, upper, near):
         near[3, k] = f32(_minuend(taps, radii, upper, k) - taps[upper, k])
 
 
-@kernel
+@inlined
 def _minuend(taps, radii, upper, k):
     """Tap k of A: of the identity or of G1."""
     if upper == 0:
@@ -53,7 +54,7 @@ def _minuend(taps, radii, upper, k):
     return taps[0, k] if k <= radii[0] else 0.0
 
 
-@kernel
+@inlined
 def _far_taps(colour, norm, paired, taps, radii, far, reach):
     """Fill the taps along T; how many volumes of planes there are.
 
@@ -63,7 +64,9 @@ def _far_taps(colour, norm, paired, taps, radii, far, reach):
     weights = colour.weights
     delta = weights[0]
     upper = 0 if delta != 0.0 else 1
-    far[:] = f32(0.0)
+    for v in range(3):
+        for k in range(far.shape[1]):
+            far[v, k] = f32(0.0)
     if paired:
         weight = (delta if delta != 0.0 else weights[1]) / norm
         for k in range(radii[upper] + 1):
@@ -95,14 +98,18 @@ class Workspace(NamedTuple):
     planes: Any  # float32 (volumes, T + 2 radius planes): filtered along H and W, continued along T
     stride: int  # how far apart those planes are
     index: Any  # int64 (2, longest axis + 2 radius): which place stands for one beyond an edge
-    filters: Filters
+    near_h: Any  # float32 (4, R + 1): see `_near_taps`
+    near_w: Any  # float32 (4, R + 1)
+    far: Any  # float32 (3, R + 1): see `_far_taps`
+    reach: Any  # int64 (3,)
+    memory: Any  # that of `philox.normals`
 
 
 @kernel
-def direct_noise(colour, seed, first, levels, stored, sigmas, workspace):
+def direct_noise(colour, seed, first, levels, stored, filters, workspace):
     """Fill stored, (count, T*H*W), with the items of a colour from number `first` on.
 
-    levels, stored: as `convert.store` takes them. sigmas: float32 (count, 1 or 2), filled with the draws.
+    levels, stored: as `convert.store` takes them. filters: as `colour.draw_filters` fills them.
 
     An item goes through in two sweeps, so that little of it leaves the caches: plane by plane along H
     and W, its white noise made on the way, and strip by strip along T.
@@ -110,15 +117,10 @@ def direct_noise(colour, seed, first, levels, stored, sigmas, workspace):
     t_size, h_size, w_size = colour.shape
     size = h_size * w_size
     weights, periodic = colour.weights, colour.periodic
-    plane, rows, planes, stride, index, filters = workspace
-    taps, radii = filters.taps, filters.radii
-    near_h = np.empty((4, taps.shape[2]), np.float32)
-    near_w = np.empty((4, taps.shape[2]), np.float32)
-    far = np.empty((3, taps.shape[2]), np.float32)
-    reach = np.empty(3, np.int64)
+    plane, rows, planes, stride, index, near_h, near_w, far, reach, memory = workspace
     for i in range(stored.shape[0]):
         number = u64(first + u64(i))
-        norm = draw_filters(seed, number, colour, sigmas[i], filters)
+        taps, radii, norm = filters.taps[i], filters.radii[i], filters.gains[i]
         close = weights[0] == 0.0 and weights[2] != 0.0 and norm < _CLOSE_GAIN
         paired = weights[0] != 0.0 or close
         upper = 0 if weights[0] != 0.0 else 1  # in near: the identity, or G1
@@ -128,14 +130,14 @@ def direct_noise(colour, seed, first, levels, stored, sigmas, workspace):
         volumes = _far_taps(colour, norm, paired, taps[0], radii[0], far, reach)
         upper_w = 0 if upper == 0 else radii[2, 0]
         lower_h, lower_w = radii[1, upper], radii[2, upper]
-        margin = max(radii[1, 0], radii[1, 1])
+        margin = radii[1, 0] if radii[1, 0] > radii[1, 1] else radii[1, 1]
         lines = (plane, margin, h_size, w_size)
         scratch = (rows, index[1])
         none = (near_w[0], -1, planes[0], 0)
         fold(h_size, margin, periodic, index[0])
         for t in range(t_size):
             inside = margin * w_size
-            normals(seed, VOXELS, number, t * size, plane[inside : inside + size])
+            normals(seed, VOXELS, number, t * size, plane[inside : inside + size], memory)
             continue_lines(plane, h_size, margin, w_size, index[0])
             done = 0
             if paired:
@@ -160,7 +162,7 @@ def direct_noise(colour, seed, first, levels, stored, sigmas, workspace):
             continue_lines(planes[v], t_size, reach[v], stride, index[0])
         strip = rows[:STRIP]
         for start in range(0, size, STRIP):
-            n = min(STRIP, size - start)
+            n = STRIP if start + STRIP < size else size - start
             for t in range(t_size):
                 for v in range(volumes):
                     source = (planes[v], (reach[v] + t) * stride + start, stride)

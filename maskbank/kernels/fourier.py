@@ -20,11 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
-from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address
+from maskbank.kernels.jit import in_llvm
+from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address, once
 
 LONGEST = 128  # straight-line code grows like n log n
 SIZES = tuple(2**k for k in range(LONGEST.bit_length()))
@@ -153,37 +152,30 @@ def transform(target, source, columns, levels, back):
         dst[d + j * d_stride : d + j * d_stride + columns] = row
 
 
-@overload(transform)
-def _compiled_transform(target, source, columns, levels, back):
-    def call(target, source, columns, levels, back):
-        _transform(target, source, columns, levels, back)
+@in_llvm(transform)
+def _write_transform(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    levels, back = (signature.args[k].count for k in (3, 4))
+    rule, n = inverse if back else forward, 2**levels
 
-    return call
+    def place(argument: int) -> tuple[ir.Value, ir.Value]:
+        array, start, stride = cgutils.unpack_tuple(builder, args[argument])
+        return address(context, builder, signature.args[argument].types[0], array, start), stride
 
+    def write(b: ir.IRBuilder, args: Sequence[ir.Value]) -> None:
+        dst, dst_stride, src, src_stride, columns = args
+        with cgutils.for_range_slice(b, INTEGER(0), columns, INTEGER(WIDTH)) as (x, _):
 
-@intrinsic
-def _transform(_typing, target, source, _columns, levels, back):
-    signature = types.void(target, source, types.intp, levels, back)
-    rule = inverse if len(back) else forward
-    n = 2 ** len(levels)
+            def at(base: ir.Value, stride: ir.Value, j: int) -> ir.Value:
+                return b.gep(base, [b.add(x, b.mul(stride, INTEGER(j)))])
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")  # thousands of instructions, compiled once
-
-        def places(argument: int) -> Callable[[int], ir.Value]:
-            array, start, stride = cgutils.unpack_tuple(builder, args[argument])
-            base = address(context, builder, signature.args[argument].types[0], array, start)
-            return lambda j: builder.gep(base, [builder.add(x, builder.mul(stride, INTEGER(j)))])
-
-        steps = cgutils.for_range_slice(builder, INTEGER(0), args[2], INTEGER(WIDTH))
-        with steps as (x, _):
-            to, of = places(0), places(1)
             _compile(
-                rule, n, lambda j: Vector.load(builder, of(j), WIDTH), lambda j, value: value.store(to(j))
-            )
-        return context.get_dummy_value()
+                rule, n,
+                lambda j: Vector.load(b, at(src, src_stride, j), WIDTH),
+                lambda j, value: value.store(at(dst, dst_stride, j)),
+            )  # fmt: skip
 
-    return signature, generate
+    # thousands of instructions, compiled once
+    once(builder, f"{rule.__name__}_{n}", [*place(0), *place(1), args[2]], write)
 
 
 def _compile(

@@ -17,7 +17,7 @@ _LN2_HIGH = 0.693145751953125  # 16 significant bits: n * _LN2_HIGH is exact
 _LN2_LOW = 1.42860682030941723212e-6
 
 
-@kernel
+@inlined
 def exp(x):
     """The exponential of a float64 x in [-700, 0], by a Taylor polynomial of degree 13; within 2 ulp."""
     n = int(x / 0.6931471805599453 - 0.5)
@@ -30,7 +30,7 @@ def exp(x):
     return total
 
 
-@kernel
+@inlined
 def gaussian_taps(sigma, taps):
     """Fill taps[0..radius], float64, with half of the normalised Gaussian; the radius."""
     radius = int(4.0 * sigma + 0.5)
@@ -45,54 +45,40 @@ def gaussian_taps(sigma, taps):
     return radius
 
 
-@kernel
-def _response(taps, radius, n, periodic, out):
-    """The one-dimensional impulse response, float64: folded onto n places, or centred and unfolded."""
-    length = n if periodic else 2 * radius + 1
-    for j in range(length):
-        out[j] = 0.0
-    centre = 0 if periodic else radius
-    for k in range(-radius, radius + 1):
-        out[(centre + k) % length] += taps[abs(k)]
-    return length
-
-
-@kernel
-def _inner(one, other, along):
-    """Inner product of the one-dimensional responses of two kernels, (taps, radius), along an axis."""
-    n, periodic, responses = along
-    length_a = _response(one[0], one[1], n, periodic, responses[0])
-    length_b = _response(other[0], other[1], n, periodic, responses[1])
-    shift = 0 if periodic else (length_b - length_a) // 2
-    total = 0.0
-    for j in range(length_a):
-        if 0 <= j + shift < length_b:
-            total += responses[0, j] * responses[1, j + shift]
-    return total
-
-
-@kernel
-def gain(colour, filters):
-    """2-norm of the impulse response of delta + a G1 + b G2.
+@inlined
+def gain(colour, taps, radii, responses, products):
+    """2-norm of the impulse response of delta + a G1 + b G2, an item's filters.
 
     On the torus of the filtered axes where the boundary is periodic, otherwise the unbounded one. colour,
-    filters: as in `maskbank.kernels.colour`.
+    taps, radii: as in `maskbank.kernels.colour`. responses, products: memory.
+
+    The response is separable. Along each axis: those of the identity, G1 and G2, folded onto the torus or
+    centred, and the inner products of each with each.
     """
     delta, a, b = colour.weights[0], colour.weights[1], colour.weights[2]
-    taps, radii, responses = filters
-    identity = (np.ones(1), np.int64(0))
-    norms = np.ones(5)
+    for p in range(3):
+        for q in range(3):
+            products[p, q] = 1.0
     for axis in range(3):
-        along = (colour.shape[axis], colour.periodic, responses)
-        first, second = (taps[axis, 0], radii[axis, 0]), (taps[axis, 1], radii[axis, 1])
-        norms[0] *= _inner(first, first, along)
-        norms[1] *= _inner(second, second, along)
-        norms[2] *= _inner(identity, first, along)
-        norms[3] *= _inner(identity, second, along)
-        norms[4] *= _inner(first, second, along)
-    square = delta * delta + a * a * norms[0] + b * b * norms[1]
-    square += 2.0 * (delta * a * norms[2] + delta * b * norms[3] + a * b * norms[4])
-    return np.sqrt(max(square, 0.0))
+        reach = radii[axis, 0] if radii[axis, 0] > radii[axis, 1] else radii[axis, 1]
+        length = colour.shape[axis] if colour.periodic else 2 * reach + 1
+        centre = 0 if colour.periodic else reach
+        for f in range(3):
+            for j in range(length):
+                responses[f, j] = 0.0
+            radius = radii[axis, f - 1] if f > 0 else 0
+            for k in range(-radius, radius + 1):
+                tap = taps[axis, f - 1, k if k > 0 else -k] if f > 0 else 1.0
+                responses[f, (centre + k) % length] += tap
+        for p in range(3):
+            for q in range(p, 3):
+                total = 0.0
+                for j in range(length):
+                    total += responses[p, j] * responses[q, j]
+                products[p, q] *= total
+    square = delta * delta + a * a * products[1, 1] + b * b * products[2, 2]
+    square += 2.0 * (delta * a * products[0, 1] + delta * b * products[0, 2] + a * b * products[1, 2])
+    return np.sqrt(square if square > 0.0 else 0.0)
 
 
 @kernel
@@ -145,14 +131,14 @@ def plane_axes(plane, along_h, first, second, add, scratch):
     taps1, radius1, out1, o1 = first
     taps2, radius2, out2, o2 = second
     rows, index = scratch
-    reach = max(radius1, radius2)
+    reach = radius1 if radius1 > radius2 else radius2
     # a row starts at a multiple of 64 bytes, behind space for its continuation to the left
     before = (reach + 15) // 16 * 16
     stride = (before + w_size + reach + 15) // 16 * 16
     line = u64(w_size)
     wide = u64(reach)
     for top in range(0, h_size, ROWS):
-        count = min(ROWS, h_size - top)
+        count = ROWS if top + ROWS < h_size else h_size - top
         for i in range(count):
             source = (values, (margin + top + i) * w_size, w_size)
             tap_sum((rows, i * stride + before), False, w_size, source, along_h)

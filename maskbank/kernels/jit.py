@@ -3,19 +3,21 @@
 import contextlib
 import functools
 import hashlib
+import inspect
 import logging
 import os
 import pickle
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
 from llvmlite import binding
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import lower_builtin, type_callable
 
 HERE = Path(__file__).parent
 _KEPT_SECONDS = 30 * 24 * 3600
@@ -132,14 +134,19 @@ _FOLDER = None if numba.config.DISABLE_JIT else _cache_folder()
 KEPT = bool(numba.config.DISABLE_JIT) or _FOLDER is not None  # nothing is compiled more than once
 
 
+_SETTINGS: dict[str, Any] = {
+    "nogil": True, "fastmath": False, "error_model": "numpy", "no_cfunc_wrapper": True,
+}  # fmt: skip
+
+
 def kernel(function: Any) -> Any:
     """Compile `function` as a kernel: no GIL, no fastmath, no contraction, kept between runs."""
     if _FOLDER is None:
-        return numba.njit(function, nogil=True, fastmath=False, error_model="numpy")
+        return numba.njit(function, **_SETTINGS)
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _FOLDER  # read once, when the kernel's cache is set up
     try:
-        compiled = numba.njit(function, nogil=True, fastmath=False, error_model="numpy", cache=True)
+        compiled = numba.njit(function, cache=True, **_SETTINGS)
     finally:
         numba.config.CACHE_DIR = before
     compiled._cache = _ForgivingCache(compiled._cache)
@@ -147,8 +154,38 @@ def kernel(function: Any) -> Any:
 
 
 def inlined(function: Any) -> Any:
-    """Paste `function` into the kernels that call it, where a call would keep a loop from vectorising."""
-    return numba.njit(function, nogil=True, fastmath=False, error_model="numpy", inline="always")
+    """Paste `function` into the kernels that call it: what is called once need not be compiled by itself."""
+    return numba.njit(function, inline="always", **_SETTINGS)
+
+
+def in_llvm(function: Any) -> Callable[[Any], Any]:
+    """The decorator of what writes the code of `function`, in LLVM's language, where kernels call it.
+
+    That is write(context, builder, signature, args), as for `numba.extending.lower_builtin`. `function` has
+    no result. Called from Python it runs itself, and so it does with NUMBA_DISABLE_JIT=1.
+    """
+
+    def register(write: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            write(context, builder, signature, args)
+            return context.get_dummy_value()
+
+        def typed(*args: Any) -> Any:
+            return types.void(*map(_plain, args))
+
+        vars(typed)["pysig"] = inspect.signature(function)
+        type_callable(function)(lambda _context: typed)
+        lower_builtin(function, types.VarArg(types.Any))(generate)
+        return write
+
+    return register
+
+
+def _plain(kind: Any) -> Any:
+    """A type of Numba's without what it knows of values; integers are 64 bits wide."""
+    if isinstance(kind, types.BaseTuple) and not isinstance(kind, types.BaseNamedTuple):
+        return types.BaseTuple.from_types([_plain(part) for part in kind.types])
+    return types.intp if isinstance(kind, types.Integer) else types.unliteral(kind)
 
 
 def widest_vectors():
@@ -158,19 +195,7 @@ def widest_vectors():
     """
 
 
-@overload(widest_vectors, inline="always")
-def _compiled_widest_vectors():
-    def call():
-        _widest_vectors()
-
-    return call
-
-
-@intrinsic
-def _widest_vectors(_typing):
-    def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
-        # llvmlite's own set of attributes takes known names only; this one is text in the function's head
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        return context.get_dummy_value()
-
-    return types.void(), generate
+@in_llvm(widest_vectors)
+def _write_widest_vectors(_context: Any, builder: Any, _signature: Any, _args: Any) -> None:
+    # llvmlite's own set of attributes takes known names only; this one is text in the function's head
+    set.add(builder.function.attributes, '"prefer-vector-width"="512"')

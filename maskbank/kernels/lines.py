@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
+from maskbank.kernels.jit import in_llvm
 from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address
 
 COUNT = 4 if WIDTH == 16 else 8  # vectors in flight
@@ -38,39 +37,25 @@ def tap_sum(target, add, n, source, kernel):
         dst[d + x] = np.float32(dst[d + x] + total) if add else total
 
 
-@overload(tap_sum, inline="always")
-def _compiled_tap_sum(target, add, n, source, kernel):
-    def call(target, add, n, source, kernel):
-        _tap_sum(target, add, n, source, kernel)
+@in_llvm(tap_sum)
+def _write_tap_sum(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    target, source, kernel = (cgutils.unpack_tuple(builder, args[k]) for k in (0, 3, 4))
 
-    return call
+    def pointer(argument: int, array: ir.Value, offset: ir.Value) -> ir.Value:
+        return address(context, builder, signature.args[argument].types[0], array, offset)
 
-
-@intrinsic
-def _tap_sum(_typing, target, _add, _n, source, kernel):
-    signature = types.void(target, types.boolean, types.intp, source, kernel)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        target, source, kernel = (cgutils.unpack_tuple(builder, args[k]) for k in (0, 3, 4))
-
-        def pointer(argument: int, array: ir.Value, offset: ir.Value) -> ir.Value:
-            return address(context, builder, signature.args[argument].types[0], array, offset)
-
-        lines = _Lines(
-            builder,
-            dst=pointer(0, *target),
-            add=args[1],
-            src=pointer(3, *source[:2]),
-            stride=source[2],
-            taps=pointer(4, kernel[0], INTEGER(0)),
-            radius=kernel[1],
-        )
-        done = lines.over(INTEGER(0), args[2], WIDTH, COUNT)
-        done = lines.over(done, args[2], WIDTH, 1)
-        lines.over(done, args[2], 1, 1)
-        return context.get_dummy_value()
-
-    return signature, generate
+    lines = _Lines(
+        builder,
+        dst=pointer(0, *target),
+        add=args[1],
+        src=pointer(3, *source[:2]),
+        stride=source[2],
+        taps=pointer(4, kernel[0], INTEGER(0)),
+        radius=kernel[1],
+    )
+    done = lines.over(INTEGER(0), args[2], WIDTH, COUNT)
+    done = lines.over(done, args[2], WIDTH, 1)
+    lines.over(done, args[2], 1, 1)
 
 
 class _Lines:
@@ -155,29 +140,19 @@ def transpose(dst, dst_stride, src, src_stride, rows, columns):
         dst[y : columns * dst_stride : dst_stride] = src[y * src_stride : y * src_stride + columns]
 
 
-@overload(transpose)
-def _compiled_transpose(dst, dst_stride, src, src_stride, rows, columns):
-    def call(dst, dst_stride, src, src_stride, rows, columns):
-        for y in range(0, rows, WIDTH):
-            for x in range(0, columns, WIDTH):
-                _transpose_square(dst, x * dst_stride + y, dst_stride, src, y * src_stride + x, src_stride)
+@in_llvm(transpose)
+def _write_transpose(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    """Squares of WIDTH x WIDTH: each step exchanges the off-diagonal blocks of blocks twice as large."""
+    rows, columns = args[4:]
+    step = INTEGER(WIDTH)
 
-    return call
+    def place(array: int, row: ir.Value, column: ir.Value) -> ir.Value:
+        start = builder.add(builder.mul(row, args[array + 1]), column)
+        return address(context, builder, signature.args[array], args[array], start)
 
-
-@intrinsic
-def _transpose_square(_typing, dst, _d, _dst_stride, src, _s, _src_stride):
-    """WIDTH x WIDTH numbers: each step exchanges the off-diagonal blocks of blocks twice as large."""
-    size = types.intp
-    signature = types.void(dst, size, size, src, size, size)
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        def place(array: int, row: int) -> ir.Value:
-            step = builder.mul(args[array + 2], INTEGER(row))
-            start = builder.add(args[array + 1], step)
-            return address(context, builder, signature.args[array], args[array], start)
-
-        lines = [Vector.load(builder, place(3, row), WIDTH) for row in range(WIDTH)]
+    def square(y: ir.Value, x: ir.Value) -> None:
+        numbers = [builder.add(y, INTEGER(row)) for row in range(WIDTH)]
+        lines = [Vector.load(builder, place(2, row, x), WIDTH) for row in numbers]
         block = 1
         while block < WIDTH:
             for i in range(WIDTH):
@@ -190,7 +165,10 @@ def _transpose_square(_typing, dst, _d, _dst_stride, src, _s, _src_stride):
                 lines[i + block] = upper.shuffle(lower, right)
             block *= 2
         for row, line in enumerate(lines):
-            line.store(place(0, row))
-        return context.get_dummy_value()
+            line.store(place(0, builder.add(x, INTEGER(row)), y))
 
-    return signature, generate
+    with (
+        cgutils.for_range_slice(builder, INTEGER(0), rows, step) as (y, _),
+        cgutils.for_range_slice(builder, INTEGER(0), columns, step) as (x, _),
+    ):
+        square(y, x)

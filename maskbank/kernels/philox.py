@@ -10,16 +10,15 @@ Philox4x32-10 is the generator of Salmon, Moraes, Dror and Shaw, "Parallel rando
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
 
-from maskbank.kernels.jit import inlined, kernel
-from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, sqrt, where
+from maskbank.kernels.jit import in_llvm, inlined, kernel
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, once, sqrt, where
 
 u32 = np.uint32
 u64 = np.uint64
@@ -133,36 +132,25 @@ def box_muller(w, blocks, out):
         out[k : 4 * blocks : 4], out[k + 1 : 4 * blocks : 4] = x, y
 
 
-@overload(box_muller)
-def _compiled_box_muller(w, blocks, out):
-    def call(w, blocks, out):
-        _box_muller(w, blocks, out)
-
-    return call
-
-
-@intrinsic
-def _box_muller(_typing, w, _blocks, out):
+@in_llvm(box_muller)
+def _write_box_muller(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
     """The operations of STEP blocks side by side, so that none waits for the one before it."""
-    signature = types.void(w, types.intp, out)
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        def place(argument: int, offset: ir.Value) -> ir.Value:
-            return address(context, builder, signature.args[argument], args[argument], offset)
+    def write(b: ir.IRBuilder, args: Sequence[ir.Value]) -> None:
+        w, blocks, out = args
 
         def words_of(x: ir.Value, k: int) -> Vector:
-            return Vector.load(builder, place(0, builder.add(x, INTEGER(k * CHUNK))), STEP, np.uint32)
+            return Vector.load(b, b.gep(w, [b.add(x, INTEGER(k * CHUNK))]), STEP, np.uint32)
 
-        steps = cgutils.for_range_slice(builder, INTEGER(0), args[1], INTEGER(STEP))
-        with steps as (x, _):
+        with cgutils.for_range_slice(b, INTEGER(0), blocks, INTEGER(STEP)) as (x, _):
             four = [n for k in (0, 2) for n in polar(words_of(x, k + 1), radius(words_of(x, k)))]
             for start in range(0, STEP, WIDTH):
                 part = [n.shuffle(n, range(start, start + WIDTH)) for n in four]
                 for block, numbers in enumerate(_interleaved(part), start):
-                    numbers.store(place(2, builder.mul(builder.add(x, INTEGER(block)), INTEGER(4))))
-        return context.get_dummy_value()
+                    numbers.store(b.gep(out, [b.mul(b.add(x, INTEGER(block)), INTEGER(4))]))
 
-    return signature, generate
+    w, out = (address(context, builder, signature.args[k], args[k], INTEGER(0)) for k in (0, 2))
+    once(builder, "box_muller", [w, args[1], out], write)
 
 
 def _interleaved(four: list[Vector]) -> list[Vector]:
@@ -180,21 +168,27 @@ def _interleaved(four: list[Vector]) -> list[Vector]:
     return [found[j] for j in range(WIDTH)]
 
 
+def memory():
+    """The memory that `normals` takes: words, uint32 (4, CHUNK), and numbers, float32 (4 * CHUNK,)."""
+    return np.empty((4, CHUNK), np.uint32), np.empty(4 * CHUNK, np.float32)
+
+
 @kernel
-def normals(seed, stream, index, first, out):
+def normals(seed, stream, index, first, out, memory):
     """Fill out, float32 (n,), with N(0, 1): numbers first to first + n - 1 of the item.
 
-    Block b of the stream gives numbers 4b to 4b + 3.
+    Block b of the stream gives numbers 4b to 4b + 3. memory: as `memory` makes it.
     """
-    w = np.empty((4, CHUNK), np.uint32)
-    numbers = np.empty(4 * CHUNK, np.float32)
-    for start in range(first // 4, (first + out.size + 3) // 4, CHUNK):
-        count = min(CHUNK, (first + out.size + 3) // 4 - start)
+    w, numbers = memory
+    end = (first + out.size + 3) // 4
+    for start in range(first // 4, end, CHUNK):
+        count = CHUNK if start + CHUNK < end else end - start
         words(seed, stream, index, start, w[0, :count], w[1, :count], w[2, :count], w[3, :count])
         low = 4 * start - first
         if count == CHUNK and low >= 0 and low + 4 * CHUNK <= out.size:
             box_muller(w, CHUNK, out[low : low + 4 * CHUNK])
         else:
             box_muller(w, (count + STEP - 1) // STEP * STEP, numbers)
-            for j in range(max(-low, 0), min(4 * count, out.size - low)):
-                out[low + j] = numbers[j]
+            for j in range(4 * count):
+                if 0 <= low + j < out.size:
+                    out[low + j] = numbers[j]

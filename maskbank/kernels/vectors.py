@@ -4,7 +4,7 @@ The width follows the processor that kernels are compiled for. No number depends
 by itself, and vectors only say how many are computed at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -143,6 +143,24 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
 def sqrt(x: Any) -> Any:
     """numpy.sqrt, for arrays and Vectors."""
     return x.sqrt() if isinstance(x, Vector) else np.sqrt(x)
+
+
+def once(
+    builder: ir.IRBuilder,
+    name: str,
+    args: Sequence[ir.Value],
+    write: Callable[[ir.IRBuilder, Sequence[ir.Value]], None],
+) -> None:
+    """Call a function of this name, which `write` compiles where the module has none yet."""
+    module = builder.module
+    if name not in module.globals:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [arg.type for arg in args]), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        body = ir.IRBuilder(function.append_basic_block())
+        write(body, function.args)
+        body.ret_void()
+    builder.call(module.globals[name], args)
 
 
 def address(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, offset: ir.Value) -> ir.Value:
