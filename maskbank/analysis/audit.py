@@ -82,8 +82,8 @@ def audit(
     """Check the masks that a loader gives, whatever makes them, and report what is wrong with them.
 
     loader: anything to iterate over: a DataLoader, a list, a generator (only one epoch of it is seen).
-    grid: the tokens, (T, H, W) or (H, W). batches: the most that is read in each epoch. epochs: how many;
-    set_epoch of the loader, its sampler, dataset or collate_fn is called where it exists, and stays set.
+    grid: the tokens, (T, H, W), (H, W) or (L,). batches: the most that is read in each epoch. epochs: how
+    many; set_epoch of the loader, its sampler, dataset or collate_fn is called where it exists.
     mask: where in a batch the masks are: an index, a key, or a function of the batch; None: they are
     searched. They are arrays or tensors (B, L) or (B, *grid) of bools or of 0 and 1, int64 (B, K) lists of
     tokens, or Masks. ones: what 1, True or a listed token means to the model, "masked" or "visible"; None:

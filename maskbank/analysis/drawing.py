@@ -203,6 +203,7 @@ def show_rows(part: Any, panels: Any, block: Block, labels: float = LABELS) -> N
                 axes.set_title(block.heads[j], size=8)
             if row is block.rows[-1] and j == 0:
                 names = "time →  frequency ↑" if block.spectrogram else "width →  height ↓"
+                names = "position →" if len(panel) == 1 else names
                 axes.set_xlabel(names, loc="left", size=7)
 
 

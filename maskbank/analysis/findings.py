@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis import measures, structure
+from maskbank.checks import axis_names
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -80,7 +81,7 @@ def polarity(share: float, ones_masked: bool, ones: str | None, mask_ratio: floa
 def order(masks: Bools) -> Finding:
     """Whether the tokens show more structure when their axes are read in another order."""
     grid = masks.shape[1:]
-    names = "THW"[-len(grid) :]
+    names = axis_names(len(grid))
     found = {}
     for axes in itertools.permutations(range(len(grid))):
         read = masks.reshape(len(masks), *(grid[axis] for axis in axes))
@@ -90,6 +91,7 @@ def order(masks: Bools) -> Finding:
     least = max(LEAST, 20 / masks.size, 6 / math.prod(grid[-2:]) ** 2)
     ok = found[best] <= CLEARER * found[stated] or found[best] <= found[stated] + least
     says = f"no order of axes shows clearly more structure than {stated}"
+    says = says if len(grid) > 1 else "a grid of one axis has only one order"
     if not ok:
         says = f"read as {best}, tokens are far more alike than as {stated}"
     remedy = f"flatten the masks with {names[0]} slowest and {names[-1]} fastest, as the model's tokens are"

@@ -108,14 +108,15 @@ def fit(
 ) -> Fit:
     """Measure data, predict how hard each kind of mask makes their reconstruction, and recommend a bank.
 
-    clips: an array (N, T, H, W), (N, T, H, W, C), (N, H, W), (N, H, W, C), of spectrograms (N, T, F) or of
-    signals (N, L); or the name of a .npy, .npz or HDF5 file of one (FILE.h5:DATASET), or several names.
-    patch: the pixels of a token; 2x16x16 for video, 16x16 and 16 otherwise. mask_ratio: 0.9 for video, 0.75
-    for images with channels, 0.8 otherwise. kind: what is recommended; green3d for video, else blue2d or
-    blue1d. aim: the difficulty to reach, as a share of that of the usual baseline, tube for video and random
-    otherwise. target: "raw" pixels, or "normalised" per patch where the loss is. like: "video", "image" or
-    "audio" instead of clips, for what is typical (`analysis.typical`), without errors. most: how many clips
-    are looked at, evenly spaced. progress: called with how many are done, and of how many.
+    clips: an array (N, T, H, W), (N, T, H, W, C), (N, H, W), (N, H, W, C), of spectrograms (N, T, F), of
+    signals (N, L), or (N, L, C) with a patch of one axis; or the name of a .npy, .npz or HDF5 file of one
+    (FILE.h5:DATASET), or several names. patch: the pixels of a token; 2x16x16 for video, 16x16 and 16
+    otherwise. mask_ratio: 0.9 for video, 0.75 for images with channels, 0.8 otherwise. kind: what is
+    recommended; green3d for video, else blue2d or blue1d. aim: the difficulty to reach, as a share of that of
+    the usual baseline, tube for video and random otherwise. target: "raw" pixels, or "normalised" per patch
+    where the loss is. like: "video", "image" or "audio" instead of clips, for what is typical
+    (`analysis.typical`), without errors. most: how many clips are looked at, evenly spaced. progress: called
+    with how many are done, and of how many.
 
     Raises RecipeError for what cannot be used, MaskbankError for files that cannot be read.
     """

@@ -26,6 +26,12 @@ LARGEST = 2**24  # voxels of one item; the spectrum of larger ones would take mi
 CLEAR = 0.07
 SURE = 4.5  # standard errors
 FEW = 8  # visible or masked tokens: fewer make no pattern
+# The grid and ratio at which masks are looked at by default, by the axes of a grid
+USUAL: dict[int, tuple[tuple[int, ...], float]] = {
+    3: ((8, 14, 14), 0.9),
+    2: ((14, 14), 0.75),
+    1: ((500,), 0.8),
+}
 WORK = 4e9  # multiplications for `difficulty`: one or two seconds; beyond, it is left out
 
 
@@ -71,17 +77,17 @@ class Structure(TypedDict):
 def usual(bank: Bank, grid: tuple[int, ...] | str | None = None) -> tuple[tuple[int, ...], float]:
     """The grid (the given one, if any) and the mask ratio at which a bank is looked at by default.
 
-    8x14x14 at 0.9 for video; an rbn bank's own; 14x14 at 0.75 for other images. Smaller where items are
-    smaller and do not tile.
+    8x14x14 at 0.9 for video; an rbn bank's own; 14x14 at 0.75 for other images; 500 at 0.8 on one axis.
+    Smaller where items are smaller and do not tile.
     """
     size, recipe = bank.recipe.size, bank.recipe
-    three = len(size if grid is None else check_grid(grid)) == 3
-    if isinstance(recipe, RBN) and not three:
+    axes = len(size if grid is None else check_grid(grid))
+    if isinstance(recipe, RBN) and axes < 3:
         return recipe.size if grid is None else check_grid(grid), recipe.mask_ratio
-    wanted: tuple[int, ...] = (8, 14, 14) if three else (14, 14)
+    wanted, ratio = USUAL[axes]
     if recipe.boundary != "wrap":
         wanted = tuple(map(min, wanted, size[-len(wanted) :]))
-    return wanted if grid is None else check_grid(grid), 0.9 if three else 0.75
+    return wanted if grid is None else check_grid(grid), ratio
 
 
 def usual_sampler(
@@ -94,7 +100,7 @@ def usual_sampler(
     """A sampler of a bank, its path or a baseline's name, at the grid and ratio of `usual` unless given."""
     if isinstance(source, str) and source in NAMES:
         its_grid = check_grid(grid or ((64, 8) if source == "timefreq" else (8, 14, 14)))
-        ratio: Any = 0.9 if len(its_grid) == 3 else (0.5, 0.6) if source == "timefreq" else 0.75
+        ratio: Any = (0.5, 0.6) if source == "timefreq" else USUAL[len(its_grid)][1]
     else:
         source = source if isinstance(source, Bank) else Bank(source)
         its_grid, ratio = usual(source, grid)
@@ -129,7 +135,7 @@ def measure_structure(
 def compare(
     masks: Bools, num_visible: int, seed: int = 0, covariance: npt.NDArray[np.float64] | None = None
 ) -> dict[str, Measure]:
-    """Measure masks (B, T, H, W) or (B, H, W), True where visible, beside random and tube masks."""
+    """Measure masks (B, *grid), True where visible, beside random and tube masks."""
     grid, tokens = masks.shape[1:], masks[0].size
     hard = _hard_masks(len(masks), num_visible, tokens)
     others = _others(grid, num_visible)
@@ -176,10 +182,9 @@ def _baseline(
 def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
     """Mean and standard error of each measure; difficulty is that of the first `hard` masks."""
     axes = visible.ndim - 1
-    frames = visible if axes == 3 else visible[:, None]
-    beside = [
-        structure.continuity(visible, axis) for axis in (axes - 2, axes - 1) if visible.shape[axis + 1] > 1
-    ]
+    frames = visible.reshape(len(visible), -1, *(1, *visible.shape[1:])[-2:])
+    within = range(max(axes - 2, 0), axes)
+    beside = [structure.continuity(visible, axis) for axis in within if visible.shape[axis + 1] > 1]
     space = np.mean(beside, 0) if beside else np.full(len(visible), np.nan)
     values = {
         "space": space,
@@ -205,7 +210,7 @@ def _hard_masks(count: int, visible: int, tokens: int) -> int:
 
 
 def differs(masks: Bools, clear: float = CLEAR) -> bool:
-    """Whether neighbours in masks (B, T, H, W) or (B, H, W) are more, or less, alike than in random ones.
+    """Whether neighbours in masks (B, *grid) are more, or less, alike than in random ones.
 
     clear: the least correlation of neighbours that counts. Masks that are repeated over time, like a tube,
     are judged by their frames.

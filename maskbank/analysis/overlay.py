@@ -10,6 +10,7 @@ from maskbank.analysis.clips import Clips, opened, patch_on
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.pictures import name_of, with_baselines
 from maskbank.bank.thumbnail import is_spectrogram
+from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
 
 Bools = npt.NDArray[np.bool_]
@@ -33,6 +34,8 @@ def pictures_of(source: Clips, grid: Grid) -> tuple[list[Levels], list[str]]:
 
     The first frame of each token of the first clip; for images and spectrograms the first few of them.
     """
+    if len(grid) == 1:
+        raise RecipeError(f"grid={grid[0]}: signals of one axis have no picture that masks can be laid over")
     patch_on(source.shape, grid)
     count = 1 if len(grid) == 3 or is_spectrogram(grid) else min(PANELS, source.count)
     clips = np.stack([np.asarray(clip, np.float32) for clip in source.read(range(count))])

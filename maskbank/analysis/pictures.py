@@ -49,7 +49,7 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
     bank, grid, spectrogram = sampler.bank, sampler.grid, is_spectrogram(sampler.grid)
     assert bank is not None
     found = measure_structure(sampler)
-    recipe, still = bank.recipe, len(bank.recipe.size) == 2
+    recipe, still = bank.recipe, len(bank.recipe.size) < 3
     masks, words = _masks(sampler, clumps)
     count = 1 if spectrogram else len(masks[0].panels)
     alone = len(grid) == 3 or not still or spectrogram
@@ -57,10 +57,10 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
     name = f"item {bank.first}" if alone else "items"
     if bank.sigma is not None and alone:
         name += "\nσ " + ", ".join(f"{one:.2f}" for one in bank.sigma[0])
-    rows = [Row(f"{name}\n{_size(recipe.size)}", [one.astype(np.float64) for one in items])]
+    rows = [Row(f"{name}\n{_size(recipe.size)}", [_panel(one).astype(np.float64) for one in items])]
     windows = sampler.windows(0)[:count] if len(grid) == 3 else sampler.windows(np.arange(count))
     if grid != recipe.size:
-        rows.append(Row(f"window\n{_size(grid)}", list(windows)))
+        rows.append(Row(f"window\n{_size(grid)}", list(map(_panel, windows))))
     text = (
         f"{len(bank):,} item{'s' * (len(bank) > 1)} of {_size(recipe.size)}, {bank.dtype}, {recipe.boundary}"
     )
@@ -96,10 +96,14 @@ def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
 
 
 def together(sampler: MaskSampler) -> tuple[Bools, str]:
-    """Masks (B, H, W) of one set of an rbn bank, or of the first samples; and words about them."""
+    """Masks (B, H, W) of one set of an rbn bank, or of the first samples; and words about them.
+
+    On one axis H is 1.
+    """
     count, bank = COLUMNS, sampler.bank
     if is_spectrogram(sampler.grid):
-        count = STACKED if bank is not None and isinstance(bank.recipe, RBN) else 1
+        many = len(sampler.grid) == 1 or (bank is not None and isinstance(bank.recipe, RBN))
+        count = STACKED if many else 1
     masks, words = sampler(np.arange(count)).visible, "The masks are those of the first samples."
     if bank is not None and isinstance(bank.recipe, RBN):
         try:
@@ -107,13 +111,18 @@ def together(sampler: MaskSampler) -> tuple[Bools, str]:
             words = f"Masks of one set: {len(masks)} of {bank.recipe.masks_per_set}."
         except RecipeError:  # not at this grid or ratio, or the bank holds no whole set
             words = "Single masks: at this grid and ratio the bank has no disjoint sets."
-    return masks.reshape(-1, *sampler.grid), words
+    return masks.reshape(-1, *(1, *sampler.grid)[-2:]), words
 
 
 def _heads(sampler: MaskSampler) -> list[str]:
     if len(sampler.grid) == 3:
         return [f"frame {t}" for t in range(min(COLUMNS, sampler.grid[0]))]
     return [] if is_spectrogram(sampler.grid) else [f"mask {i}" for i in range(COLUMNS)]
+
+
+def _panel(values: drawing.Array) -> drawing.Array:
+    """What is drawn of (H, W) or (L,): one axis is a row."""
+    return values.reshape(-1, values.shape[-1])
 
 
 def _clumped(masks: Bools, marked: bool) -> str:

@@ -66,19 +66,26 @@ def preview(
 
 
 def _text(samplers: Sequence[MaskSampler], width: int, blocks: bool) -> str:
-    """The first mask of each sampler and of baselines below; on a square grid the first masks."""
+    """The first mask of each sampler and of baselines below; on a square grid the first masks.
+
+    On one axis each of the first masks is a line.
+    """
     groups: dict[tuple[tuple[int, ...], int], list[MaskSampler]] = {}
     for one in samplers:
         groups.setdefault((one.grid, one.num_visible), []).append(one)
     parts = []
     for (grid, _), members in groups.items():
         for one in pictures.with_baselines(members, members[0]):
-            count = 1 if len(grid) == 3 or thumbnail.is_spectrogram(grid) else pictures.COLUMNS
+            alone = len(grid) == 3 or (len(grid) == 2 and thumbnail.is_spectrogram(grid))
+            count = 1 if alone else pictures.COLUMNS
             masks = one(np.arange(count)).visible.reshape(count, *grid)
             panels = [panel for mask in masks for panel in thumbnail.panels(mask)]
             shown = panels[: thumbnail.fitting(panels[0], width)]
             unit = "frames" if len(grid) == 3 else "masks"
             which = f", {unit} 0 to {len(shown) - 1}" if len(shown) > 1 else ""
+            if len(grid) == 1:
+                shown = [np.insert(masks, range(1, count + 1), False, axis=0)]
+                which = f", masks 0 to {count - 1}" + f", tokens 0 to {width - 1}" * (grid[0] > width)
             head = f"{pictures.name_of(one)}  {format_size(grid)}, {one.num_visible:,} of {math.prod(grid):,}"
             parts.append(f"{head} visible{which}\n{thumbnail.text(shown, width, blocks)}")
     return "\n\n".join(parts)

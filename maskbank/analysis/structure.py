@@ -78,8 +78,8 @@ def _moved(visible: Bools, dy: int, dx: int, wrap: bool) -> Bools:
 def continuity(masks: Bools, axis: int) -> Float64s:
     """How likely the next token along an axis is visible, where one is: for each mask, (B,).
 
-    masks: (B, T, H, W) or (B, H, W), True where visible. axis: 0 for the first one after B; along one of a
-    single place, NaN.
+    masks: (B, T, H, W), (B, H, W) or (B, L), True where visible. axis: 0 for the first one after B; along one
+    of a single place, NaN.
     """
     visible = np.moveaxis(np.asarray(masks, bool), axis + 1, 1)
     visible = visible.reshape(*visible.shape[:2], -1)
@@ -107,7 +107,7 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     cells, kept = visible[0].size, float(visible.sum() / len(visible))
     share = kept / cells
-    frames = visible.reshape(len(visible), -1, *visible.shape[-2:]).sum((2, 3))
+    frames = visible.reshape(len(visible), -1, *(1, *visible.shape[1:])[-2:]).sum((2, 3))
     even = bool((frames == frames[0, 0]).all())  # as many in each frame: chance knows nothing of the others
     if even:
         cells, kept = cells // frames.shape[1], float(frames[0, 0])
@@ -121,7 +121,7 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
 def lagged(masks: Bools, lags: tuple[int, ...] = (1, 2, 3)) -> float:
     """The sum, over axes and distances, of the squared correlation of tokens so far apart.
 
-    masks: (B, T, H, W) or (B, H, W), True where visible.
+    masks: (B, T, H, W), (B, H, W) or (B, L), True where visible.
     """
     visible = np.asarray(masks, bool)
     share = visible.mean()
@@ -139,16 +139,16 @@ def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
 
     For a signal of unit variance: one minus the mean of c' A^-1 c over the masked tokens, A being the
     covariance of the visible ones (1e-3 added to its diagonal) and c theirs with a masked one. 0: all is
-    known; 1: nothing; NaN: nothing is masked. masks: (B, T, H, W) or (B, H, W), True where visible.
-    covariance: of the data, (2 T, 2 H, 2 W) or (2 H, 2 W), by distance as in `analysis.covariance`. Without
-    it exp(-d), d being the distance in correlation lengths, 2 tokens in space and 4 in time.
+    known; 1: nothing; NaN: nothing is masked. masks: (B, *grid), True where visible, on one
+    to three axes. covariance: of the data, twice the grid's extents, by distance as in `analysis.covariance`.
+    Without it exp(-d), d being the distance in correlation lengths: 2 tokens, and 4 in the time of video.
     """
     from scipy.linalg import solve_triangular
 
     visible = np.asarray(masks, bool)
     grid = visible.shape[1:]
     if covariance is None:
-        covariance = exponential(grid, (TIME,) * (len(grid) - 2) + (SPACE, SPACE))
+        covariance = exponential(grid, (TIME,) * (len(grid) - 2) + (SPACE, SPACE)[: len(grid)])
     out = np.full(len(visible), np.nan)
     for b, mask in enumerate(visible):
         known, hidden = np.argwhere(mask), np.argwhere(~mask)

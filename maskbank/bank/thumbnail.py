@@ -21,17 +21,17 @@ MOST_TOKENS = 64  # of a panel, along each axis: a larger one is cut
 
 
 def is_spectrogram(grid: tuple[int, ...]) -> bool:
-    """Whether the axes of a grid are time, the longer one, and frequency."""
-    return len(grid) == 2 and max(grid) >= LONG * min(grid)
+    """Whether the axes of a grid are time, the longer one, and frequency; or time alone."""
+    return len(grid) == 1 or (len(grid) == 2 and max(grid) >= LONG * min(grid))
 
 
 def panels(values: Array) -> list[Array]:
-    """The pictures of a mask or an item: the frames of (T, H, W), or (H, W) itself.
+    """The pictures of a mask or an item: the frames of (T, H, W), or (H, W) itself; of one axis a row.
 
     A spectrogram has time from left to right and frequency upwards.
     """
-    if values.ndim == 3:
-        return list(values)
+    if values.ndim != 2:
+        return list(values) if values.ndim == 3 else [values[None]]
     if not is_spectrogram(values.shape):
         return [values]
     return [(values.T if values.shape[0] > values.shape[1] else values)[::-1]]

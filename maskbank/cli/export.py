@@ -18,7 +18,7 @@ MARKS = click.Choice(["masked", "visible"])
 
 @click.command(context_settings=SETTINGS)
 @click.argument("bank", metavar="BANK", type=BankFile(*NAMES))
-@click.option("--grid", required=True, metavar="TxHxW", help="Tokens of the model: 8x14x14, or 64x8.")
+@click.option("--grid", required=True, metavar="TxHxW", help="Tokens of the model: 8x14x14, 64x8 or 500.")
 @click.option(
     "--mask-ratio", type=Share(), multiple=True, metavar="R",
     help="The share that is masked: 0.9 or 90%. For timefreq twice: of rows and of columns.",

@@ -63,11 +63,13 @@ def command(
     """Choose a mask for data: measure them, predict how hard each mask makes them, recommend a bank.
 
     DATA is one array of clips, or several files of them: .npy, .npz, .h5:DATASET; of the shape (N, T, H, W),
-    (N, T, H, W, C), (N, H, W), (N, H, W, C), spectrograms (N, T, F) or signals (N, L); or video
-    and sound files and folders of them, with PyAV: pip install 'maskbank[media]'. No model is trained.
+    (N, T, H, W, C), (N, H, W), (N, H, W, C), spectrograms (N, T, F), signals (N, L), or, with a patch of one
+    axis, signals of several channels (N, L, C); or video and sound files and folders of them, with PyAV:
+    pip install 'maskbank[media]'. No model is trained.
 
     \b
     maskbank fit clips.npy
+    maskbank fit eeg.npy --patch 10
     maskbank fit spectrograms.h5:train --patch 16x16 --mask-ratio 0.8 --kind green2d
     """
     from maskbank.analysis.fit import fit
@@ -185,6 +187,7 @@ def _table(found: "Fit") -> list[str]:
                 f"{losses[name]:.2f}" if name in losses else "",
             )
         )
+    lines = aligned(rows if losses else [row[:-1] for row in rows])
     if not found.ties:
-        return aligned(rows)
-    return [*aligned(rows), "≈: within two standard errors of the one above; ± is one, over the clips"]
+        return lines
+    return [*lines, "≈: within two standard errors of the one above; ± is one, over the clips"]

@@ -26,9 +26,9 @@ from maskbank.sampling.baselines import NAMES
 )
 @click.option("--structure", "as_structure", is_flag=True, help="What masks from it look like, in numbers.")
 @click.option(
-    "--grid", metavar="TxHxW", help="With --structure: the model's tokens.  [default: 8x14x14, 14x14]"
+    "--grid", metavar="TxHxW", help="With --structure: the model's tokens.  [default: 8x14x14, 14x14, 500]"
 )
-@click.option("--mask-ratio", type=Share(), metavar="R", help="With --structure.  [default: 0.9, 0.75]")
+@click.option("--mask-ratio", type=Share(), metavar="R", help="With --structure.  [default: 0.9, 0.75, 0.8]")
 @click.option("--fit", type=click.Choice(["crop", "resize"]), default="crop", help="With --structure.")
 @click.option(
     "--data", metavar="FILE",

@@ -22,7 +22,7 @@ from maskbank.cli.output import after_a_while, has_blocks, say, show
     "--over", metavar="DATA",
     help="With -o: masks laid over these clips, as maskbank fit reads them, below tube and random masks.",
 )  # fmt: skip
-@click.option("--grid", metavar="TxHxW", help="Tokens of the model: 8x14x14, or 64x8.")
+@click.option("--grid", metavar="TxHxW", help="Tokens of the model: 8x14x14, 64x8 or 500.")
 @MASK_RATIO
 @SAMPLER_SEED
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
@@ -40,8 +40,9 @@ def command(
 
     Without -o it shows the mask of a sample, frame beside frame, with tube and random masks below. FILE.png,
     FILE.pdf and FILE.svg are a page: items, masks and spectra. FILE.gif shows masks frame by frame. Defaults:
-    8x14x14 tokens at 0.9 for video, an rbn bank's own grid and ratio, 14x14 at 0.75 for other images. BANK
-    can be a baseline, too: random, tube, grid, block. Pictures need matplotlib: pip install 'maskbank[plot]'.
+    8x14x14 tokens at 0.9 for video, an rbn bank's own grid and ratio, 14x14 at 0.75 for other images, 500 at
+    0.8 on one axis. BANK can be a baseline, too: random, tube, grid, block. Pictures need matplotlib:
+    pip install 'maskbank[plot]'.
 
     \b
     maskbank preview green3d.h5

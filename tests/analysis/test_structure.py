@@ -23,7 +23,7 @@ VIDEO = (8, 14, 14)
 
 def slow_difficulty(mask: Bools) -> float:
     """DESIGN's definition, token by token."""
-    lengths = (4.0,) * (mask.ndim - 2) + (2.0, 2.0)
+    lengths = (4.0,) * (mask.ndim - 2) + (2.0, 2.0)[: mask.ndim]
     scaled = [
         tuple(x / length for x, length in zip(place, lengths, strict=True))
         for place in np.ndindex(mask.shape)
@@ -54,7 +54,9 @@ def slow_continuity(mask: Bools, axis: int) -> float:
     return both / here if here else math.nan
 
 
-@pytest.mark.parametrize("grid, seed", [((3, 4, 5), 0), ((2, 6, 3), 1), ((7, 5), 2), ((1, 4, 4), 3)])
+@pytest.mark.parametrize(
+    "grid, seed", [((3, 4, 5), 0), ((2, 6, 3), 1), ((7, 5), 2), ((1, 4, 4), 3), ((19,), 4)]
+)
 def test_continuity_and_difficulty_equal_their_twins(grid: tuple[int, ...], seed: int) -> None:
     masks = np.random.default_rng(seed).random((6, *grid)) < 0.4
     for axis in range(len(grid)):
