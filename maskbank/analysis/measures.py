@@ -12,7 +12,7 @@ from maskbank.analysis import spectrum, structure
 from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid
 from maskbank.recipes import RBN
-from maskbank.sampling.baselines import NAMES
+from maskbank.sampling.baselines import NAMES, SPECTROGRAMS
 from maskbank.sampling.sampler import Fit, MaskSampler
 
 Bools = npt.NDArray[np.bool_]
@@ -99,7 +99,7 @@ def usual_sampler(
 ) -> MaskSampler:
     """A sampler of a bank, its path or a baseline's name, at the grid and ratio of `usual` unless given."""
     if isinstance(source, str) and source in NAMES:
-        its_grid = check_grid(grid or ((64, 8) if source == "timefreq" else (8, 14, 14)))
+        its_grid = check_grid(grid or ((64, 8) if source in SPECTROGRAMS else (8, 14, 14)))
         ratio: Any = (0.5, 0.6) if source == "timefreq" else USUAL[len(its_grid)][1]
     else:
         source = source if isinstance(source, Bank) else Bank(source)

@@ -48,8 +48,9 @@ def command(
 ) -> None:
     """Write masks for any language or framework: a NumPy array, N x tokens, that can be memory-mapped.
 
-    BANK is a bank, or one of the baselines random, tube, grid, block and timefreq. The same arguments give
-    the same file, and the masks that maskbank.MaskSampler gives to the same sample ids.
+    BANK is a bank, or one of the baselines random, tube, grid, running-cell, block, multiblock,
+    inverse-block, span, time, frequency and timefreq. The same arguments give the same file, and the masks
+    that maskbank.MaskSampler gives to the same sample ids.
 
     \b
     maskbank export green3d.h5 --grid 8x14x14 --mask-ratio 0.9 --n 10000 -o masks.npy

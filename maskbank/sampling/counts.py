@@ -26,6 +26,15 @@ def check_counts(
             raise RecipeError(f"num_visible={num_visible!r}: timefreq takes mask_ratio, two ratios, instead")
         ratios = _two_ratios(grid, mask_ratio)
         return ratios, math.prod(map(count_of_axis, grid, ratios))
+    if baseline == "block" and len(grid) == 1:
+        raise RecipeError(
+            f"grid={format_size(grid)}: block masks rectangles, which one axis does not have; use 'span', "
+            "or a grid of two or three axes"
+        )
+    if baseline == "frequency" and len(grid) != 2:
+        raise RecipeError(f"grid={format_size(grid)}: frequency takes a grid of two axes, as (64, 8)")
+    if baseline in ("span", "time") and frames > 1:
+        raise RecipeError(f"per_frame=True: {baseline} masks whole frames; leave it out")
     if num_visible is not None:
         count = integer("num_visible", num_visible, 1, tokens - 1)
         if count % frames:
@@ -35,11 +44,6 @@ def check_counts(
             )
         return None, count
     ratio = check_ratio(mask_ratio)
-    if baseline == "block" and len(grid) == 1:
-        raise RecipeError(
-            f"grid={format_size(grid)}: block masks rectangles, which one axis does not have; use 'random', "
-            "or a grid of two or three axes"
-        )
     if baseline == "running-cell":
         return ratio, _count_in_cells(grid, ratio)
     if not per_frame:

@@ -46,15 +46,15 @@ class MaskSampler:
     of the batch, the worker or the rank. In each aligned block of N ids, each of a bank's N items is used
     once.
 
-    bank: a Bank or the path of one; or a baseline, "random", "tube", "grid", "block", "running-cell" or
-    "timefreq". grid: the tokens, (T, H, W), (H, W) or (L,). mask_ratio: the share that is hidden; for
-    "timefreq" two of them, of rows and of columns. num_visible: how many tokens are visible, instead of it.
-    seed: 0 to 2**64 - 1. per_frame: the same number in every frame, H * W - int(mask_ratio * H * W); always
-    so where one frame's mask is repeated over time (2D banks, tube, grid, block). fit: "crop" cuts windows
-    as large as the grid out of items; "resize" shrinks or stretches whole items, which loses their
-    structure. normalize: None, "window" or "frame", to bring the values of each to 0 to 1. flip: flip height
-    and width, or the only axis, at random. flip_time: and time. transpose: let height and width change
-    places at random.
+    bank: a Bank or the path of one; or a baseline, "random", "tube", "grid", "running-cell", "block",
+    "multiblock", "inverse-block", "span", "time", "frequency" or "timefreq". grid: the tokens, (T, H, W),
+    (H, W) or (L,). mask_ratio: the share that is hidden; for "timefreq" two of them, of rows and of columns.
+    num_visible: how many tokens are visible, instead of it. seed: 0 to 2**64 - 1. per_frame: the same number
+    in every frame, H * W - int(mask_ratio * H * W); always so where one frame's mask is repeated over time
+    (2D banks, tube, grid and blocks). fit: "crop" cuts windows as large as the grid out of items; "resize"
+    shrinks or stretches whole items, which loses their structure. normalize: None, "window" or "frame", to
+    bring the values of each to 0 to 1. flip: flip height and width, or the only axis, at random. flip_time:
+    and time. transpose: let height and width change places at random.
 
     For adapters: `cut`, how windows are cut out of items (banks only); `segments`, into how many parts of
     its own a window falls, and `segment_count`, how many tokens of each are visible.
@@ -163,7 +163,8 @@ class MaskSampler:
         if isinstance(self.mask_ratio, tuple):
             return baselines.timefreq(ids, keys, self.grid, self.mask_ratio)
         if self.bank is None:
-            values = baselines.VALUES[str(self.baseline)](ids, keys, self._window)
+            share = self.num_visible / math.prod(self.grid)
+            values = baselines.VALUES[str(self.baseline)](ids, keys, self.grid, share)
             frames = self._largest(values, words(ids, WINDOWS, keys[:2]))
         elif self.fit == "crop" and self.normalize != "frame":
             frames, begin = np.empty((len(ids), self._length), bool), 0

@@ -34,6 +34,11 @@ BASELINES: dict[str, dict[str, Any]] = {
     "tube": {"grid": (4, 6, 7), "mask_ratio": 0.8},
     "grid": {"grid": (4, 6, 7), "mask_ratio": 0.75},
     "block": {"grid": (4, 6, 7), "mask_ratio": 0.6},
+    "multiblock": {"grid": (4, 6, 7), "mask_ratio": 0.7},
+    "inverse-block": {"grid": (4, 6, 7), "mask_ratio": 0.7},
+    "span": {"grid": (9, 8), "mask_ratio": 0.5},
+    "time": {"grid": (4, 6, 7), "mask_ratio": 0.6},
+    "frequency": {"grid": (9, 8), "mask_ratio": 0.6},
     "timefreq": {"grid": (9, 8), "mask_ratio": (0.3, 0.4)},
 }
 
