@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from maskbank.analysis import spectrum, structure
 from maskbank.bank.reader import Bank
-from maskbank.checks import check_grid
+from maskbank.checks import check_grid, format_size
 from maskbank.recipes import RBN
 from maskbank.sampling.baselines import NAMES, SPECTROGRAMS
 from maskbank.sampling.sampler import Fit, MaskSampler
@@ -25,7 +25,7 @@ LARGEST = 2**24  # voxels of one item; the spectrum of larger ones would take mi
 # Correlation of neighbours: random masks have none, blue noise -0.10, green items that were resized -0.045
 CLEAR = 0.07
 SURE = 4.5  # standard errors
-FEW = 8  # visible or masked tokens: fewer make no pattern
+FEW = 8  # visible or masked tokens, or voxels of an item: fewer make no pattern
 # The grid and ratio at which masks are looked at by default, by the axes of a grid
 USUAL: dict[int, tuple[tuple[int, ...], float]] = {
     3: ((8, 14, 14), 0.9),
@@ -120,7 +120,8 @@ def measure_structure(
     """
     count = max(2, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
-    reaches = differs(masks)
+    smallest = FEW if sampler.bank is None else math.prod(sampler.bank.recipe.size)
+    reaches = differs(masks) and smallest >= FEW
     return {
         "grid": list(sampler.grid),
         "num_visible": sampler.num_visible,
@@ -227,7 +228,9 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
     if reaches:
         return "structure reaches the model: these masks can be told from random ones"
     tokens, visible = math.prod(sampler.grid), sampler.num_visible
-    if min(visible, tokens - visible) < FEW:
+    if math.prod(sampler.bank.recipe.size) < FEW:
+        remedy = f"items of {format_size(sampler.bank.recipe.size)} have no structure; use larger ones"
+    elif min(visible, tokens - visible) < FEW:
         which = "visible" if 2 * visible < tokens else "masked"
         remedy = (
             f"{min(visible, tokens - visible)} {which} tokens of {tokens:,} are too few for structure; use a "

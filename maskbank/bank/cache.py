@@ -14,7 +14,7 @@ from maskbank.bank.layout import Layout
 from maskbank.errors import BankError, OutputError
 from maskbank.files import check_space, check_system, lock
 
-_AT_ONCE = 2**24  # bytes read at once
+_AT_ONCE = 2**22  # bytes read and written at once, where items are smaller
 _ALONE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -78,37 +78,28 @@ def _copy(source: BinaryIO, path: str, wanted: Layout, name: str) -> None:
         os.unlink(name)
     check_space(name, wanted.size, advice="remove what is not needed")
     content = wanted.content
+    source.seek(0)
     try:
-        with open(os.open(name, _ALONE | os.O_EXCL, 0o600), "wb") as target:
-            source.seek(0)
-            head = _exactly(source, wanted.offsets["noise"], path)
+        with (
+            open(source.fileno(), "rb", _AT_ONCE, closefd=False) as pieces,
+            open(os.open(name, _ALONE | os.O_EXCL, 0o600), "wb", _AT_ONCE) as target,
+        ):
+            head = pieces.read(wanted.offsets["noise"])
             target.write(head)
             crcs = np.frombuffer(head, "<u4", content.n, wanted.offsets["crc32"])
-            at_once = max(1, _AT_ONCE // content.item_bytes)
-            for start in range(0, content.n, at_once):
-                count = min(at_once, content.n - start)
-                items = _exactly(source, count * content.item_bytes, path)
-                for i in range(count):
-                    item = memoryview(items)[i * content.item_bytes : (i + 1) * content.item_bytes]
-                    if zlib.crc32(item) != crcs[start + i]:
-                        raise BankError(
-                            f"item {start + i} of {path} does not have its checksum: the file is damaged; "
-                            f"{layout.remedy(path)}"
-                        )
-                target.write(items)
+            for i, crc in enumerate(crcs.tolist()):
+                item = pieces.read(content.item_bytes)
+                if len(item) < content.item_bytes:
+                    raise BankError(f"{path} changed while it was copied; open it again")
+                if zlib.crc32(item) != crc:
+                    raise BankError(
+                        f"item {i} of {path} does not have its checksum: the file is damaged; "
+                        f"{layout.remedy(path)}"
+                    )
+                target.write(item)
             target.flush()
             os.fsync(target.fileno())
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise
-
-
-def _exactly(file: BinaryIO, size: int, path: str) -> bytes:
-    data = bytearray()
-    while len(data) < size:
-        piece = file.read(size - len(data))
-        if not piece:
-            raise BankError(f"{path} changed while it was copied; open it again")
-        data += piece
-    return bytes(data)

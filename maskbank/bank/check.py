@@ -1,9 +1,7 @@
 """Which items of a bank's file are whole: written, with the checksum and the sigmas that they should have."""
 
 import itertools
-import mmap
 import os
-import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -106,7 +104,6 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
     """
     content = layout.content
     good = np.zeros(content.n if items is None else len(items), bool)
-    buffers = threading.local()
     step = max(1, _AT_ONCE // content.item_bytes) if items is None else 1
 
     def check(run: tuple[int, int]) -> int:
@@ -120,10 +117,7 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
         if "sigma" in rows:
             right &= (rows["sigma"].view("<u4") == _sigmas(layout, first, count).view("<u4")).all(-1)
         if right.any():
-            if not hasattr(buffers, "memory"):
-                buffers.memory = mmap.mmap(-1, step * content.item_bytes)
-            offset = layout.offset("noise", first)
-            right &= rows["crc32"] == _checksums(fd, buffers.memory, offset, count, content.item_bytes)
+            right &= rows["crc32"] == _checksums(fd, layout, first, count)
         good[start:stop] = right
         return count
 
@@ -153,22 +147,17 @@ def _rows(fd: int, layout: Layout, name: str, first: int, count: int) -> npt.NDA
     return np.frombuffer(data.ljust(size, b"\0"), dtype).reshape(count, *shape[1:])
 
 
-def _checksums(fd: int, memory: mmap.mmap, offset: int, count: int, size: int) -> npt.NDArray[np.int64]:
-    """The checksums of `count` items of `size` bytes from `offset` on; -1 for one that cannot be read."""
-    view = memoryview(memory)[: count * size]
+def _checksums(fd: int, layout: Layout, first: int, count: int) -> Int64s:
+    """The checksums of items; -1 for one that cannot be read, or that is cut off."""
+    size = layout.content.item_bytes
     try:
-        have = 0
-        while have < len(view):
-            got = os.preadv(fd, [view[have:]], offset + have)
-            if got <= 0:
-                break
-            have += got
+        data = memoryview(os.pread(fd, count * size, layout.offset("noise", first)))
     except OSError:
         if count > 1:  # one by one: only what lies on the bad place is lost
-            return np.concatenate([_checksums(fd, memory, offset + i * size, 1, size) for i in range(count)])
+            return np.concatenate([_checksums(fd, layout, first + i, 1) for i in range(count)])
         return np.array([-1])
-    items = np.frombuffer(view, np.uint8).reshape(count, size)
-    return np.array([crc32()(item) if (i + 1) * size <= have else -1 for i, item in enumerate(items)])
+    items = (np.frombuffer(data[i * size : (i + 1) * size], np.uint8) for i in range(count))
+    return np.array([crc32()(item) if len(item) == size else -1 for item in items])
 
 
 def header_damage(fd: int, layout: Layout) -> list[int]:

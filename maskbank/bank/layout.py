@@ -10,6 +10,7 @@ little-endian, each at a multiple of 4096 bytes; `noise` ends the file, and has 
     noise    (N, ...)              the items
 """
 
+import hashlib
 import io
 import math
 import os
@@ -24,7 +25,7 @@ from maskbank.bank import superblock
 from maskbank.checks import MOST_ITEMS, axis_names, check_first, check_n, check_seed
 from maskbank.errors import BankError, MaskbankError, RecipeError
 from maskbank.files import ALIGNMENT
-from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json, fingerprint, from_json
+from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json, from_json
 
 FORMAT = "maskbank"
 FORMAT_VERSION = 1
@@ -40,9 +41,21 @@ class Content:
     first: int = 0
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """All that the bytes of the bank depend on, as JSON knows it."""
+        return {
+            "kind": self.recipe.kind,
+            "n": self.n,
+            "seed": self.seed,
+            "first": self.first,
+            "numbers_version": NUMBERS_VERSION,
+            "recipe": self.recipe.to_dict(),
+        }
+
+    @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of the SHA-256 of (kind, recipe, seed, first, n, numbers version)."""
-        return fingerprint(self.recipe, self.seed, self.n, self.first)
+        """First 12 hex digits of the SHA-256 of `facts`: names the content without reading it."""
+        return hashlib.sha256(canonical_json(self.facts).encode()).hexdigest()[:12]
 
     @property
     def tables(self) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
@@ -244,29 +257,20 @@ def _parse(name: str, file: h5py.File, size: int) -> Layout:
     attributes = file.attrs
     if _text(attributes, "format") != FORMAT:
         raise BankError(f"{name} is an HDF5 file, but not one that maskbank made")
-    version = _number(attributes, "format_version")
-    if version != FORMAT_VERSION:
-        raise BankError(
-            f"{name} has format version {version}; this maskbank reads version {FORMAT_VERSION}, "
-            f"so use {'a newer' if version > FORMAT_VERSION else 'an older'} one"
-        )
-    numbers = _number(attributes, "numbers_version")
-    if numbers != NUMBERS_VERSION:
-        raise BankError(
-            f"{name} has numbers version {numbers}; this maskbank makes version {NUMBERS_VERSION}, "
-            f"so use {'a newer' if numbers > NUMBERS_VERSION else 'an older'} one"
-        )
-    try:
-        kind = _text(attributes, "kind")
-        recipe = from_json(kind, _text(attributes, "recipe"))
-    except RecipeError as error:
-        raise BankError(f"{name} has a recipe that is not valid: {error}") from None
+    for what, does, ours in (("format", "reads", FORMAT_VERSION), ("numbers", "makes", NUMBERS_VERSION)):
+        version = _number(attributes, f"{what}_version")
+        if version != ours:
+            raise BankError(
+                f"{name} has {what} version {version}; this maskbank {does} version {ours}, "
+                f"so use {'a newer' if version > ours else 'an older'} one"
+            )
     datasets = {key: _dataset(name, file, key) for key in ("crc32", "written", "noise")}
     n = datasets["crc32"].shape[0] if len(datasets["crc32"].shape) == 1 else 0
     if not 1 <= n <= MOST_ITEMS:
         raise BankError(f"{name} says that it holds {n} items")
     seed, first = _number(attributes, "seed"), _number(attributes, "first")
     try:
+        recipe = from_json(_text(attributes, "kind"), _text(attributes, "recipe"))
         check_seed(seed)
         check_n(check_first(first) + n)
     except RecipeError as error:
@@ -326,11 +330,9 @@ def _number(attributes: h5py.AttributeManager, key: str) -> int:
 
 def difference(asked: Content, found: Content, numbering: bool = True) -> str:
     """What differs between two banks, for a message: 'seed 1 instead of 0, n 20 instead of 10'."""
-    a = {"kind": asked.recipe.kind, "n": asked.n, "seed": asked.seed, "first": asked.first}
-    b = {"kind": found.recipe.kind, "n": found.n, "seed": found.seed, "first": found.first}
-    if not numbering:
-        del a["n"], a["first"]
+    a, b = asked.facts, found.facts
     if a["kind"] == b["kind"]:
-        a |= asked.recipe.to_dict()
-        b |= found.recipe.to_dict()
-    return ", ".join(f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key])
+        a, b = a | a["recipe"], b | b["recipe"]
+    left_out = ("recipe",) if numbering else ("recipe", "n", "first")
+    keys = [key for key in a if key not in left_out and a[key] != b[key]]
+    return ", ".join(f"{key} {b[key]} instead of {a[key]}" for key in keys)

@@ -6,7 +6,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-import click
+try:
+    import click
+except ImportError:  # the light install of training nodes, which only read banks
+    sys.exit("maskbank: the command line needs click, which is not installed: pip install click tqdm")
 
 from maskbank import __version__
 from maskbank.cli import output

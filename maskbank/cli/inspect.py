@@ -10,9 +10,9 @@ from maskbank.bank.reader import Bank
 from maskbank.checks import axis_names, format_bytes, format_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import SOURCES, Share
-from maskbank.cli.output import after_a_while, aligned, has_blocks, show
+from maskbank.cli.output import WIDTH, after_a_while, aligned, has_blocks, shortened, show
 from maskbank.errors import RecipeError
-from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json
+from maskbank.recipes import Recipe, canonical_json
 from maskbank.sampling.baselines import NAMES
 
 
@@ -57,7 +57,7 @@ def command(
         for source in opened:
             if isinstance(source, str):
                 raise RecipeError(f"{source} is a baseline, which has no recipe")
-            show(canonical_json(rebuild_line(source)))
+            show(canonical_json(source.content.facts | {"fingerprint": source.fingerprint}))
         return
     found = []
     if as_structure:
@@ -77,35 +77,17 @@ def command(
         show("\n" + structure_lines(list(banks), found, has_blocks()))
 
 
-def rebuild_line(bank: Bank) -> dict[str, Any]:
-    """All that the bytes of a bank depend on, and its fingerprint as a check."""
-    return {
-        "fingerprint": bank.fingerprint,
-        "first": bank.first,
-        "kind": bank.kind,
-        "n": len(bank),
-        "numbers_version": NUMBERS_VERSION,
-        "recipe": bank.recipe.to_dict(),
-        "seed": bank.seed,
-    }
-
-
 def describe(bank: Bank | str) -> dict[str, Any]:
     """Everything `inspect` knows of a bank, or of a baseline, for programs."""
     if isinstance(bank, str):
         return {"kind": bank}
-    facts = {
+    facts = bank.content.facts | {
         "path": bank.path,
-        "kind": bank.kind,
         "items": len(bank),
         "shape": list(bank.shape),
         "dtype": str(bank.dtype),
         "bytes": bank.nbytes,
-        "seed": bank.seed,
-        "first": bank.first,
         "fingerprint": bank.fingerprint,
-        "numbers_version": NUMBERS_VERSION,
-        "recipe": bank.recipe.to_dict(),
     }
     if bank.sigma is not None:
         facts["sigma"] = {
@@ -154,13 +136,16 @@ def _show(recipe: Recipe, key: str, value: Any) -> str:
 
 
 def table(columns: list[dict[str, str]], names: list[str]) -> str:
-    """Banks side by side, a line for each fact."""
+    """A line for each fact; banks side by side, or below each other where they do not fit into a line."""
     keys = list(dict.fromkeys(key for column in columns for key in column))
     # what is drawn stands below all recipes, whichever bank brought it
     keys.sort(key=lambda key: key.startswith("drawn"))
-    lines = aligned(
-        [["bank", *names]] + [[key, *(column.get(key, "") for column in columns)] for key in keys]
-    )
+    most = WIDTH - 2 - max(map(len, keys)) if len(names) == 1 else WIDTH
+    head = ["bank", *(shortened(name, most) for name in names)]
+    lines = aligned([head] + [[key, *(column.get(key, "") for column in columns)] for key in keys])
+    if len(names) > 1 and max(map(len, lines)) > WIDTH:
+        half = len(names) // 2
+        return f"{table(columns[:half], names[:half])}\n\n{table(columns[half:], names[half:])}"
     if any(key.startswith("drawn") for key in keys):
         lines.append(" " * max(map(len, keys)) + "  (smallest … median … largest, in voxels)")
     return "\n".join(lines)

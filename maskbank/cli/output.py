@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 
+WIDTH = 80  # columns of a table
 _MOST = 900  # characters of a message; one of that length fills half a screen
 
 quiet = False  # with -q: errors and results only
@@ -24,6 +25,11 @@ def line(text: str) -> str:
     """A message as one line, cut in its middle where it is too long."""
     text = visible(" ".join(text.split()))
     return text if len(text) <= _MOST else f"{text[: _MOST - 300]} … {text[-300:]}"
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of at most so many characters: the end of one that is longer."""
+    return name if len(name) <= most else f"..{name[2 - most :]}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -9,8 +9,8 @@ from maskbank.analysis.clips import correlation_on
 from maskbank.analysis.measures import measure_structure, usual_sampler
 from maskbank.bank.reader import Bank
 from maskbank.checks import format_size
+from maskbank.cli.output import WIDTH, shortened
 
-WIDTH = 80
 COLUMNS = {
     "time": "next frame",
     "space": "beside",
@@ -76,7 +76,9 @@ def table(names: Sequence[str], found: Sequence[dict[str, Any]], blocks: bool = 
                 spectra.append((other, "masks", spectrum.get("masks", {}).get(other)))
         lines += ["", f"spectra of {found[members[0]]['masks']:,} masks, from frequency 0 to the highest"]
         lines += [
-            f"{_short(name)}  {what:<9}{_spark(power, blocks)}" for name, what, power in spectra if power
+            f"{shortened(name, NAME).ljust(NAME)}  {what:<9}{_spark(power, blocks)}"
+            for name, what, power in spectra
+            if power
         ]
         lines.append("")
     lines += textwrap.wrap(LEGEND if blocks else LEGEND.replace("±", "+-"), WIDTH)
@@ -85,14 +87,11 @@ def table(names: Sequence[str], found: Sequence[dict[str, Any]], blocks: bool = 
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _short(name: str) -> str:
-    """A name in the width of its column: the end of one that is too long."""
-    return (name if len(name) <= NAME else f"..{name[2 - NAME :]}").ljust(NAME)
-
-
 def _row(name: str, values: dict[str, float | None]) -> str:
     cells = (values.get(column) for column in COLUMNS)
-    return _short(name) + "".join(("" if v is None else f"{v:.3f}").rjust(11) for v in cells)
+    return shortened(name, NAME).ljust(NAME) + "".join(
+        ("" if v is None else f"{v:.3f}").rjust(11) for v in cells
+    )
 
 
 def _spark(power: list[float], blocks: bool) -> str:

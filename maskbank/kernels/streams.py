@@ -1,8 +1,7 @@
 """The table of random streams: each purpose draws from its own, so no two purposes share a word.
 
 A word is a pure function of (key, stream, index, block number): see `maskbank.kernels.philox`. The numbers
-are part of every item and every mask, so they never change. Number 5 is
-retired.
+are part of every item and every mask, so they never change. Number 5 is retired.
 """
 
 # Items. The key is the bank's seed; the index is the item's, or the set's where that is noted.

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import hashlib
 import json
 from typing import Any
 
@@ -14,7 +13,7 @@ from maskbank.recipes.rbn import RBN
 
 __all__ = [
     "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Filtered", "Green",
-    "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "fingerprint", "float32", "from_json",
+    "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "float32", "from_json",
     "recipe_for", "variant",
 ]  # fmt: skip
 
@@ -69,16 +68,3 @@ def from_json(kind: str, text: str) -> Recipe:
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: one text for one value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def fingerprint(recipe: Recipe, seed: int, n: int, first: int = 0) -> str:
-    """What a bank holds, named without reading it: 12 hex digits of a SHA-256."""
-    content = {
-        "first": first,
-        "kind": recipe.kind,
-        "n": n,
-        "numbers_version": NUMBERS_VERSION,
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-    }
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]

@@ -151,7 +151,10 @@ def test_a_bank_of_one_voxel_has_a_structure_and_a_picture(banks: dict[str, str]
     assert result.returncode == 0
     assert "Warning" not in result.stderr
     assert "Traceback" not in result.stderr
-    assert "structure at" in table(["one"], structure_table([banks["one"]]))
+    found = structure_table([banks["one"]])
+    assert "structure at" in table(["one"], found)
+    assert not found[0]["reaches"]
+    assert "items of 1x1x1 have no structure; use larger ones" in found[0]["verdict"]
     pytest.importorskip("matplotlib")
     assert preview(banks["one"], tmp_path / "one.png") == "1 bank"
 

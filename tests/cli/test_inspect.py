@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,19 @@ def test_several_banks_stand_side_by_side(banks: Path) -> None:
     lines = call("inspect", "green.h5", "white.h5", cwd=banks).stdout.splitlines()
     assert lines[0].split() == ["bank", "green.h5", "white.h5"]
     assert ["kind", "green3d", "white2d"] in [line.split() for line in lines]
+
+
+def test_no_line_is_wider_than_80_columns(banks: Path) -> None:
+    """Banks that do not fit beside each other stand below each other; the end of a long name is shown."""
+    (banks / ("long" * 30)).mkdir(exist_ok=True)
+    name = shutil.copy(banks / "green.h5", banks / ("long" * 30))
+    lines = call("inspect", name, *["green.h5", "rbn.h5"] * 3, cwd=banks).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.startswith("fingerprint") for line in lines) in range(2, 8)
+    assert sum(line.split().count("green3d") for line in lines if line.startswith("kind")) == 4
+    assert any(
+        re.fullmatch(r"bank +\.\.(long)*/green\.h5( .*)?", line.replace("..ng", "..")) for line in lines
+    )
 
 
 def test_inspect_json_says_the_same_to_programs(banks: Path) -> None:

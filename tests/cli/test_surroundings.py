@@ -81,6 +81,12 @@ def test_kernels_are_compiled_where_there_is_no_home(tmp_path: Path) -> None:
         assert len(result.stderr.splitlines()) == lines, result.stderr
 
 
+def test_the_light_install_says_what_the_command_line_needs() -> None:
+    code = "import sys; sys.modules['click'] = None; sys.argv = ['maskbank']; from maskbank.cli import main"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "needs click, which is not installed: pip install click" in one_line(result, 1)
+
+
 def test_a_damaged_compiler_cache_is_compiled_anew(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     args = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o", tmp_path / "b.h5")
