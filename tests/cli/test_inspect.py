@@ -81,9 +81,7 @@ def test_no_line_is_wider_than_80_columns(banks: Path) -> None:
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith("fingerprint") for line in lines) in range(2, 8)
     assert sum(line.split().count("green3d") for line in lines if line.startswith("kind")) == 4
-    assert any(
-        re.fullmatch(r"bank +\.\.(long)*/green\.h5( .*)?", line.replace("..ng", "..")) for line in lines
-    )
+    assert any(re.fullmatch(r"bank +\.\.[long]+/green\.h5", line) for line in lines)
 
 
 def test_inspect_json_says_the_same_to_programs(banks: Path) -> None:
