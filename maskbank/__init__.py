@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for type checkers, which do not run the code below
     from maskbank.recipes import Red as Red
     from maskbank.recipes import White as White
     from maskbank.sampling.masks import Masks as Masks
+    from maskbank.sampling.priorities import select as select
     from maskbank.sampling.sampler import MaskSampler as MaskSampler
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ _NAMES = {
     "generation.generate": "generate",
     "recipes": "RBN Blue Green Purple Recipe Red White",
     "sampling.masks": "Masks",
+    "sampling.priorities": "select",
     "sampling.sampler": "MaskSampler",
 }
 _MODULES = {name: f"maskbank.{module}" for module, names in _NAMES.items() for name in names.split()}

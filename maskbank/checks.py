@@ -147,7 +147,7 @@ def count_visible(tokens: int, mask_ratio: float) -> int:
             f"mask_ratio={mask_ratio:g} leaves none of {tokens} tokens {which}; "
             + (f"{1 - 1 / tokens:.4g} is about the most" if visible == 0 else "raise it")
             if tokens > 1
-            else f"a grid of {tokens} token cannot be masked in part; give a larger one"
+            else f"{tokens} token cannot be masked in part; give a larger grid"
         )
     return visible
 

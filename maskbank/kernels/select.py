@@ -20,6 +20,7 @@ _16 = u32(16)
 _13 = u32(13)
 _32 = u64(32)
 _LOW = u64(0xFFFFFFFF)
+_ODD = u64(0x9E3779B97F4A7C15)
 
 
 @inlined
@@ -74,16 +75,53 @@ def mark(keys, threshold, visible):
 
 
 @kernel
-def select(keys, bits, count, start, visible):
-    """Make the `count` largest keys visible: bool (n,) from unsigned (n,) keys below 2**bits.
+def without(values, valid, keys):
+    """keys (n,): the values of valid tokens, bool (n,), and 0 for the others."""
+    widest_vectors()
+    for j in range(keys.size):
+        keys[j] = values[j] if valid[j] else 0
 
-    Among equal keys at the threshold, those from place `start` on are taken, cyclically.
+
+@kernel
+def number_of(marks):
+    """How many of bool (n,) are True."""
+    total = 0
+    for chunk in range(0, marks.size, CHUNK):
+        total += at_least(marks[chunk : chunk + CHUNK], True)
+    return total
+
+
+@kernel
+def number_of_all(marks, numbers):
+    """Fill numbers, int64 (B, segments), from bool (B, segments * n)."""
+    n = marks.shape[1] // numbers.shape[1]
+    for b in range(numbers.shape[0]):
+        for s in range(numbers.shape[1]):
+            numbers[b, s] = number_of(marks[b, s * n : s * n + n])
+
+
+@kernel
+def word_of(keys):
+    """24 bits from the keys (n,) alone: a sum with odd weights, and its bits mixed."""
+    total = u64(0)
+    weight = _ODD
+    for j in range(keys.size):
+        total += u64(keys[j]) * weight
+        weight += u64(2) * _ODD
+    return i64(((total ^ (total >> _32)) * _ODD) >> u64(40))
+
+
+@kernel
+def select(keys, bits, count, visible):
+    """Mark the `count` largest keys visible: bool (n,) from unsigned (n,) keys below 2**bits.
+
+    And all that equal the least of them. Returns that threshold, in an array, and how many are visible.
     """
     threshold = np.zeros(1, keys.dtype)  # an array, so that it has the keys' type
     reached = keys.size
     for bit in range(bits - 1, -1, -1):
         before = threshold[0]
-        threshold[0] = before | (1 << bit)
+        threshold[0] = u64(before) | u64(1) << u64(bit)
         found = 0
         for chunk in range(0, keys.size, CHUNK):
             found += at_least(keys[chunk : chunk + CHUNK], threshold[0])
@@ -94,69 +132,147 @@ def select(keys, bits, count, start, visible):
             if found == count:
                 break  # the bits below choose no other keys
     mark(keys, threshold[0], visible)
+    return threshold[0], reached
+
+
+@kernel
+def drop(keys, threshold, spare, start, visible):
+    """Make `spare` of the visible keys that equal the threshold invisible, the last ones from start on."""
     j = start
-    while reached > count:  # too many equals: the last ones in cyclic order have to go
+    while spare > 0:
         j = (j if j > 0 else keys.size) - 1
-        if keys[j] == threshold[0]:
+        if keys[j] == threshold and visible[j]:
             visible[j] = False
-            reached -= 1
+            spare -= 1
 
 
 @kernel
-def select_all(keys, bits, count, starts, visible):
-    """`select` for keys (B, segments, n) and starts, int64 (B,), the same for all segments of a sample."""
-    for b in range(keys.shape[0]):
-        for s in range(keys.shape[1]):
-            select(keys[b, s], bits, count, starts[b], visible[b, s])
+def place_of(marks, number):
+    """The index of True number 0, 1, ... of bool (n,)."""
+    j = 0
+    while number > 0 or not marks[j]:
+        number -= i64(marks[j])
+        j += 1
+    return j
 
 
 @kernel
-def restore_all(visible, count, restore):
-    """Where each token stands in [visible tokens, masked tokens]: int64 (B, L) from bool (B, L)."""
-    for b in range(visible.shape[0]):
-        shown = 0
-        hidden = count
-        for j in range(visible.shape[1]):
-            there = i64(visible[b, j])
-            restore[b, j] = shown if there else hidden
-            shown += there
-            hidden += 1 - there
+def choose(values, bits, counts, word, valid, keys, visible):
+    """Make the largest values visible in each of S equal parts: as many as counts, int64 (S,), says.
 
+    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all parts. valid: bool
+    (S * n,), True for those that compete, or (0,) where all do. keys: (n,), overwritten.
 
-@kernel
-def crop_masks(noise, begin, items, cut, rule, ids, keys, visible):
-    """Fill visible, bool (B, t * h * w), with the masks of samples.
-
-    noise: unsigned (n, T * H * W), the bits of items begin, begin + 1, ... of `items` in all. Rows of
-    samples that take other items are not written. ids: uint64 (B,). keys: uint32 (4,), two words for
-    windows and two for items. cut and rule are plain tuples, which Numba unpacks in half the time of a
-    named one:
-
-    cut: (size, grid, periodic, flips). size: (T, H, W) of an item. grid: (t, h, w) of the window. periodic:
-    the item tiles. flips: the sum of what is allowed: flip height (1), width (2), time (4), transpose (8).
-    rule: (floats, bits, per_frame, count). floats: whether the values are floats. bits: values are below
-    2**bits. per_frame: `count` values are visible in each frame, otherwise in the whole window.
+    Among equal values at the threshold, those from a valid token on are taken, cyclically. It is the one that
+    word, 24 bits, chooses among the valid ones of its part; below 0, a word made from the values.
     """
-    size, grid, periodic, flips = cut
-    floats, bits, per_frame, count = rule
+    n = keys.size
+    first = 0  # of the part's values
+    for s in range(counts.size):
+        a = s * n
+        own = values[first : first + n]
+        first = first + n if first + n < values.size else 0
+        if valid.size > 0:
+            among(own, bits, counts[s], word, valid[a : a + n], keys, visible[a : a + n])
+            continue
+        threshold, reached = select(own, bits, counts[s], visible[a : a + n])
+        if reached > counts[s]:
+            start = ((word_of(own) if word < 0 else word) * n) >> 24
+            drop(own, threshold, reached - counts[s], start, visible[a : a + n])
+
+
+@kernel
+def among(values, bits, count, word, valid, keys, visible):
+    """`choose` in one part, among valid tokens."""
+    without(values, valid, keys)
+    threshold, reached = select(keys, bits, count, visible)
+    tokens = number_of(valid)
+    if threshold == 0:
+        visible[:] = valid
+        reached = tokens
+    if reached > count:
+        start = ((word_of(keys) if word < 0 else word) * tokens) >> 24
+        drop(keys, threshold, reached - count, place_of(valid, start), visible)
+
+
+@kernel
+def select_all(values, bits, words, counts, valid, visible):
+    """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
+
+    bits, words: see `choose`; words is int64 (R,). counts: int64 (B, S), how many are visible in each part.
+    valid: bool (B, S * n), or (1, 0) where all tokens are. R is a multiple of either B: as many rows in turn
+    are of one sample.
+    """
+    rows = values.shape[0]
+    keys = np.empty(visible.shape[1] // counts.shape[1], values.dtype)
+    for r in range(rows):
+        own = counts[r * counts.shape[0] // rows]
+        choose(values[r], bits, own, words[r], valid[r * valid.shape[0] // rows], keys, visible[r])
+
+
+@kernel
+def restore_all(visible, lengths, valid, restore):
+    """Where each token stands in [visible, masked, not valid]: int64 (R, L) from bool (R, L).
+
+    lengths: int64 (B,), how many are visible. valid: bool (B, L), or (1, 0). As for `select_all`.
+    """
+    rows = visible.shape[0]
+    for r in range(rows):
+        own = valid[r * valid.shape[0] // rows]
+        shown = 0
+        hidden = lengths[r * lengths.size // rows]
+        if own.size == 0:
+            for j in range(visible.shape[1]):
+                there = i64(visible[r, j])
+                restore[r, j] = shown if there else hidden
+                shown += there
+                hidden += 1 - there
+        else:
+            absent = number_of(own)
+            for j in range(visible.shape[1]):
+                there = i64(visible[r, j])
+                here = i64(own[j])
+                restore[r, j] = shown if there else hidden if here else absent
+                shown += there
+                hidden += here - there
+                absent += 1 - here
+
+
+@kernel
+def crop_masks(noise, begin, rule, ids, keys, counts, valid, visible):
+    """Fill visible, bool (B * K, L), with the masks of B samples, in K views of each.
+
+    noise: unsigned (n, T * H * W), the bits of a bank's items begin, begin + 1, ... Rows that take other
+    items are not written. ids: uint64 (B,). keys: uint32 (4, K), two words for windows and two for items.
+    counts, valid: as for `select_all`. L is t * h * w, or a multiple of it, one for each part.
+
+    rule: (size, grid, periodic, flips, items, floats, bits), a plain tuple, which Numba unpacks in half the
+    time of a named one. size: (T, H, W) of an item. grid: (t, h, w) of the window. periodic: the item tiles.
+    flips: the sum of what is allowed: flip height (1), width (2), time (4), transpose (8). items: how many
+    the bank has. floats: whether the values are floats. bits: values are below 2**bits.
+    """
+    size, grid, periodic, flips, items, floats, bits = rule
     half = 3  # of the bits of an item's number
     while 1 << 2 * half < items:
         half += 1
     t, h, w = grid
     length = t * h * w
     values = np.empty(length, noise.dtype)
+    segment = np.empty(visible.shape[1] // counts.shape[1], noise.dtype)
     sign = 1 << (bits - 1)
     lowest = (1 << bits) - 1
     ts = np.empty(t, np.int64)
     ys = np.empty(h, np.int64)
     xs = np.empty(w, np.int64)
-    segment = h * w if per_frame else length
-    for b in range(ids.size):
+    views = keys.shape[1]
+    for row in range(visible.shape[0]):
+        b = row // views
+        k = row - b * views
         number = ids[b]
-        item = i64(item_of(number, u64(items), half, keys[2], keys[3])) - begin
+        item = i64(item_of(number, u64(items), half, keys[2, k], keys[3, k])) - begin
         if not 0 <= item < noise.shape[0]:
             continue
-        words = block(u32(0), u32(WINDOWS), u32(number & _LOW), u32(number >> _32), keys[0], keys[1])
+        words = block(u32(0), u32(WINDOWS), u32(number & _LOW), u32(number >> _32), keys[0, k], keys[1, k])
         drawn = words[3] & flips
         transposed = drawn & 8 != 0
         places(size[0], size[1] * size[2], periodic, words[0], drawn & 4 != 0, ts)
@@ -170,17 +286,17 @@ def crop_masks(noise, begin, items, cut, rule, ids, keys, visible):
         j = u64(0)
         for a in ts:
             for c in ys:
-                row = a + c
+                line = a + c
                 for d in range(w):
-                    values[j] = source[u64(row + xs[u64(d)])]
+                    values[j] = source[u64(line + xs[u64(d)])]
                     j += u64(1)
         if floats:
             for i in range(length):
                 value = i64(values[i])
                 values[i] = lowest ^ value if value & sign else value | sign
-        start = i64((u64(words[3] >> u32(8)) * u64(segment)) >> u64(24))
-        for s in range(0, length, segment):
-            select(values[s : s + segment], bits, count, start, visible[b, s : s + segment])
+        word = i64(words[3] >> u32(8))
+        own = counts[b % counts.shape[0]]
+        choose(values, bits, own, word, valid[b % valid.shape[0]], segment, visible[row])
 
 
 @kernel

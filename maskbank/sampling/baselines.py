@@ -25,6 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from maskbank.kernels.streams import BASELINES, WINDOWS
 from maskbank.sampling.counts import count_of_axis
+from maskbank.sampling.masks import ALL
 from maskbank.sampling.selection import Keys, select_all, words
 from maskbank.sampling.windows import Bools, UInt64s
 
@@ -195,12 +196,15 @@ def timefreq(ids: UInt64s, keys: Keys, grid: Grid, ratios: tuple[float, float]) 
     ratios: of rows and of columns; 0 masks none of them.
     """
     h, w = grid
-    values = random(ids, keys, (1, h + w))
-    none = np.zeros(len(ids), np.int64)
-    rows, columns = np.empty((len(ids), 1, h), bool), np.empty((len(ids), 1, w), bool)
-    select_all(values[..., :h], 32, count_of_axis(h, ratios[0]), none, rows)
-    select_all(values[..., h:], 32, count_of_axis(w, ratios[1]), none, columns)
-    return (rows[:, 0, :, None] & columns).reshape(len(ids), h * w)
+    values = random(ids, keys, (h + w,))
+    chosen = np.empty(values.shape, bool)
+    for axis, ratio in ((slice(h), ratios[0]), (slice(h, None), ratios[1])):
+        own = np.ascontiguousarray(values[:, axis])
+        visible = np.empty(own.shape, bool)
+        count = np.full((1, 1), count_of_axis(own.shape[1], ratio))
+        select_all(own, 32, np.zeros(len(ids), np.int64), count, ALL, visible)
+        chosen[:, axis] = visible
+    return (chosen[:, :h, None] & chosen[:, None, h:]).reshape(len(ids), h * w)
 
 
 def _frame(grid: Grid) -> tuple[int, int]:

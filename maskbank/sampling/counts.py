@@ -3,10 +3,14 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from maskbank.checks import check_ratio, count_visible, format_size, integer
 from maskbank.errors import RecipeError
 
 Ratio = float | tuple[float, float] | None
+
+FIXED = ("running-cell", "timefreq")  # baselines that count by whole cells, rows or columns
 
 
 def check_counts(
@@ -36,20 +40,14 @@ def check_counts(
     if baseline in ("span", "time") and frames > 1:
         raise RecipeError(f"per_frame=True: {baseline} masks whole frames; leave it out")
     if num_visible is not None:
-        count = integer("num_visible", num_visible, 1, tokens - 1)
-        if count % frames:
-            raise RecipeError(
-                f"num_visible={count} cannot be the same in each of {frames} frames; "
-                f"give a multiple of {frames}"
-            )
-        return None, count
+        return None, check_count(num_visible, tokens - 1, frames)
     ratio = check_ratio(mask_ratio)
     if baseline == "running-cell":
         return ratio, _count_in_cells(grid, ratio)
     if not per_frame:
         return ratio, count_visible(tokens, ratio)
     frame = tokens // frames
-    kept = frame - int(ratio * frame)  # what VideoMAE's tube keeps; Algorithm 2 rounds the other way
+    kept = int(kept_of_frame(np.int64(frame), ratio))
     if not 0 < kept < frame:
         which = "masked" if kept else "visible"
         raise RecipeError(f"mask_ratio={ratio:g} leaves none of the {frame} tokens of a frame {which}")
@@ -84,3 +82,18 @@ def _two_ratios(grid: tuple[int, ...], mask_ratio: Any) -> tuple[float, float]:
     if rows == columns == 0:
         raise RecipeError("mask_ratio=(0, 0) masks nothing; give one of them above 0")
     return tuple(0.0 if ratio == 0 else check_ratio(ratio) for ratio in (rows, columns))  # type: ignore[return-value]
+
+
+def check_count(given: Any, most: int, frames: int) -> int:
+    """num_visible as Python int, or RecipeError."""
+    count = integer("num_visible", given, 1, most)
+    if count % frames:
+        raise RecipeError(
+            f"num_visible={count} cannot be the same in each of {frames} frames; give a multiple of {frames}"
+        )
+    return count
+
+
+def kept_of_frame(tokens: Any, ratio: Any) -> Any:
+    """How many tokens of a frame VideoMAE's tube keeps, int64; Algorithm 2 rounds the other way."""
+    return tokens - (ratio * tokens).astype(np.int64)

@@ -15,40 +15,80 @@ from maskbank.sampling.windows import Bools, Int64s, UInt64s
 TWIN_CALLS = 1000  # 1.5 s for single masks, 4 s for batches of 32; compiling takes 3 s
 _calls = itertools.count()
 
+ALL = np.ones((1, 0), bool)  # in place of valid, (B, L): all tokens are
+
 
 class Masks:
-    """Masks of a batch of B samples, or of one, over the L tokens of a grid, time slowest.
+    """Masks of B samples, of K views of each, or of one, over the L tokens of a grid, time slowest.
 
-    visible, masked: bool (B, L). ids_keep: int64 (B, num_visible), the visible tokens, ascending.
-    ids_restore: int64 (B, L), the permutation that undoes [visible tokens, masked tokens], as in MAE. A
-    single mask has no first axis, and no length. All arrays are the caller's own.
+    visible, masked, valid: bool (B, L). A valid token is either visible or masked; one that is not valid, as
+    padding, is neither. lengths: int64 (B,), how many are visible. ids_keep: int64 (B, the largest of them),
+    the visible tokens, ascending, with -1 behind where there are fewer. ids_restore: int64 (B, L), the
+    permutation that undoes [visible tokens, masked tokens, tokens that are not valid], as in MAE.
+    num_visible: how many tokens are visible in each mask, None where masks differ.
+
+    With several views all arrays begin with (B, K) instead of (B,). A single mask has no first axis, and no
+    length. All arrays are the caller's own. Made from visible; a grid; num_visible; and valid, bool (B, L),
+    the same for all views, None where all tokens are.
     """
 
-    def __init__(self, visible: Bools, grid: tuple[int, ...], num_visible: int) -> None:
+    def __init__(
+        self, visible: Bools, grid: tuple[int, ...], num_visible: int | None, valid: Bools | None = None
+    ) -> None:
         self.visible = visible
         self.grid = grid
         self.num_visible = num_visible
+        self._valid = valid
+
+    @cached_property
+    def valid(self) -> Bools:
+        """bool (B, L): True where a token is there, to be shown or hidden."""
+        if self._valid is None:
+            return np.ones(self.visible.shape, bool)
+        return np.array(np.broadcast_to(self._in_views(self._valid), self.visible.shape))
 
     @cached_property
     def masked(self) -> Bools:
         """bool (B, L): True where a token is hidden."""
-        return ~self.visible
+        masked = ~self.visible
+        if self._valid is not None:
+            masked &= self._in_views(self._valid)
+        return masked
+
+    @cached_property
+    def lengths(self) -> Int64s:
+        """int64 (B,): how many tokens are visible."""
+        if self.num_visible is None:
+            return np.asarray(self.visible.sum(-1, dtype=np.int64))
+        return np.full(self.visible.shape[:-1], self.num_visible)
 
     @cached_property
     def ids_keep(self) -> Int64s:
-        """int64 (B, num_visible): the visible tokens, ascending."""
-        length = self.visible.shape[-1]
-        keep = np.flatnonzero(self.visible).reshape(-1, self.num_visible)
-        keep -= np.arange(len(keep))[:, None] * length
-        return keep.reshape(*self.visible.shape[:-1], self.num_visible)
+        """int64 (B, largest of lengths): the visible tokens, ascending; -1 behind them."""
+        length, batch = self.visible.shape[-1], self.visible.shape[:-1]
+        keep = np.flatnonzero(self.visible)
+        if self.num_visible is not None:
+            rows = keep.reshape(-1, self.num_visible)
+            rows -= np.arange(len(rows))[:, None] * length
+            return rows.reshape(*batch, self.num_visible)
+        there = np.arange(self.lengths.max()) < self.lengths[..., None]
+        padded = np.full(there.shape, -1)
+        padded[there] = keep % length
+        return padded
 
     @cached_property
     def ids_restore(self) -> Int64s:
-        """int64 (B, L): the position of each token in [visible tokens, masked tokens]."""
+        """int64 (B, L): the position of each token in [visible, masked, not valid]."""
         restore = np.empty(self.visible.shape, np.int64)
         rows = (-1, self.visible.shape[-1])
-        core().restore_all(self.visible.reshape(rows), self.num_visible, restore.reshape(rows))
+        lengths = self.lengths.reshape(-1) if self.num_visible is None else np.array([self.num_visible])
+        valid = ALL if self._valid is None else self._valid.reshape(rows)
+        core().restore_all(self.visible.reshape(rows), lengths, valid, restore.reshape(rows))
         return restore
+
+    def _in_views(self, of_samples: Bools) -> Bools:
+        """(B, L) as (B, 1, L) where there are several views."""
+        return of_samples if of_samples.ndim == self.visible.ndim else of_samples[..., None, :]
 
     def __len__(self) -> int:
         if self.visible.ndim == 1:
@@ -57,7 +97,9 @@ class Masks:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.visible.shape[:-1])) or "one"
-        return f"<Masks: {shape} of {format_size(self.grid)}, {self.num_visible} visible>"
+        count = self.num_visible
+        shown = f"{self.lengths.min()} to {self.lengths.max()}" if count is None else str(count)
+        return f"<Masks: {shape} of {format_size(self.grid)}, {shown} visible>"
 
     def _repr_html_(self) -> str:
         """A small picture of the first masks, for notebooks."""

@@ -14,9 +14,11 @@ from maskbank.errors import BankError, RecipeError, warn
 from maskbank.kernels.streams import WINDOWS
 from maskbank.recipes import RBN
 from maskbank.sampling import baselines
+from maskbank.sampling.batch import Asked, Competition, compete
 from maskbank.sampling.counts import check_counts
-from maskbank.sampling.masks import Masks, check_ids, core
-from maskbank.sampling.selection import Keys, item_of, keys, ordered, starts, words
+from maskbank.sampling.masks import ALL, Masks, check_ids, core
+from maskbank.sampling.selection import Keys, Tokens, choices, in_views, item_of, keys, ordered, words
+from maskbank.sampling.sets import items_of_sets
 from maskbank.sampling.stream import MaskStream
 from maskbank.sampling.windows import (
     Array,
@@ -100,6 +102,8 @@ class MaskSampler:
         self.segments = 1 if self._repeated else self._frames
         self.segment_count = self.num_visible // self._frames
         self._window = (1, 1, *self.grid[self._repeated :])[-3:]
+        tokens = np.full((1, self.segments), self.segment_count), ALL  # of all samples alike
+        self._own: Competition = tokens, self.num_visible, self.num_visible / math.prod(self.grid)
         if self.bank is not None:
             self._prepare(self.bank)
 
@@ -125,8 +129,8 @@ class MaskSampler:
             )
         ranks = isinstance(bank.recipe, RBN)
         bits = (math.prod(size) - 1).bit_length() if ranks else 8 * bank.dtype.itemsize
-        self._items, self._length, self._plain_cut = len(bank), math.prod(self._window), tuple(self.cut)
-        self._rule = bank.dtype.kind == "f", bits, self.segments > 1, self.segment_count
+        self._length = math.prod(self._window)
+        self._rule = *self.cut, len(bank), bank.dtype.kind == "f", bits
         repeats = max(n / extent for n, extent in zip(self._window, item, strict=True))
         if self.fit == "crop" and repeats > 1:
             warn(
@@ -139,52 +143,84 @@ class MaskSampler:
                 "repeat; take more items, or larger ones that tile (boundary wrap)"
             )
 
-    def __call__(self, ids: Any, epoch: int = 0, view: int = 0) -> Masks:
+    def __call__(
+        self,
+        ids: Any,
+        epoch: int = 0,
+        view: int = 0,
+        *,
+        views: int | None = None,
+        valid: Any = None,
+        mask_ratio: Any = None,
+        num_visible: Any = None,
+    ) -> Masks:
         """The masks of these samples: ids are B integers (or one), 0 to 2**63 - 1.
 
         epoch, view: 0 to 2**32 - 1. Another epoch, or another view of the same sample, has another mask.
+        views: 1 to 65,536; Masks of (B, views, L), whose k-th are those of view + k. valid: bool (B, L), or
+        (L,) for one id, the same for all views; False where there is no token, as padding: it is never
+        visible and never masked. mask_ratio or num_visible: instead of the sampler's, a number, or one for
+        each sample.
+
+        The window of a sample stays the same: valid and counts decide only which tokens compete, and how
+        many of them win. Of n valid tokens int(n * (1 - mask_ratio)) are visible, or num_visible exactly.
+        With per_frame (see there), each frame keeps n - int(mask_ratio * n) of its own n valid tokens; where
+        one frame's mask is repeated over time, the same values compete in each.
+
+        Raises RecipeError; where one sample is the reason, with its place in the batch and its id.
         """
         checked, single = check_ids(ids)
-        visible = self._visible(checked, self._keys(epoch, view))
-        return Masks(visible[0] if single else visible, self.grid, self.num_visible)
+        tokens, total, share = self._own
+        if valid is not None or mask_ratio is not None or num_visible is not None:
+            tokens, total, share = compete(self, checked, single, Asked(valid, mask_ratio, num_visible))
+        visible = self._visible(checked, self._keys(epoch, view, views), tokens, share)
+        if views is not None:
+            visible = visible.reshape(len(checked), views, visible.shape[1])
+        there = None if valid is None else tokens[1]
+        if single:
+            visible, there = visible[0], None if there is None else there[0]
+        return Masks(visible, self.grid, total, there)
 
     def __getitem__(self, index: int) -> Masks:
         return self(index)
 
     __iter__ = None  # it would never end; see `stream`
 
-    def _keys(self, epoch: Any, view: Any) -> Keys:
+    def _keys(self, epoch: Any, view: Any, views: Any = None) -> Keys:
         try:
-            return keys(self.seed, epoch, view)
+            return keys(self.seed, epoch, view, views)
         except TypeError:
-            raise RecipeError(f"epoch={epoch!r}, view={view!r}: one is not a whole number") from None
+            given = f"epoch={epoch!r}, view={view!r}" + ("" if views is None else f", views={views!r}")
+            raise RecipeError(f"{given}: one is not a whole number") from None
 
-    def _visible(self, ids: UInt64s, keys: Keys) -> Bools:
-        if isinstance(self.mask_ratio, tuple):
-            return baselines.timefreq(ids, keys, self.grid, self.mask_ratio)
-        if self.bank is None:
-            share = self.num_visible / math.prod(self.grid)
-            values = baselines.VALUES[str(self.baseline)](ids, keys, self.grid, share)
-            frames = self._largest(values, words(ids, WINDOWS, keys[:2]))
-        elif self.fit == "crop" and self.normalize != "frame":
-            frames, begin = np.empty((len(ids), self._length), bool), 0
-            for part in self.bank.parts:
-                core().crop_masks(
-                    part.bits, begin, self._items, self._plain_cut, self._rule, ids, keys, frames
-                )
-                begin += len(part.bits)
+    def _visible(self, ids: UInt64s, keys: Keys, tokens: Tokens, share: Any) -> Bools:
+        """bool (B * K, L), for keys (4, K). share: of visible tokens, one number or float64 (B,)."""
+        bank, mask_ratio = self.bank, self.mask_ratio
+        if bank is not None and self.fit == "crop" and self.normalize != "frame":
+            frames = np.empty((len(ids) * keys.shape[1], tokens[1].shape[1] or self._length), bool)
+            for part in bank.parts:
+                begin = part.content.first - bank.first
+                core().crop_masks(part.bits, begin, self._rule, ids, keys, *tokens, frames)
         else:
-            frames = self._largest(*self._windows(self.bank, ids, keys))
-        return np.tile(frames, self.grid[0]) if self._repeated else frames
+            if keys.shape[1] > 1:
+                share = np.repeat(share, keys.shape[1]) if np.ndim(share) else share
+                ids, keys = in_views(ids, keys)
+            if isinstance(mask_ratio, tuple):
+                return baselines.timefreq(ids, keys, self.grid, mask_ratio)
+            if bank is None:
+                values = baselines.VALUES[str(self.baseline)](ids, keys, self.grid, share)
+                frames = self._largest(values, words(ids, WINDOWS, keys[:2]), tokens)
+            else:
+                frames = self._largest(*self._windows(bank, ids, keys), tokens)
+        return frames if frames.shape[1] == math.prod(self.grid) else np.tile(frames, self.grid[0])
 
-    def _largest(self, values: Array, drawn: UInt64s) -> Bools:
-        """Where the largest values of windows (B, t, h, w) are: bool (B, t * h * w)."""
+    def _largest(self, values: Array, drawn: UInt64s, tokens: Tokens) -> Bools:
+        """Where the largest values of windows (B, t, h, w) are: bool (B, t * h * w), or (B, L)."""
         length = math.prod(self._window)
-        values = ordered(values).reshape(len(drawn), self.segments, length // self.segments)
-        visible = np.empty(values.shape, bool)
-        begin = starts(drawn, values.shape[-1])
-        core().select_all(values, 8 * values.dtype.itemsize, self.segment_count, begin, visible)
-        return visible.reshape(len(drawn), length)
+        values = ordered(values).reshape(len(drawn), length)
+        visible = np.empty((len(drawn), tokens[1].shape[1] or length), bool)
+        core().select_all(values, 8 * values.dtype.itemsize, choices(drawn), *tokens, visible)
+        return visible
 
     def _windows(self, bank: Bank, ids: UInt64s, keys: Keys) -> tuple[Array, UInt64s]:
         """The windows of samples, as `_cut` makes them, and the words drawn for them."""
@@ -222,40 +258,20 @@ class MaskSampler:
         windows = windows.reshape(len(checked), *self.grid)
         return windows[0] if single else windows
 
-    def complementary(self, index: int, epoch: int = 0, view: int = 0) -> Masks:
-        """The K masks of one set of an rbn bank, shifted and flipped alike: Masks of a batch of K.
+    def complementary(self, ids: Any, epoch: int = 0, view: int = 0) -> Masks:
+        """The K masks of one set of an rbn bank, shifted and flipped alike: Masks of (B, K, L), or (K, L).
 
-        index: which sample; in each aligned block of as many indices as there are sets, each set is used
-        once. The visible tokens are disjoint, at the native ratio and above, on the bank's own grid. For a
-        bank made with a ratio below one half, the masked ones are, at the native ratio and below.
+        ids: which samples, or which one; in each aligned block of as many ids as there are sets, each set is
+        used once. The visible tokens of a set are disjoint, at the native ratio and above, on the bank's own
+        grid. For a bank made with a ratio below one half, the masked ones are, at the native ratio and below.
         """
-        bank = self.bank
-        recipe = bank.recipe if bank is not None else None
-        if bank is None or not isinstance(recipe, RBN):
-            raise RecipeError("complementary masks come in the sets of an rbn bank; give one")
-        masks = recipe.masks_per_set
-        skip = -bank.first % masks
-        sets = (len(bank) - skip) // masks
-        if sets < 1:
-            raise RecipeError(f"the bank holds no whole set of {masks} masks; make at least {masks} items")
-        inverted = recipe.placed < recipe.num_visible
-        more, less = self.num_visible > recipe.num_visible, self.num_visible < recipe.num_visible
-        if self.transpose and recipe.size[0] != recipe.size[1]:
-            raise RecipeError(
-                "transpose=True: transposed masks of a set overlap; complementary takes transpose=False"
-            )
-        if self.grid != recipe.size or (less if inverted else more) or self.fit != "crop":
-            raise RecipeError(
-                f"{self.num_visible} visible tokens of {format_size(self.grid)}, fit={self.fit}: masks of a "
-                f"set are disjoint where items are cropped to their own grid, {format_size(recipe.size)}, "
-                f"from mask_ratio={recipe.mask_ratio:g} {'down' if inverted else 'up'}"
-            )
-        checked, _ = check_ids([index])
+        checked, single = check_ids(ids)
         drawn_by = self._keys(epoch, view)
-        first = skip + item_of(checked, sets, drawn_by[2:]) * masks
-        drawn = np.repeat(words(checked, WINDOWS, drawn_by[:2]), masks, 0)
-        visible = self._largest(self._cut(bank, first + np.arange(masks), drawn), drawn)
-        return Masks(visible, self.grid, self.num_visible)
+        bank, items = items_of_sets(self, checked, drawn_by)
+        drawn = np.repeat(words(checked, WINDOWS, drawn_by[:2]), items.shape[1], 0)
+        visible = self._largest(self._cut(bank, items.reshape(-1), drawn), drawn, self._own[0])
+        visible = visible.reshape(*items.shape, visible.shape[1])
+        return Masks(visible[0] if single else visible, self.grid, self.num_visible)
 
     def stream(self, seed: int | None = None, *, rank: int | None = None) -> MaskStream:
         """An endless iterator of single masks, for code that has no ids at hand: see `MaskStream`."""

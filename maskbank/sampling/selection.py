@@ -15,6 +15,7 @@ Bits 0 to 3 of the word: height flipped, width flipped, time flipped, height and
 24 bits choose among equal values. What is drawn does not depend on the bank's kind.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +27,9 @@ from maskbank.kernels.streams import ITEMS, MASKS, WINDOWS
 from maskbank.sampling.windows import Array, Bools, Cut, Int64s, UInt64s, crop
 
 Keys = npt.NDArray[np.uint32]
+Tokens = tuple[Int64s, Bools]  # how many are visible, and which are valid: see `select_all`
+
+MOST_VIEWS = 2**16  # of a sample in one call
 
 _LOW = 0xFFFFFFFF
 
@@ -42,13 +46,19 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[An
 
 
 @lru_cache(64, typed=True)  # so that 1.0 is checked after 1
-def keys(seed: int, epoch: int, view: int) -> Keys:
-    """The keys of one epoch and view: uint32 (4,), two words for windows and two for items.
+def keys(seed: int, epoch: int, view: int, views: int | None = None) -> Keys:
+    """The keys of an epoch and K views from `view` on: uint32 (4, K), two words for windows, two for items.
 
-    Raises RecipeError where epoch and view are no integers below 2**32, TypeError where they have no hash.
+    views: K, None for one. Raises RecipeError where epoch and view are no integers below 2**32 and views is
+    none above 0, TypeError where one has no hash.
     """
     epoch, view = integer("epoch", epoch, 0, _LOW), integer("view", view, 0, _LOW)
-    drawn = np.array(philox((epoch, MASKS, view, 0), (seed & _LOW, seed >> 32)), np.uint32)
+    every: Any = np.array([view], np.uint64)
+    if views is not None:
+        every = np.arange(
+            view, view + integer("views", views, 1, min(MOST_VIEWS, 2**32 - view)), dtype=np.uint64
+        )
+    drawn = np.array(philox((epoch, MASKS, every, 0), (seed & _LOW, seed >> 32)), np.uint32)
     drawn.flags.writeable = False
     return drawn
 
@@ -58,7 +68,8 @@ def words(ids: UInt64s, stream: int, key: Array, blocks: int = 1) -> UInt64s:
     block = np.arange(blocks, dtype=np.uint64)
     low, high = ids[:, None] & np.uint64(_LOW), ids[:, None] >> np.uint64(32)
     counter = (block[None], np.uint64(stream), low, high)
-    drawn = np.broadcast_arrays(*philox(counter, (int(key[0]), int(key[1]))))
+    first, second = key.astype(np.uint64)[..., None]
+    drawn = np.broadcast_arrays(*philox(counter, (first, second)))
     return np.stack(drawn, -1).reshape(len(ids), 4 * blocks)
 
 
@@ -87,9 +98,9 @@ def _mixed(word: UInt64s) -> UInt64s:
     return word ^ word >> np.uint64(16)
 
 
-def starts(drawn: UInt64s, length: int) -> Int64s:
-    """Where, in a segment of this length, the choice among equal values begins: int64 (B,)."""
-    return ((drawn[:, 3] >> np.uint64(8)) * np.uint64(length) >> np.uint64(24)).astype(np.int64)
+def choices(drawn: UInt64s) -> Int64s:
+    """The 24 bits that choose among equal values: int64 (B,), from the words of samples."""
+    return (drawn[:, 3] >> np.uint64(8)).astype(np.int64)
 
 
 def ordered(values: Array) -> Array:
@@ -102,47 +113,95 @@ def ordered(values: Array) -> Array:
     return np.where(bits & sign, ~bits, bits | sign)
 
 
-def select_all(values: Array, bits: int, count: int, starts: Int64s, visible: Bools) -> None:
-    """Make the `count` largest values of each segment visible: bool (B, segments, n) from unsigned ones.
+def number_of_all(marks: Bools, numbers: Int64s) -> None:
+    """Fill numbers, int64 (B, segments), from bool (B, segments * n): how many are True."""
+    numbers[:] = marks.reshape(*numbers.shape, marks.shape[1] // numbers.shape[1]).sum(-1)
 
-    Among values that equal the threshold, those from position starts[b] on are taken, cyclically. bits:
-    values are below 2**bits, which the kernel needs.
+
+def word_of(keys: Array) -> int:
+    """24 bits from the keys (n,) alone."""
+    odd = np.uint64(0x9E3779B97F4A7C15)
+    weights = (np.arange(len(keys), dtype=np.uint64) * np.uint64(2) + np.uint64(1)) * odd
+    total = (keys.astype(np.uint64) * weights).sum(keepdims=True)
+    return int(((total ^ total >> np.uint64(32)) * odd >> np.uint64(40))[0])
+
+
+def select_all(values: Array, bits: int, words: Int64s, counts: Int64s, valid: Bools, visible: Bools) -> None:
+    """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
+
+    counts: int64 (B, S), how many are visible in each part. valid: bool (B, S * n), or (1, 0) where all
+    tokens are. R is a multiple of either B. Among values that equal the threshold, those from a valid token
+    on are taken, cyclically. words: int64 (R,), 24 bits that choose it, below 0 for a choice by the values
+    alone. bits: values are below 2**bits, which the kernel needs.
     """
-    n = values.shape[-1]
-    threshold = np.partition(values, n - count, axis=-1)[..., n - count, None]
-    np.greater_equal(values, threshold, out=visible)
-    spare = visible.sum(-1) - count
-    for b, s in zip(*np.nonzero(spare), strict=True):
-        around = (np.arange(n) + starts[b]) % n
-        equal = around[values[b, s, around] == threshold[b, s]]
-        visible[b, s, equal[len(equal) - spare[b, s] :]] = False
+    rows, segments = len(values), counts.shape[1]
+    n = visible.shape[1] // segments
+    counts, valid = (_repeated(of_samples, rows) for of_samples in (counts, valid))
+    keys, chosen = values.reshape(rows, values.shape[1] // n, n), visible.reshape(rows, segments, n)
+    there = valid.reshape(chosen.shape) if valid.size else np.ones((1, 1, n), bool)
+    if valid.size:
+        keys = np.where(there, keys, keys.dtype.type(0))
+    place = np.minimum(n - counts, n - 1)[..., None]
+    same = counts.size > 0 and (counts == counts.flat[0]).all()
+    partial = np.partition(keys, place.flat[0], -1) if same else np.sort(keys, -1)
+    threshold = np.take_along_axis(np.broadcast_to(partial, chosen.shape), place, -1)
+    np.greater_equal(keys, threshold, out=chosen)
+    chosen &= there
+    spare = chosen.sum(-1) - counts
+    keys, there = np.broadcast_to(keys, chosen.shape), np.broadcast_to(there, chosen.shape)
+    for r, s in zip(*np.nonzero(spare), strict=True):
+        own = np.flatnonzero(there[r, s])
+        word = int(words[r]) if words[r] >= 0 else word_of(keys[r, s])
+        around = np.roll(own, -(word * len(own) >> 24))
+        equal = around[keys[r, s, around] == threshold[r, s]]
+        chosen[r, s, equal[len(equal) - spare[r, s] :]] = False
 
 
-def restore_all(visible: Bools, count: int, restore: Int64s) -> None:
-    """The position of each token in [visible tokens, masked tokens]: int64 (B, L) from bool (B, L)."""
-    shown = np.cumsum(visible, -1, dtype=np.int64)
-    restore[:] = np.where(visible, shown - 1, np.arange(count, count + visible.shape[1]) - shown)
+def _repeated(of_samples: Array, rows: int) -> Array:
+    """Rows of samples, or one of all, as often as needed."""
+    return of_samples[np.arange(rows) * len(of_samples) // max(rows, 1)]
+
+
+def restore_all(visible: Bools, lengths: Int64s, valid: Bools, restore: Int64s) -> None:
+    """Where each token stands in [visible, masked, not valid]: int64 (R, L) from bool (R, L).
+
+    lengths: int64 (B,), how many are visible. valid: bool (B, L), or (1, 0). As for `select_all`.
+    """
+    rows = len(visible)
+    there = _repeated(valid, rows) if valid.size else np.ones(visible.shape, bool)
+    masked = there & ~visible
+    begins = _repeated(lengths, rows)[:, None], there.sum(-1, keepdims=True)
+    restore[:] = np.cumsum(visible, -1) - 1
+    for marks, begin in zip((masked, ~there), begins, strict=True):
+        restore[marks] = (begin + np.cumsum(marks, -1) - 1)[marks]
 
 
 def crop_masks(
     noise: Array,
     begin: int,
-    items: int,
-    cut: tuple[tuple[int, ...], tuple[int, ...], bool, int],
-    rule: tuple[bool, int, bool, int],
+    rule: tuple[tuple[int, ...], tuple[int, ...], bool, int, int, bool, int],
     ids: UInt64s,
     keys: Keys,
+    counts: Int64s,
+    valid: Bools,
     visible: Bools,
 ) -> None:
     """What `maskbank.kernels.select.crop_masks` does."""
-    floats, bits, per_frame, count = rule
+    size, grid, periodic, flips, items, floats, bits = rule
+    ids, keys = in_views(ids, keys)
     stored = item_of(ids, items, keys[2:]) - begin
     here = (stored >= 0) & (stored < len(noise))
-    drawn = words(ids[here], WINDOWS, keys[:2])
-    values = crop(noise, stored[here], Cut(*cut), drawn)
+    drawn = words(ids[here], WINDOWS, keys[:2, here])
+    values = crop(noise, stored[here], Cut(size, grid, periodic, flips), drawn)
     if floats:
         values = ordered(values.view(f"f{values.dtype.itemsize}"))
-    segments = cut[1][0] if per_frame else 1
-    chosen = np.empty((len(values), segments, visible.shape[1] // segments), bool)
-    select_all(values.reshape(chosen.shape), bits, count, starts(drawn, chosen.shape[-1]), chosen)
-    visible[here] = chosen.reshape(len(chosen), visible.shape[1])
+    chosen = np.empty((len(values), visible.shape[1]), bool)
+    counts, valid = (_repeated(of_samples, len(ids))[here] for of_samples in (counts, valid))
+    values = values.reshape(len(values), math.prod(grid))
+    select_all(values, bits, choices(drawn), counts, valid, chosen)
+    visible[here] = chosen
+
+
+def in_views(ids: UInt64s, keys: Keys) -> tuple[UInt64s, Keys]:
+    """ids (B,) and keys (4, K) for each view of each sample: (B * K,) and (4, B * K)."""
+    return np.repeat(ids, keys.shape[1]), np.tile(keys, len(ids))

@@ -11,6 +11,7 @@ FLIP_HEIGHT, FLIP_WIDTH, FLIP_TIME, TRANSPOSE = 1, 2, 4, 8  # bits of a sample's
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 Float32s = npt.NDArray[np.float32]
+Float64s = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 UInt64s = npt.NDArray[np.uint64]
 

@@ -512,7 +512,7 @@ def test_transformers_videomae(banks: dict[str, Path]) -> None:
     output = model(clip, bool_masked_pos=masked)
     output.loss.backward()
     assert torch.isfinite(output.loss)
-    assert output.logits.shape[:2] == (4, 75 - masks.num_visible)
+    assert output.logits.shape[:2] == (4, 75 - masks.ids_keep.shape[1])
     check_hidden(clip, model(clip, bool_masked_pos=masked).logits, masks.masked.reshape(4, 3, 5, 5), 2)
 
 

@@ -190,7 +190,7 @@ def test_lightly(still: Callable[..., MaskSampler]) -> None:
     assert sorted(torch.cat([keep, mask], 1)[0].tolist()) == list(range(17))
     pixels = image(2, 4, 4)
     tokens = MaskedVisionTransformerTIMM(vit).encode(pixels, idx_keep=keep)
-    assert tokens.shape[1] == 1 + masks.num_visible
+    assert tokens.shape[1] == 1 + masks.ids_keep.shape[1]
     np.testing.assert_array_equal(felt(tokens, pixels, (4, 4)), masks.visible.reshape(2, 4, 4))
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from maskbank.kernels import colour, direct, philox, rbn, select, spectral, streams
 from maskbank.sampling import baselines, selection, stream
+from maskbank.sampling.masks import ALL
 from tests import reference
 from tests.kernels.test_philox import KNOWN
 
@@ -73,14 +74,14 @@ def test_no_two_purposes_share_a_stream() -> None:
 def test_keys_are_one_block_of_the_seed(seed: int, epoch: int, view: int) -> None:
     keys = selection.keys(seed, epoch, view)
     twin = reference.philox4x32_10((epoch, streams.MASKS, view, 0), (seed & 2**32 - 1, seed >> 32))
-    assert keys.tolist() == list(twin)
+    assert keys[:, 0].tolist() == list(twin)
     assert not keys.flags.writeable, "all calls share them"
 
 
 def test_keys_of_seeds_epochs_and_views_all_differ() -> None:
     """Also where epoch and view change places, or the seed's words do."""
     seeds = (0, 1, 2, 3, 2**32, 2**33, 2**32 + 1)
-    every = {tuple(selection.keys(s, e, v).tolist()) for s in seeds for e in range(5) for v in range(5)}
+    every = {tuple(selection.keys(s, e, v)[:, 0].tolist()) for s in seeds for e in range(5) for v in range(5)}
     assert len(every) == len(seeds) * 25
     assert len({word for keys in every for word in (keys[:2], keys[2:])}) == 2 * len(every)
 
@@ -106,7 +107,8 @@ def test_items_of_the_kernel_are_those_of_numpy(numbers: list[int], items: int, 
     keys = selection.keys(seed, 0, 0)[2:]
     found = selection.item_of(uint64s(*numbers), items, keys)
     half = max(3, -(-(items - 1).bit_length() // 2))
-    kernel = [select.item_of(np.uint64(i), np.uint64(items), half, keys[0], keys[1]) for i in numbers]
+    k0, k1 = keys[:, 0]
+    kernel = [select.item_of(np.uint64(i), np.uint64(items), half, k0, k1) for i in numbers]
     assert found.dtype == np.int64
     assert found.tolist() == kernel
 
@@ -172,7 +174,7 @@ def test_each_place_of_a_block_takes_each_item_as_often(items: int, count: int) 
 
 def test_each_id_takes_each_item_as_often_over_seeds() -> None:
     ids = [np.uint64(i) for i in (0, 4, 5, 2**40)]
-    every = [selection.keys(seed, 0, 0) for seed in range(10_000)]
+    every = [selection.keys(seed, 0, 0)[:, 0] for seed in range(10_000)]
     found = [[select.item_of(i, np.uint64(5), 3, keys[2], keys[3]) for i in ids] for keys in every]
     for column in np.array(found, np.int64).T:
         check_uniform(column, 5)
@@ -302,10 +304,10 @@ def both(case: dict[str, Any]) -> tuple[Bools, Bools]:
         visible = np.full((len(ids), math.prod(grid)), before)
         for begin, end in itertools.pairwise(bounds):
             module.crop_masks(
-                noise[begin:end], begin, len(items),
-                (items.shape[1:], grid, case["periodic"], case["flips"]),
-                (items.dtype.kind == "f", case["bits"], case["per_frame"], case["count"]),
-                ids, keys, visible,
+                noise[begin:end], begin,
+                (items.shape[1:], grid, case["periodic"], case["flips"],
+                 len(items), items.dtype.kind == "f", case["bits"]),
+                ids, keys, np.full((1, grid[0] if case["per_frame"] else 1), case["count"]), ALL, visible,
             )  # fmt: skip
         found.append(visible)
     return found[0], found[1]
@@ -342,9 +344,11 @@ def keyed(draw: st.DrawFn) -> tuple[Array, int, int, Int64s]:
 
 
 def selected(module: Any, keys: Array, bits: int, count: int, starts: Int64s) -> Bools:
-    visible = np.full(keys.shape, module is select)
-    module.select_all(keys, bits, count, starts, visible)
-    return visible
+    b, s, n = keys.shape
+    visible = np.full((b, s * n), module is select)
+    words = -(-(starts << 24) // n)  # the smallest words that begin there
+    module.select_all(keys.reshape(b, s * n), bits, words, np.full((1, s), count), ALL, visible)
+    return visible.reshape(keys.shape)
 
 
 @PROPERTY
@@ -383,7 +387,7 @@ def test_restoring_orders_are_equal(batch: int, length: int, seed: int, data: st
     found = []
     for module in (select, selection):
         restore = np.full(visible.shape, -7, np.int64)
-        module.restore_all(visible, count, restore)
+        module.restore_all(visible, np.array([count]), ALL, restore)
         found.append(restore)
     np.testing.assert_array_equal(found[0], found[1])
     for there, restore in zip(visible, found[0], strict=True):
@@ -418,8 +422,6 @@ def test_equal_values_are_chosen_from_any_place_as_often() -> None:
 
 
 @PROPERTY
-@given(U32, st.integers(1, 2**24))
-def test_the_choice_among_equals_begins_inside(word: int, length: int) -> None:
-    (start,) = selection.starts(uint64s(0, 0, 0, word)[None], length).tolist()
-    assert start == (word >> 8) * length // 2**24
-    assert 0 <= start < length
+@given(U32)
+def test_the_choice_among_equals_is_of_24_bits(word: int) -> None:
+    assert selection.choices(uint64s(0, 0, 0, word)[None]).tolist() == [word >> 8]

@@ -124,7 +124,7 @@ def test_complementary_refusals(sets: Bank, banks: dict[str, Bank]) -> None:
         (MaskSampler(sets, (16, 6), 0.8, fit="resize"), ["resize"]),
     ):
         one_line(lambda sampler=sampler: sampler.complementary(0), *words)  # type: ignore[misc]
-    for index in (-1, 2**63, 1.5, "0", [1, 2], None, True):
+    for index in (-1, 2**63, 1.5, "0", [[1, 2]], None, True):
         one_line(lambda index=index: MaskSampler(sets, (16, 6), 0.8).complementary(index), "ids")  # type: ignore
 
 
