@@ -30,10 +30,10 @@ def check_counts(
             raise RecipeError(f"num_visible={num_visible!r}: timefreq takes mask_ratio, two ratios, instead")
         ratios = _two_ratios(grid, mask_ratio)
         return ratios, math.prod(map(count_of_axis, grid, ratios))
-    if baseline == "block" and len(grid) == 1:
+    if baseline in ("block", "running-cell") and len(grid) == 1:
         raise RecipeError(
-            f"grid={format_size(grid)}: block masks rectangles, which one axis does not have; use 'span', "
-            "or a grid of two or three axes"
+            f"grid={format_size(grid)}: {baseline} masks rectangles, which one axis does not have; use "
+            "'span', or a grid of two or three axes"
         )
     if baseline == "frequency" and len(grid) != 2:
         raise RecipeError(f"grid={format_size(grid)}: frequency takes a grid of two axes, as (64, 8)")
@@ -62,7 +62,7 @@ def count_of_axis(tokens: int, ratio: float) -> int:
 def _count_in_cells(grid: tuple[int, ...], ratio: float) -> int:
     """int(4 * mask_ratio) tokens are masked in each 2 x 2 of a frame, as VideoMAEv2 counts."""
     masked = int(4 * ratio)
-    if masked == 0 or len(grid) == 1 or grid[-1] % 2 or grid[-2] % 2:
+    if masked == 0 or grid[-1] % 2 or grid[-2] % 2:
         raise RecipeError(
             f"mask_ratio={ratio:g}, grid={format_size(grid)}: running-cell masks int(4 * mask_ratio) tokens "
             "of each 2x2; give a ratio of at least 0.25 and an even height and width"

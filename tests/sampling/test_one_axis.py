@@ -114,7 +114,8 @@ def test_regular_masks_of_one_axis() -> None:
         ("green1d", 500.0, {}, ["grid=500.0", "(L,)"]),
         ("green1d", 1, {}, ["1 token", "larger"]),
         ("block", 500, {}, ["grid=500", "block", "rectangles", "span"]),
-        ("running-cell", 500, {}, ["grid=500", "running-cell", "2x2"]),
+        ("running-cell", 500, {}, ["grid=500", "running-cell", "rectangles", "span"]),
+        ("running-cell", 500, {"num_visible": 9, "mask_ratio": None}, ["grid=500", "running-cell", "span"]),
         ("frequency", 500, {}, ["grid=500", "frequency", "two axes"]),
         ("timefreq", 500, {}, ["grid=500", "timefreq", "two axes"]),
     ],
@@ -123,7 +124,7 @@ def test_regular_masks_of_one_axis() -> None:
 def test_what_makes_no_sense_is_refused(
     source: str, grid: Any, given: dict[str, Any], words: list[str], speech: dict[str, Bank]
 ) -> None:
-    one_line(lambda: MaskSampler(speech.get(source, source), grid, 0.75, **given), *words)
+    one_line(lambda: MaskSampler(speech.get(source, source), grid, **{"mask_ratio": 0.75} | given), *words)
 
 
 def test_a_longer_grid_tiles_with_a_warning(speech: dict[str, Bank]) -> None:
