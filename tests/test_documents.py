@@ -20,7 +20,8 @@ DOCUMENTS = {
     for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
 }
 README, EVERYTHING = DOCUMENTS["README.md"], "\n".join(DOCUMENTS.values())
-ELSEWHERE = ("bin/test", "bin/bench", "bin/tables", "bin/pictures")  # programs that other tests run
+# Programs that other tests run
+ELSEWHERE = ("bin/test", "bin/bench", "bin/tables", "bin/pictures", "bin/pretrain")
 
 # How a document is run: its blocks one after the other, in one folder and one process, as one pastes them.
 SESSION = """
@@ -147,6 +148,6 @@ def test_the_job_array_makes_the_bank(tmp_path: Path) -> None:
 
 
 def test_the_programs_are_executable() -> None:
-    for script in ("bin/maskbank", "bin/test", "bin/bench", "bin/tables", "bin/pictures", ".ci/run"):
+    for script in ("bin/maskbank", *ELSEWHERE, ".ci/run"):
         assert os.access(ROOT / script, os.X_OK), script
         subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
