@@ -27,7 +27,7 @@ class MissingError(MaskbankError, ImportError):
 
 
 class Interrupted(MaskbankError):
-    """The work was stopped by a signal, or by whoever asked for it; what is done is kept."""
+    """The work was stopped by a signal or by the caller; what is done is kept."""
 
 
 def check_installed(module: str, purpose: str, extra: str) -> None:

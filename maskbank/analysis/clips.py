@@ -192,7 +192,7 @@ def grid_of(shape: tuple[int, ...], patch: tuple[int, ...]) -> Grid:
 
 
 class Tokens:
-    """Cuts clips into tokens, of each of which some pixels are kept: tokens(clip) is (pixels, *grid)."""
+    """Cuts clips into tokens and keeps some pixels of each: tokens(clip) is (pixels, *grid)."""
 
     def __init__(self, shape: tuple[int, ...], patch: tuple[int, ...], normalised: bool) -> None:
         self.grid = grid_of(shape, patch)

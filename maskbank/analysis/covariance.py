@@ -116,7 +116,7 @@ class Estimate:
 
 
 def complete(by_distance: Float64s) -> None:
-    """Give tokens n apart, of which there are none in a grid, the mean of those one nearer, in place."""
+    """Give tokens n apart, which no grid has, the mean of those one nearer, in place."""
     for axis, size in enumerate(by_distance.shape):
         along = np.moveaxis(by_distance, axis, 0)
         n = size // 2

@@ -10,9 +10,9 @@ from maskbank.analysis.covariance import Correlation, standard_error
 from maskbank.analysis.kinds import masks_of, pairs_of, recipe_of
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import difficulty
-from maskbank.checks import count_visible, format_size
+from maskbank.checks import count_visible
 from maskbank.errors import MissingError
-from maskbank.recipes import COLOURS, KINDS, RBN, Filtered, Recipe
+from maskbank.recipes import COLOURS, command_options
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
 
 Float64s = npt.NDArray[np.float64]
@@ -107,7 +107,7 @@ def recommend(
         reached=abs(share - aim) <= CLOSE,
         reachable=(min(tried), max(tried)),
         curve=curve,
-        command=command(recipe),
+        command=" ".join(["maskbank generate", kind, "--n 10000", *command_options(recipe), f"-o {kind}.h5"]),
         **dict(zip(recipe.sigma_names, sigmas, strict=True)),
         **confirm(kind, sigmas, stretch, grid, ratio, baseline, predictor.correlations[0]),
     )
@@ -163,20 +163,6 @@ def stretch_for(correlation: Correlation) -> tuple[float, ...]:
     errors = standard_error(parts / parts[:, shortest, None]) if len(parts) > 1 else np.zeros(len(ratios))
     factors = np.where(ratios - 1.0 > 2.0 * errors, np.minimum(np.round(ratios, 1), MOST_STRETCH), 1.0)
     return tuple(map(float, factors))
-
-
-def command(recipe: Recipe) -> str:
-    """The command line that makes a bank of the recipe."""
-    words = ["maskbank", "generate", recipe.kind, "--n", "10000"]
-    if recipe.size != KINDS[recipe.kind][1]:
-        words += ["--size", format_size(recipe.size)]
-    if isinstance(recipe, RBN):
-        words += ["--mask-ratio", f"{recipe.mask_ratio:g}"]
-    if isinstance(recipe, Filtered) and set(recipe.stretch) != {1.0}:
-        words += ["--stretch", "x".join(f"{factor:g}" for factor in recipe.stretch)]
-    for name, (low, high) in zip(recipe.sigma_names, recipe.ranges, strict=True):
-        words += [f"--{name}", f"{low:g}", f"{high:g}"]
-    return " ".join([*words, "-o", f"{recipe.kind}.h5"])
 
 
 def confirm(

@@ -12,7 +12,7 @@ from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
 from maskbank.cli.progress import make
 from maskbank.errors import MaskbankError, OutputError
-from maskbank.recipes import KINDS, VARIANTS, Recipe
+from maskbank.recipes import KINDS, VARIANTS, Recipe, command_options
 
 if TYPE_CHECKING:
     from maskbank.bank.layout import Content
@@ -179,18 +179,18 @@ def _generate(
     seed: int,
     **options: Any,
 ) -> None:
-    from maskbank.generation.generate import content_for, write
+    from maskbank.generation.generate import content_for
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     content = content_for(kind, n, seed=seed, items=items, **given)
     try:
-        make(write, output, content, content, workers=workers, dask=dask, force=force)
+        make(output, content, workers=workers, dask=dask, force=force)
     except OutputError as error:
-        advice = _how_to_grow(output, content, given)
+        advice = _how_to_grow(output, content)
         raise OutputError(f"{error}{advice}") from None
 
 
-def _how_to_grow(path: str, content: "Content", given: dict[str, Any]) -> str:
+def _how_to_grow(path: str, content: "Content") -> str:
     """Where `path` holds the first of these items: the commands that make the others and join them."""
     from maskbank.bank.reader import Bank
 
@@ -201,15 +201,11 @@ def _how_to_grow(path: str, content: "Content", given: dict[str, Any]) -> str:
     same = (there.recipe, there.seed, there.first) == (content.recipe, content.seed, 0)
     if not same or content.first or there.n >= content.n:
         return ""
-    words = ["maskbank", "generate", content.recipe.kind]
-    for name, value in (given | {"seed": content.seed}).items():
-        option = "--" + name.replace("_", "-")
-        values = value if isinstance(value, tuple) else [value]
-        words += [w for one in values for w in (option, one)] if name == "window" else [option, *values]
     stem, suffix = os.path.splitext(path)
     more, whole = f"{stem}-more{suffix}", f"{stem}-whole{suffix}"
-    words += ["--items", f"{there.n}:{content.n}", "-o", more]
-    part, join = shlex.join(map(str, words)), shlex.join(["maskbank", "join", "-o", whole, path, more])
+    words = ["maskbank", "generate", content.recipe.kind, *command_options(content.recipe)]
+    words += ["--seed", str(content.seed), "--items", f"{there.n}:{content.n}", "-o", more]
+    part, join = shlex.join(words), shlex.join(["maskbank", "join", "-o", whole, path, more])
     return f". It holds the first {there.n:,} of these items; make the others and join them: {part} && {join}"
 
 

@@ -22,8 +22,6 @@ def command(parts: tuple[str, ...], output: str, partial: bool, workers: int | N
     maskbank generate green3d -n 10000 --items 5000:10000 -o b.h5
     maskbank join -o green3d.h5 a.h5 b.h5
     """
-    from maskbank.bank.reader import Bank
-    from maskbank.generation.join import join
+    from maskbank.generation.join import content_and_source
 
-    content = Bank(list(parts)).content
-    make(join, output, content, parts, partial=partial, workers=workers, force=force)
+    make(output, *content_and_source(output, parts, partial), workers=workers, force=force)

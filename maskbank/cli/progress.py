@@ -86,15 +86,17 @@ def run(
             raise Stopped(f"stopped: {error}; run the same command again to go on", stop.code) from None
 
 
-def make(function: Callable[..., bool], path: str, content: "Content", *args: Any, **options: Any) -> None:
-    """Call a function of the library that makes the bank at `path`, and say what it made or found there."""
+def make(path: str, content: "Content", *source: Any, **options: Any) -> None:
+    """Make the bank of a content at `path`, and say what was made or found there; arguments as of `write`."""
+    from maskbank.generation.generate import write
+
     start = time.perf_counter()
     recipe = content.recipe
     what = f"{content.n:,} x {recipe.kind} {format_size(recipe.size)} {recipe.dtype}"
     if content.first:
         what += f", items {content.first:,} to {content.first + content.n - 1:,}"
     size = format_bytes(content.n * content.item_bytes)
-    if run(function, path, *args, n=content.n, start=f"making {path}: {what}, {size}", **options):
+    if run(write, path, content, *source, n=content.n, start=f"making {path}: {what}, {size}", **options):
         seconds = time.perf_counter() - start
         size = format_bytes(os.path.getsize(path))
         say(f"made {path}: {what}, {size}, in {seconds:.1f} s; next: maskbank inspect {shlex.quote(path)}")

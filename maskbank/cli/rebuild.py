@@ -27,7 +27,6 @@ def command(recipe: str, output: str | None, workers: int | None, force: bool) -
     maskbank inspect bank.h5 --recipe > bank.json
     maskbank rebuild bank.json -o again.h5
     """
-    from maskbank.generation.generate import write
     from maskbank.generation.rebuild import content_of
 
     if not recipe.lstrip().startswith("{"):
@@ -45,4 +44,4 @@ def command(recipe: str, output: str | None, workers: int | None, force: bool) -
         except (OSError, UnicodeDecodeError) as error:
             raise BankError(f"cannot read {recipe}: {error}") from None
     content = content_of(recipe)
-    make(write, output or f"{content.recipe.kind}.h5", content, content, workers=workers, force=force)
+    make(output or f"{content.recipe.kind}.h5", content, workers=workers, force=force)

@@ -3,8 +3,8 @@
 The client lays the file out, gives Dask tasks, keeps the journal, and publishes. Dask schedules, and does
 again what fails or what dies with its worker. A task takes whole pages of the file, so no two writers ever
 touch one. It makes its items, writes and syncs them, and returns their checksums: done twice, it writes the
-same bytes. As long as the run lasts, the checksum of the last item that was missing holds a random key
-instead, by which a task tells the file from any other.
+same bytes. While the run lasts, a random key stands in place of the checksum of the last missing item. By it
+a task knows this file from others of the same name.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _ADDRESS = r"((tcp|tls|ucx|wss?)://)?[^\s/]+:\d{1,5}"
 _ANSWER_SECONDS = 8.0  # for a scheduler to answer
 _CHECK_SECONDS = 60.0  # for the workers to: they have to load maskbank, maybe from a slow disk
-_TASK_SECONDS = 0.5  # of computing in a task, of which Dask takes some 2 %
+_TASK_SECONDS = 0.5  # of computing in a task; Dask adds some 2 %
 _TASK_SECONDS_THREAD = 1 / 150  # or this for each thread: a scheduler passes on some 300 tasks a second
 _FIRST_BYTES = 2**25  # in a task while nobody knows how long an item takes
 _LEAST_ITEM = 2**14  # bytes that an item then counts for at least, since a small one takes its time, too

@@ -37,7 +37,7 @@ def generate(
     items: (a, b) makes a part that holds only items a to b - 1; n may then be left out. workers: threads;
     None for one on each core. The bytes do not depend on it. force: replace whatever is at `path`.
     progress: called with the number of items done: once before the work begins, then now and then.
-    report: called with single lines of text for whoever waits. stop: once it is set, the items in hand are
+    report: called with single lines of text about the work. stop: once it is set, the items in hand are
     finished and synced, and Interrupted is raised. dask: a cluster whose workers all see `path`: the
     address of its scheduler, a distributed.Client, or "local" for `workers` processes on this machine.
 

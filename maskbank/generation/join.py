@@ -2,14 +2,15 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from maskbank.bank import check
+from maskbank.bank.layout import Content
 from maskbank.bank.reader import Part, in_order, whole_of
 from maskbank.errors import BankError
 from maskbank.files import check_sources
 from maskbank.generation.generate import write
-from maskbank.generation.threads import Progress, Report
+from maskbank.generation.threads import Progress, Report, Source
 from maskbank.noise import Block, sigmas
 
 Path = str | os.PathLike[str]
@@ -35,6 +36,16 @@ def join(
     where an earlier run stopped. BankError where parts leave a gap, overlap, do not belong together, or
     are damaged; OutputError where `path` is one of them.
     """
+    content, source = content_and_source(path, parts, partial)
+    return write(
+        path, content, source, workers=workers, force=force, progress=progress, report=report, stop=stop
+    )  # fmt: skip
+
+
+def content_and_source(
+    path: Path, parts: Sequence[Path], partial: bool
+) -> tuple[Content, Callable[[], Source]]:
+    """What `write` takes to join parts; arguments and errors as of `join`."""
     opened = in_order([Part(os.path.abspath(os.fspath(part)), None) for part in parts])
     check_sources(os.fspath(path), (part.path for part in opened))
     content = whole_of(opened)
@@ -43,10 +54,7 @@ def join(
             f"the first part begins at item {content.first:,}, so a part before it is missing; partial=True "
             "joins these parts to a larger one"
         )
-    return write(
-        path, content, lambda: _Copier(opened),
-        workers=workers, force=force, progress=progress, report=report, stop=stop,
-    )  # fmt: skip
+    return content, lambda: _Copier(opened)
 
 
 class _Copier:

@@ -1,4 +1,4 @@
-"""A task of a cluster: it writes items into the one file, of which the client keeps the journal."""
+"""A task of a cluster: it writes items into the bank's file. The client keeps the journal."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ class Made(NamedTuple):
 
 
 class SharedFile(BankFile):
-    """A bank's file, of which another process keeps the journal. Use as a context manager."""
+    """A bank's file whose journal another process keeps. Use as a context manager."""
 
     def __init__(self, path: str, key: Key) -> None:
         super().__init__(_layout(path, key))

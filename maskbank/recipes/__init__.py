@@ -13,7 +13,7 @@ from maskbank.recipes.rbn import RBN
 
 __all__ = [
     "COLOURS", "KINDS", "LEAST_GAP", "NUMBERS_VERSION", "RBN", "VARIANTS", "Blue", "Filtered", "Green",
-    "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "float32", "from_json",
+    "Purple", "Range", "Recipe", "Red", "White", "canonical_json", "command_options", "float32", "from_json",
     "recipe_for", "variant",
 ]  # fmt: skip
 
@@ -68,3 +68,19 @@ def from_json(kind: str, text: str) -> Recipe:
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: one text for one value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def command_options(recipe: Recipe) -> list[str]:
+    """The options of `maskbank generate` for all that differs from the defaults of the recipe's kind."""
+    cls, size = KINDS[recipe.kind]
+    usual = cls(size=size).to_dict() | cls(size=recipe.size).to_dict() | {"size": list(size)}
+    words = []
+    for name, value in recipe.to_dict().items():
+        if value == usual.get(name):
+            continue
+        option = "--" + name.replace("_", "-")
+        values = [str(one).removesuffix(".0") for one in (value if isinstance(value, list) else [value])]
+        if name in ("size", "stretch"):
+            values = ["x".join(values)]
+        words += [w for one in values for w in (option, one)] if name == "window" else [option, *values]
+    return words

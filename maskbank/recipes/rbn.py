@@ -10,7 +10,9 @@ from maskbank.errors import RecipeError
 from maskbank.recipes.base import Recipe
 
 MOST_PATCHES = 2**20
-MOST_WEIGHT = 2**20  # of all neighbours of a patch, in whole numbers: kernels.rbn tells shares of it apart
+MOST_WEIGHT = (
+    2**20
+)  # of all neighbours of a patch, in whole numbers, so that kernels.rbn can compare shares of it
 
 
 @dataclass(frozen=True, kw_only=True)
