@@ -165,7 +165,7 @@ def test_the_shell_completes_commands_options_and_files(banks: Path) -> None:
 
     assert completed("ver") == ["plain,verify"]
     assert completed("insect wh") == []
-    assert completed("generate gree") == ["plain,green2d", "plain,green3d"]
+    assert completed("generate gree") == ["plain,green1d", "plain,green2d", "plain,green3d"]
     assert completed("generate rbn --mask") == ["plain,--mask-ratio", "plain,--masks-per-set"]
     for command in ("inspect", "verify", "export", "repair", "join -o", "rebuild", "preview"):
         assert completed(f"{command} wh") == ["file,wh"], command
