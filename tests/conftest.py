@@ -1,8 +1,12 @@
 """What all tests share."""
 
+import os
 import signal
 
 import pytest
+
+# One thread of linear algebra each, as processes of pytest run side by side: more of them wait for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

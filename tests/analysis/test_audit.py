@@ -90,7 +90,7 @@ CLEAN: list[tuple[str, tuple[int, ...], float]] = [
 ]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))])
 @pytest.mark.parametrize("name, grid, ratio", CLEAN)
 def test_clean_loaders_pass(
     banks: dict[str, Bank], name: str, grid: tuple[int, ...], ratio: float, seed: int
@@ -517,7 +517,7 @@ def test_loaders_that_are_none() -> None:
     with pytest.raises(RecipeError, match="a loader of ranks"):
         audit(of(MaskSampler("random", VIDEO, 0.9)), VIDEO, ranks=[[]])
     with pytest.raises(RecipeError, match="grid"):
-        audit([np.zeros((2, 4))], (4,))
+        audit([np.zeros((2, 4))], (1, 1, 2, 2))
 
 
 def test_what_a_list_cannot_tell_is_not_looked_at() -> None:

@@ -184,7 +184,7 @@ def test_the_order_is_that_of_the_papers_losses() -> None:
     assert sorted(names, key=lambda name: float(found[name][0])) == names
 
 
-@pytest.mark.parametrize("kind", ["green3d", "red3d"])
+@pytest.mark.parametrize("kind", ["green3d", pytest.param("red3d", marks=pytest.mark.full)])
 def test_a_recommended_bank_is_as_hard_as_wanted(kind: str, tmp_path: Path) -> None:
     """From clips to masks of the bank that the printed command makes, counted in pairs."""
     data = clips(200, VIDEO, EXPONENTIAL)

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,28 @@ import pytest
 
 import maskbank
 from tests.cli.common import MASKBANK, call, one_line, run
+
+
+ARGS = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of compiled kernels and a bank, made by one command; old folders of kernels stood there before."""
+    cache = tmp_path_factory.mktemp("compiled")
+    for name in ("kernels-0123456789ab", "kernels-ba9876543210", "kept"):
+        (cache / name).mkdir()
+        (cache / name / "x.nbi").write_bytes(b"x")
+    for name in ("kernels-0123456789ab", "kept"):
+        os.utime(cache / name, (0, 0))
+    assert run(*ARGS, cache / "b.h5", NUMBA_CACHE_DIR=str(cache)).returncode == 0
+    return cache
+
+
+def own(cache: Path) -> Path:
+    """The folder of today's kernels."""
+    (folder,) = {*cache.glob("kernels-*")} - {cache / "kernels-0123456789ab", cache / "kernels-ba9876543210"}
+    return folder
 
 
 def test_an_unwritable_compiler_cache_is_a_warning(tmp_path: Path) -> None:
@@ -36,23 +59,19 @@ def test_an_unwritable_compiler_cache_is_a_warning(tmp_path: Path) -> None:
     ],
 )
 def test_a_compiler_cache_that_others_can_change_is_not_used(
-    mode: int, owner: int | None, words: str, tmp_path: Path
+    mode: int, owner: int | None, words: str, compiled: Path, tmp_path: Path
 ) -> None:
-    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o", tmp_path / "b.h5")
     if owner and os.geteuid():
         pytest.skip("only root gives a folder away")
-    assert run(*args, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
-    (folder,) = tmp_path.glob("kernels-*")
-    assert folder.stat().st_mode & 0o777 == 0o700
+    folder = tmp_path / own(compiled).name
+    folder.mkdir()
     folder.chmod(mode)
     if owner:
         os.chown(folder, owner, owner)
-    for path in folder.rglob("*.nbi"):
-        path.unlink()
-    result = run(*args, NUMBA_CACHE_DIR=str(tmp_path))
+    result = run(*ARGS, tmp_path / "b.h5", NUMBA_CACHE_DIR=str(tmp_path))
     assert result.returncode == 0
     assert words in result.stderr.splitlines()[0]
-    assert not list(folder.rglob("*.nbi"))
+    assert not list(folder.iterdir())
 
 
 def test_kernels_are_compiled_where_there_is_no_home(tmp_path: Path) -> None:
@@ -87,35 +106,24 @@ def test_the_light_install_says_what_the_command_line_needs() -> None:
     assert "needs click, which is not installed: pip install click" in one_line(result, 1)
 
 
-def test_a_damaged_compiler_cache_is_compiled_anew(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o", tmp_path / "b.h5")
-    assert run(*args, NUMBA_CACHE_DIR=str(cache)).returncode == 0
-    content = (tmp_path / "b.h5").read_bytes()
-    kept = [path for path in cache.rglob("*") if path.is_file()]
+def test_a_damaged_compiler_cache_is_compiled_anew(compiled: Path, tmp_path: Path) -> None:
+    folder = tmp_path / own(compiled).name
+    shutil.copytree(own(compiled), folder)
+    kept = [path for path in folder.rglob("*") if path.is_file()]
     assert kept
     for path in kept:
         path.write_bytes(path.read_bytes()[:40])
-    again = run(*args, NUMBA_CACHE_DIR=str(cache))
+    again = run(*ARGS, tmp_path / "b.h5", NUMBA_CACHE_DIR=str(tmp_path))
     assert again.returncode == 0, again.stderr
-    assert (tmp_path / "b.h5").read_bytes() == content
+    assert (tmp_path / "b.h5").read_bytes() == (compiled / "b.h5").read_bytes()
 
 
-def test_the_compilers_cache_forgets_what_nobody_uses(tmp_path: Path) -> None:
-    old, recent, other = (
-        tmp_path / name for name in ("kernels-0123456789ab", "kernels-ba9876543210", "kept")
-    )
-    for folder in (old, recent, other):
-        folder.mkdir()
-        (folder / "x.nbi").write_bytes(b"x")
-    for folder in (old, other):
-        os.utime(folder, (0, 0))
-    args = ("generate", "white2d", "-n", 3, "--size", "4x4", "-o", tmp_path / "b.h5")
-    assert run(*args, NUMBA_CACHE_DIR=str(tmp_path)).returncode == 0
-    assert not old.exists()
-    assert recent.exists()
-    assert other.exists()
-    assert len(list(tmp_path.glob("kernels-*"))) == 2
+def test_the_compilers_cache_is_our_own_and_forgets_what_nobody_uses(compiled: Path) -> None:
+    assert own(compiled).stat().st_mode & 0o777 == 0o700
+    assert list(own(compiled).rglob("*.nbi"))
+    assert not (compiled / "kernels-0123456789ab").exists()
+    assert (compiled / "kernels-ba9876543210").exists()
+    assert (compiled / "kept").exists()
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ def test_only_features_that_kernels_are_compiled_for_count(monkeypatch: pytest.M
     assert not asked()
 
 
+@pytest.mark.full  # the generic processor of test_determinism.py has other vectors, too
 @pytest.mark.parametrize("width", [4, 8, 16])
 def test_every_width_makes_the_same_bytes(width: int, tmp_path: Path) -> None:
     """Compiled anew: axes shorter than a vector, and as long as the longest ones; all three dtypes."""

@@ -119,7 +119,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_launches_repeat_and_processes_differ(start: str, banks: dict[str, Bank], tmp_path: Any) -> None:
     script = tmp_path / "launch.py"  # a file, so that spawned processes find it
     script.write_text(LAUNCH)
