@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-# One thread of linear algebra each, as processes of pytest run side by side: more of them wait for one another.
+# Processes of pytest run side by side: with several threads of linear algebra each, they wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; children inherit it

@@ -14,13 +14,12 @@ import pytest
 import maskbank
 from tests.cli.common import MASKBANK, call, one_line, run
 
-
 ARGS = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o")
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of compiled kernels and a bank, made by one command; old folders of kernels stood there before."""
+    """A folder of compiled kernels and a bank, made by one command; older kernels stood there before."""
     cache = tmp_path_factory.mktemp("compiled")
     for name in ("kernels-0123456789ab", "kernels-ba9876543210", "kept"):
         (cache / name).mkdir()
@@ -88,7 +87,8 @@ def test_kernels_are_compiled_where_there_is_no_home(tmp_path: Path) -> None:
         "print(maskbank.MaskSampler('random', (4, 4), 0.5)([1, 2]).visible.sum())\n"
         "from maskbank.kernels import jit; print(jit._FOLDER)\n"
     )
-    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
+    homes = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    environment = {k: v for k, v in os.environ.items() if k not in homes}
     for more, lines in (({}, 2), ({"NUMBA_CACHE_DIR": str(tmp_path)}, 2)):
         result = subprocess.run(
             [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True, check=False
