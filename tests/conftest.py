@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-# Processes of pytest run side by side; with several threads of linear algebra each, they would wait for others.
+# Processes of pytest run side by side; several threads of linear algebra in each wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; children inherit it
