@@ -23,12 +23,12 @@ Samplers = Source | Sequence[Source]
 Collated = tuple[Any, list[Any], list[Any]]
 
 
-class _Steps(Adapter):
+class Steps(Adapter):
     """Counts calls, in all worker processes together, from 0."""
 
     def __init__(self, rank: int | None, samplers: int) -> None:
         self.rank = process_rank(rank)
-        self._first_view = self.rank * samplers
+        self.first_view = self.rank * samplers
         # made for spawn, it goes to workers of every start method
         self._counter = multiprocessing.get_context("spawn").Value("q", -1)
 
@@ -44,14 +44,14 @@ class _Steps(Adapter):
         """A batch, and its masks from the samplers, of which the first has this place among all."""
         ids = np.arange(len(batch))
         visible, masked = [], []
-        for view, sampler in enumerate(samplers, self._first_view + place):
+        for view, sampler in enumerate(samplers, self.first_view + place):
             kept, hidden = indices(sampler(ids, epoch=step, view=view))
             visible.append(kept)
             masked.append(hidden)
         return default_collate(batch), visible, masked
 
 
-class MaskCollator(_Steps):
+class MaskCollator(Steps):
     """V-JEPA's MaskCollator: MaskCollator([sampler, another]), or with one sampler alone.
 
     Called with a list of B samples, it gives (what default_collate makes of them, masks_enc, masks_pred):
@@ -73,7 +73,7 @@ class MaskCollator(_Steps):
         return self._collate(batch, self.samplers, 0, self.step())
 
 
-class MultiMaskCollator(_Steps):
+class MultiMaskCollator(Steps):
     """V-JEPA 2's MaskCollator: MultiMaskCollator({16: samplers, 64: others}), by frames per clip.
 
     Called with a list of samples (buffer, label, clip_indices), clips of as many frames as clip_indices'

@@ -45,11 +45,11 @@ class MaskStream:
         self._first = self._next = 0
         self.__setstate__({"_started": None if seed is None else [0] * WORKERS})  # how often, by worker
 
-    def take(self, count: int) -> Masks:
-        """The next `count` masks, as a batch."""
+    def take(self, count: int, **options: Any) -> Masks:
+        """The next `count` masks, as a batch. options: of the sampler's call, as valid= or num_visible=."""
         count = integer("count", count, 0, 2**32)
         start = self._advance(count)
-        return self.sampler(np.arange(start, start + count))
+        return self.sampler(np.arange(start, start + count), **options)
 
     def __iter__(self) -> Iterator[Masks]:
         return self
