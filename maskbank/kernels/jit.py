@@ -101,7 +101,7 @@ def _warn(why: str) -> None:
 
 @functools.cache
 def _say_once() -> None:
-    logging.getLogger("maskbank").info("compiling kernels, once, about 10 s")
+    logging.getLogger("maskbank").info("compiling kernels, once, about 5 s")
 
 
 class _ForgivingCache:
