@@ -4,6 +4,7 @@ What a model saw is read from gradients: of its output, by the pixels of each pa
 polarity, order or count, or one token off because of a class token, has other pixels.
 """
 
+import copy
 import importlib.util
 import itertools
 import math
@@ -113,7 +114,10 @@ def test_timm_patch_dropout(kind: str, still: Callable[..., MaskSampler]) -> Non
     else:
         model = Eva(**sizes, use_rot_pos_emb=True, num_reg_tokens=2, global_pool="token")
     assert model.num_prefix_tokens == 3
+    names = set(model.state_dict())
     model.patch_drop = timm.PatchDropout(sampler, model.num_prefix_tokens, indices=kind == "eva")
+    assert set(model.state_dict()) == names
+    model = copy.deepcopy(model)  # as for averaged weights
     pixels = image(2, 5, 4)
     tokens = model.train().forward_features(pixels)
     assert tokens.shape == (2, 3 + sampler.num_visible, 16)
