@@ -108,9 +108,8 @@ def audit(
     def read(source: Any, epoch: int) -> list[Int64s]:
         """The masks of one epoch: for each batch their numbers, equal for equal masks."""
         if isinstance(source, str | bytes | Mapping) or not getattr(source, "__iter__", None):
-            given = type(source).__name__
             raise RecipeError(
-                f"{given} gives no batches; give a DataLoader, a generator or a list of batches"
+                f"{type(source).__name__} gives no batches; give a DataLoader, or a list of them"
             )
         _set_epoch(source, epoch)
         numbers = []
@@ -127,23 +126,25 @@ def audit(
     others = [read(other, 0) for other in ranks]
     if not all(others):
         raise RecipeError("a loader of ranks gave no batch; give one that has some")
-    missing: dict[str, str] = {}
     once = isinstance(loader, list | tuple | np.ndarray | Iterator)
     later = [read(loader, epoch) for epoch in range(1, 1 if once else epochs)]
-    if not later:
-        reason = "can be read only once, or is the same in every epoch; give what it is made from"
-        missing["epochs"] = f"a {type(loader).__name__} {reason}" if once else "epochs=1"
-    if not ranks:
-        missing["ranks"] = "give their loaders, made here with rank=1, ..., as ranks=[...]"
 
     share = float(np.concatenate(counts).mean() / tokens)
-    ones_masked = abs(share - ratio) <= abs(share - (1 - ratio))
-    if find.means is not None:
-        ones_masked = find.means == "masked"
+    # Masks are known to mean "visible"; else what fits the ratio
+    ones_masked = find.means is None and abs(share - ratio) <= abs(share - (1 - ratio))
     counts = [tokens - each if ones_masked else each for each in counts]
     visible = int(np.median(np.concatenate(counts)))
-    found = [findings.counts_differ(counts)]
-    found.append(findings.polarity(share, ones_masked, ones or find.means, mask_ratio))
+    found = [
+        findings.counts_differ(counts),
+        findings.polarity(share, ones_masked, ones or find.means, mask_ratio),
+    ]
+    reason = "can be read only once, or is the same in every epoch; give what it is made from"
+    missing = {
+        "epochs": f"a {type(loader).__name__} {reason}" if once else "epochs=1",
+        "ranks": "give their loaders, made here with rank=1, ..., as ranks=[...]",
+        "positions": f"{len(seen):,} different masks are too few; raise batches",
+        "structure": "there is only one mask, or no token has a neighbour",
+    }
     measures: dict[str, Measure] = {}
     if 0 < visible < tokens:
         packed = np.frombuffer(b"".join(list(seen)[: max(ENOUGH, MOST_BYTES // tokens)]), np.uint8)
@@ -163,13 +164,12 @@ def audit(
             found.append(findings.shared("ranks", first, others, choices, what, remedy))
         if len(many) >= ENOUGH and len(many) * min(visible, tokens - visible) >= 10 * tokens:
             found.append(findings.positions(many))
-        else:
-            missing["positions"] = f"{len(seen):,} different masks are too few; raise batches"
         measures = compare(masks, visible) if len(masks) > 1 else {}
         if "time" in measures or "space" in measures:
             found.append(findings.unlike_random(masks, measures, structured))
-        else:
-            missing["structure"] = "there is only one mask, or no token has a neighbour"
+    else:
+        missing = dict.fromkeys(missing, "nothing is masked in part")
+    missing = {name: why for name, why in missing.items() if name not in {one.name for one in found}}
     means, total = "masked" if ones_masked else "visible", sum(map(len, counts))
     where = (find.says, found, missing, measures)
     return AuditReport(list(grid), len(counts), total, len(seen), visible, means, *where)
@@ -177,20 +177,18 @@ def audit(
 
 def _set_epoch(loader: Any, epoch: int) -> list[str]:
     """Call every set_epoch of a loader and of its parts. Returns the names of those that have one."""
-    called: dict[int, str] = {}
-    for name in ("", "dataset", "sampler", "batch_sampler", "collate_fn"):
-        owner = getattr(loader, name, None) if name else loader
-        if callable(getattr(owner, "set_epoch", None)) and id(owner) not in called:
-            owner.set_epoch(epoch)  # type: ignore[union-attr]
-            called[id(owner)] = name or "loader"
-    return list(called.values())
+    parts = ("dataset", "sampler", "batch_sampler", "collate_fn")
+    owners = {"loader": loader} | {name: getattr(loader, name, None) for name in parts}
+    called = [name for name, owner in owners.items() if callable(getattr(owner, "set_epoch", None))]
+    for name in called:
+        owners[name].set_epoch(epoch)
+    return called
 
 
 class _Finder:
     """Finds the masks in a batch: finder(batch, number) is bool (B, L), True for ones or listed tokens.
 
-    mask: their index or key in a batch, or a function of it; None: the only thing that looks like masks.
-    means: "visible" where that is known. says: where the masks are, in words. Raises RecipeError.
+    mask: as of `audit`. means: "visible" where that is known. says: where the masks are, in words.
     """
 
     def __init__(self, grid: tuple[int, ...], mask: Any) -> None:
@@ -218,17 +216,17 @@ class _Finder:
         own = {place: each for place, each in leaves.items() if place[: len(start)] == start}
         if start and not own:
             raise self._refusal(f"batch 0 has no {_path(start)}", leaves)
-        every = {place: self._rows(each, self.mask is None) for place, each in own.items()}
-        masks = {place: rows for place, rows in every.items() if rows is not None}
+        strict = self.mask is None
+        masks = {p: rows for p, each in own.items() if (rows := self._rows(each, strict)) is not None}
         dense = [place for place in masks if self._fits(_array(own[place]))]
         varied = [place for place in dense if masks[place].any() and not masks[place].all()]  # no padding
         places = varied or dense or list(masks)
         if not places:
             raise self._refusal("no masks were found", own)
         if len(places) > 1:
+            what = f"{len(places)} things look like masks of {format_size(self.grid)}"
             names = ", ".join(map(_path, places[:6]))
-            what = f"{len(places)} things look like masks of {format_size(self.grid)}: {names}"
-            raise RecipeError(f"{what}; say which with mask=, an index, a key or a function of the batch")
+            raise RecipeError(f"{what}: {names}; say with mask= which (an index, a key or a function)")
         return places[0]
 
     def _fits(self, array: Array) -> bool:

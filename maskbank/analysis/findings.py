@@ -50,14 +50,13 @@ def possible(masks: Bools, visible: int) -> float:
 
 def counts_differ(counts: list[Int64s]) -> Finding:
     """Whether all masks have the same number of visible tokens."""
-    low, high = (int(f(np.concatenate(counts))) for f in (np.min, np.max))
+    low, high = min(int(each.min()) for each in counts), max(int(each.max()) for each in counts)
+    if low == high:
+        return Finding("counts", True, f"{low:,} visible tokens in every mask")
     uneven = sum(int(each.min()) != int(each.max()) for each in counts)
     where = f"within {uneven:,} of {len(counts):,} batches" if uneven else "between batches, not within"
-    says = f"visible tokens differ {where}: {low:,} to {high:,}"
-    if low == high:
-        says = f"{low:,} visible tokens in every mask"
     remedy = "take as many of the largest values as the mask ratio says, instead of cutting at a threshold"
-    return _checked("counts", low == high, says, remedy)
+    return Finding("counts", False, f"visible tokens differ {where}: {low:,} to {high:,}", remedy)
 
 
 def polarity(share: float, ones_masked: bool, ones: str | None, mask_ratio: float | None) -> Finding:
@@ -104,10 +103,8 @@ def repeats(first: list[Int64s], choices: float) -> Finding:
     count, different = len(numbers), len(np.unique(numbers))
     expected = count * min(1.0, count / choices / 2)
     within = sum(len(each) - len(np.unique(each)) for each in first)
-    says = (
-        f"{count - different:,} of {count:,} masks of an epoch were there before ({within:,} in their own "
-        f"batch); {different:,} are different"
-    )
+    says = f"{count - different:,} of {count:,} masks of an epoch were there before ({within:,} in their own "
+    says += f"batch); {different:,} are different"
     remedy = "draw a mask for each sample; where there are few masks, use a larger bank"
     return _checked("repeats", count - different <= REPEATED * count + 2 * expected, says, remedy)
 
@@ -115,12 +112,12 @@ def repeats(first: list[Int64s], choices: float) -> Finding:
 def workers(first: list[Int64s]) -> Finding:
     """Whether batches repeat earlier ones, mask for mask, at a regular distance."""
     count = len(first)
-    alike = {0: 0.0}
+    alike = [0.0]  # the share of masks that are those of so many batches before
     for apart in range(1, min(FURTHEST, count - 1) + 1):
         pairs = zip(first[apart:], first, strict=False)
         same = [later[: len(earlier)] == earlier[: len(later)] for later, earlier in pairs]
-        alike[apart] = float(np.concatenate(same).mean())
-    worst = max(alike, key=lambda apart: alike[apart])
+        alike.append(float(np.concatenate(same).mean()))
+    worst = int(np.argmax(alike))
     # of a few masks, some meet by chance
     ok = alike[worst] <= 10 * REPEATED + 3 / len(np.unique(np.concatenate(first)))
     says = f"{alike[worst]:.0%} of the masks are those of the same place {worst} batch(es) before"
@@ -135,14 +132,12 @@ def shared(
     name: str, first: list[Int64s], others: list[list[Int64s]], choices: float, what: str, remedy: str
 ) -> Finding:
     """Whether masks of later epochs, or of other ranks, were there in earlier ones."""
-    before = set(np.concatenate(first).tolist())
+    before = np.concatenate(first)
     again, count, ok = 0, 0, True
-    for each in filter(None, others):
-        numbers = np.concatenate(each).tolist()
-        known = sum(number in before for number in numbers)
-        ok &= known <= (REPEATED + 2 * min(1.0, len(before) / choices)) * len(numbers)
-        again, count = again + known, count + len(numbers)
-        before.update(numbers)
+    for numbers in map(np.concatenate, filter(None, others)):
+        known = int(np.isin(numbers, before).sum())
+        ok &= known <= (REPEATED + 2 * min(1.0, len(np.unique(before)) / choices)) * len(numbers)
+        again, count, before = again + known, count + len(numbers), np.concatenate([before, numbers])
     if not count:
         return Finding(name, False, "the loader gave no batch in a second epoch", "give one that can")
     return _checked(name, ok, f"{again:,} of {count:,} masks of {what}", remedy)
@@ -182,9 +177,10 @@ def unlike_random(masks: Bools, found: dict[str, measures.Measure], structured: 
         return Finding("structure", True, f"unlike random masks: {says}")
     peer = "tube masks, repeated over time" if structure.repeated(masks) else "random masks"
     faint = measures.differs(masks, FAINT)
-    ok = not structured and (structured is False or not faint)
+    says = ("hardly any, too faint to matter: " if faint else f"none, as of {peer}: ") + says
+    if structured is False:
+        return Finding("structure", True, says)
     remedy = "from a bank, use fit='crop' (resizing loses the structure) or sigmas nearer to 1 token"
-    if ok:
-        remedy = "" if structured is False else f"if structure was meant, it is lost: {remedy}"
-    what = "hardly any, too faint to matter" if faint else f"none, as of {peer}"
-    return Finding("structure", ok, f"{what}: {says}", remedy)
+    if structured or faint:
+        return Finding("structure", False, says, remedy)
+    return Finding("structure", True, says, f"if structure was meant, it is lost: {remedy}")
