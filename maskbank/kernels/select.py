@@ -188,7 +188,8 @@ def among(values, bits, count, word, valid, keys, visible):
     threshold, reached = select(keys, bits, count, visible)
     tokens = number_of(valid)
     if threshold == 0:
-        visible[:] = valid
+        for j in range(valid.size):  # a slice brings an error message along, which takes 2 s to compile
+            visible[j] = valid[j]
         reached = tokens
     if reached > count:
         start = ((word_of(keys) if word < 0 else word) * tokens) >> 24
@@ -278,10 +279,10 @@ def crop_masks(noise, begin, rule, ids, keys, counts, valid, visible):
         places(size[0], size[1] * size[2], periodic, words[0], drawn & 4 != 0, ts)
         if transposed:
             places(size[1], size[2], periodic, words[1], drawn & 1 != 0, xs)
-            places(size[2], 1, periodic, words[2], drawn & 2 != 0, ys)
+            places(size[2], i64(1), periodic, words[2], drawn & 2 != 0, ys)
         else:
             places(size[1], size[2], periodic, words[1], drawn & 1 != 0, ys)
-            places(size[2], 1, periodic, words[2], drawn & 2 != 0, xs)
+            places(size[2], i64(1), periodic, words[2], drawn & 2 != 0, xs)
         source = noise[item]
         j = u64(0)
         for a in ts:
