@@ -17,17 +17,8 @@ except ImportError:  # Windows, where banks are read and not written
 
 ALIGNMENT = 4096  # bytes: datasets of a bank and direct writes start at multiples of this
 
-_SUFFIXES = (
-    ".h5",
-    ".hdf5",
-    ".npy",
-    ".npz",
-    ".json",
-    ".png",
-    ".pdf",
-    ".svg",
-    ".gif",
-)  # that say what a file is
+# Endings of names that say what a file is
+_SUFFIXES = (".h5", ".hdf5", ".npy", ".npz", ".json", ".png", ".pdf", ".svg", ".gif")
 
 
 def check_system() -> None:

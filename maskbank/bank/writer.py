@@ -72,9 +72,8 @@ class Writer(BankFile):
         self.path = check_place(path, SUFFIXES)
         self.partial = self.path + ".partial"
         self.force = force
-        check_space(
-            self.path, content.n * content.item_bytes, self.partial
-        )  # before HDF5 could be asked for the impossible
+        # before HDF5 is asked to lay out the impossible
+        check_space(self.path, content.n * content.item_bytes, self.partial)
         layout, self._pieces = lay_out(content)
         super().__init__(layout)
 
@@ -102,7 +101,7 @@ class Writer(BankFile):
     def _hold(self) -> int:
         """PATH.partial, opened or made, and locked: a file descriptor.
 
-        A file that was renamed, removed or replaced before the lock was had is somebody else's by now.
+        A file that was renamed, removed or replaced before it was locked is not ours.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
@@ -117,8 +116,8 @@ class Writer(BankFile):
                 lock(fd, self.partial)
                 if self._is_ours(fd):
                     found = os.fstat(fd)
-                    # a second name of something is not to be written to, and with force nor is a file that
-                    # workers of another run may still be writing to
+                    # Not where the file has a second name; nor, with force, where workers of another run
+                    # may still write to it
                     if found.st_nlink == 1 and not (self.force and found.st_size):
                         return fd
                     os.unlink(self.partial)
@@ -193,7 +192,7 @@ class Writer(BankFile):
     def mark(self) -> tuple[int, bytes]:
         """Put a random key where the checksum of the last missing item will be: that item, and the key.
 
-        Who finds it there has this very file before them, and not another one of the same name.
+        A worker that finds the key there has opened this file, and not another one of the same name.
         """
         last = self.content.n - 1 - int(self.done[::-1].argmin())
         token = os.urandom(4)

@@ -69,6 +69,14 @@ def test_text_shows_spectrograms_with_time_to_the_right_and_frequency_upwards(ba
     assert random.startswith("random  64x8")
 
 
+def test_the_longer_axis_is_time_whichever_it_is() -> None:
+    first, *_ = preview("random", grid="8x40").split("\n\n")
+    head, *lines = first.split("\n")
+    assert head.startswith("random  8x40, ")
+    mask = maskbank.MaskSampler("random", (8, 40), 0.75)(0).visible.reshape(8, 40)
+    np.testing.assert_array_equal(read(lines, " ▀▄█"), mask[::-1])
+
+
 @pytest.mark.parametrize("width", [1, 7, 20, 300])
 def test_text_fits_any_width(banks: dict[str, str], width: int) -> None:
     for name in ("green", "flat", "rbn", "one"):
