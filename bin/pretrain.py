@@ -9,12 +9,10 @@ import json
 import math
 import multiprocessing
 import os
-import re
-import shlex
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -25,7 +23,7 @@ import numpy as np
 import pretrain_data
 import torch
 from pretrain_model import SMALL, VIT_SMALL, MaskedAutoencoder, moments, pick
-from pretrain_report import DIFFICULTY, EVERY, MEASURED, draw, rows_of, table
+from pretrain_report import DIFFICULTY, EVERY, MEASURED, PUBLISHED, draw, table
 from tqdm import tqdm
 
 import maskbank
@@ -37,7 +35,6 @@ from maskbank.checks import check_ratio, count_visible, format_bytes, format_siz
 from maskbank.errors import MaskbankError
 from maskbank.recipes import KINDS, recipe_for
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".pretrain").absolute()
 ARMS = {3: "tube,random,blue3d,green3d,red3d,green2d", 2: "random,blue2d,rbn,green2d,red2d"}
 PREDICTED = 64  # masked tokens of a sample that are predicted in a step
@@ -116,13 +113,10 @@ class Arm:
 
     def split(self, masks: Any, seed: int, count: int) -> tuple[Any, Any]:
         """The visible tokens, and some of the masked ones: int64 (B, V) and (B, count)."""
-        keep, masked = (
-            torch.as_tensor(each, device=self.s.device) for each in (masks.ids_keep, masks.masked)
-        )
+        keep, masked = (torch.as_tensor(x, device=self.s.device) for x in (masks.ids_keep, masks.masked))
         order = torch.rand(masked.shape, generator=torch.Generator().manual_seed(int(seed))).to(self.s.device)
-        return keep, order.masked_fill(~masked, -1.0).topk(
-            min(count, masked.shape[1] - keep.shape[1])
-        ).indices
+        count = min(count, masked.shape[1] - keep.shape[1])
+        return keep, order.masked_fill(~masked, -1.0).topk(count).indices
 
     def loss(self, tokens: Any, masks: Any, seed: int) -> tuple[Any, Any]:
         """Squared error of each sample, and the targets."""
@@ -135,29 +129,23 @@ class Arm:
             found = self.model(tokens, keep, wanted)
         return (found.float() - target).square().mean((1, 2)), target
 
-    def batches(self, part: str, most: int) -> list[Any]:
-        """The numbers of the first samples."""
-        count = min(most, len(self.data.samples[part]))
-        return np.split(np.arange(count), range(self.s.batch, count, self.s.batch))
+    def batches(self, part: str, most: int) -> Iterator[tuple[Any, Any]]:
+        """Numbers and tokens of the first samples."""
+        for ids in torch.arange(min(most, len(self.data.samples[part]))).split(self.s.batch):
+            yield ids.numpy(), self.data.tokens(ids, part=part)
 
     def test(self, arm: str) -> float:
         """The loss on test samples under an arm's masks, as a share of the targets' variance."""
-        sampler, data = self.s.sampler(arm, self.data.grid, 99), self.data
-        found = [
-            self.loss(data.tokens(ids, part="test"), sampler(ids), ids[0])
-            for ids in self.batches("test", TESTED)
-        ]
+        sampler = self.s.sampler(arm, self.data.grid, 99)
+        found = [self.loss(x, sampler(ids), ids[0]) for ids, x in self.batches("test", TESTED)]
         errors, targets = (torch.cat(each) for each in zip(*found, strict=True))
         return float(errors.mean() / targets.var())
 
     def features(self, part: str) -> Any:
         """Mean and spread of the encoder's features over a chessboard of tokens: (N, 2 * width)."""
         board = torch.from_numpy(np.flatnonzero(np.indices(self.data.grid).sum(0) % 2 == 0)).to(self.s.device)
-        out = []
-        for ids in self.batches(part, PROBED):
-            found = self.model.encode(self.data.tokens(ids, part=part), board.expand(len(ids), -1))
-            out.append(torch.cat([found.mean(1), found.std(1)], 1).cpu())
-        return torch.cat(out).numpy()
+        found = [self.model.encode(x, board.expand(len(x), -1)) for _, x in self.batches(part, PROBED)]
+        return torch.cat([torch.cat([each.mean(1), each.std(1)], 1) for each in found]).cpu().numpy()
 
     def probes(self) -> dict[str, float]:
         """Accuracy on test labels, in percent, of a linear probe and of 15 nearest neighbours."""
@@ -165,19 +153,19 @@ class Arm:
         from sklearn.neighbors import KNeighborsClassifier
         from sklearn.preprocessing import StandardScaler
 
-        x, test_x, found = self.features("train"), self.features("test"), {}
-        scaler = StandardScaler().fit(x)
+        found, scaler = {}, StandardScaler().fit(self.features("train"))
+        x, test_x = (scaler.transform(self.features(part)) for part in ("train", "test"))
         linear, nearest = LogisticRegression(C=0.05, max_iter=200), KNeighborsClassifier(15, metric="cosine")
         for label in self.data.labels:
             y, test_y = (self.data.arrays[f"{part}_{label}"] for part in ("train", "test"))
             for name, probe in {f"{label}, linear": linear, f"{label}, nearest": nearest}.items():
-                fitted = probe.fit(scaler.transform(x), y[: len(x)])
-                found[name] = 100 * fitted.score(scaler.transform(test_x), test_y[: len(test_x)])
+                found[name] = 100 * probe.fit(x, y[: len(x)]).score(test_x, test_y[: len(test_x)])
         return found
 
     def reconstruct(self) -> Any:
-        """The first test sample twice, (2, L, values): masked tokens NaN, and masked tokens predicted."""
-        tokens = self.data.tokens([0], part="test")
+        """A varied test sample twice, (2, L, values): masked tokens NaN, and masked tokens predicted."""
+        _, some = next(self.batches("test", TESTED))
+        tokens = some[some.std((1, 2)).argmax()][None]
         keep, hidden = self.split(self.s.sampler(self.arm, self.data.grid, 99)([0]), 0, tokens.shape[1])
         mean, deviation = moments(pick(tokens, hidden)) if self.s.target == "normalised" else (0.0, 1.0)
         both = tokens.repeat(2, 1, 1)
@@ -186,15 +174,9 @@ class Arm:
         return both.cpu().numpy()
 
 
-def start_process(threads: int, lock: Any) -> None:
-    """A worker: Ctrl-C ends it without a word, and its bar keeps its line."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    torch.set_num_threads(threads)
-    tqdm.set_lock(lock)
-
-
 def run(place: int, arm: str, seed: int, under: list[str], path: Path, s: Settings) -> None:
     """Train one arm, if there are masks to test it under; test it; keep what is found."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a word
     begun, one = time.process_time(), Arm(arm, seed, s)
     found: dict[str, Any] = {"arm": arm, "seed": seed, "sample": None}
     if under:
@@ -212,11 +194,10 @@ def run(place: int, arm: str, seed: int, under: list[str], path: Path, s: Settin
 
 def run_all(jobs: list[Job], s: Settings, workers: int) -> list[dict[str, Any]]:
     """Run the jobs that are not done, so many at a time: what all of them found."""
-    context, threads = multiprocessing.get_context("spawn"), max(1, len(os.sched_getaffinity(0)) // workers)
-    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // workers))  # of each
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     todo = [job for job in jobs if not job[-1].exists()]
-    with ProcessPoolExecutor(workers, context, start_process, (threads, context.RLock())) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         each = [pool.submit(run, 1 + k % workers, *job, s) for k, job in enumerate(todo)]
         try:
             for future in tqdm(as_completed(each), "arms", len(each), unit="arm", disable=None):
@@ -263,17 +244,16 @@ def workers_for(s: Settings, data: pretrain_data.Data) -> int:
 
 def predict(arms: list[str], s: Settings, data: pretrain_data.Data) -> dict[str, dict[str, float]]:
     """Each arm's difficulty, with the usual covariance and with that of these data, said before training."""
-    clips = np.stack(
-        [data.whole(each.numpy()) for each in data.tokens(range(min(256, len(data.samples["train"]))))]
-    )
+    some = data.tokens(np.arange(min(256, len(data.samples["train"])))).numpy()
+    clips = np.stack([data.whole(each) for each in some])
     found = measure(opened(clips), Tokens(clips.shape[1:], data.patch, s.target == "normalised"), len(clips))
     rows = {}
     for arm in arms:
         masks = s.sampler(arm, data.grid, 3)(range(12)).visible.reshape(-1, *data.grid)
-        both = difficulty(masks), difficulty(masks, found.values)
-        rows[arm] = {
-            name: float(each.mean()) for name, each in zip((DIFFICULTY, MEASURED), both, strict=True)
-        }
+        each = {DIFFICULTY: difficulty(masks), MEASURED: difficulty(masks, found.values)}
+        rows[arm] = {name: float(values.mean()) for name, values in each.items()}
+        paper = PAPER[len(data.grid)] if s.task in ("video", "audio") else {}
+        rows[arm] |= {PUBLISHED: paper[arm]} if arm in paper else {}
     lengths = " x ".join(f"{n:.1f}" for n in found.lengths)
     order = sorted(arms, key=lambda arm: rows[arm][MEASURED])
     click.echo(
@@ -283,27 +263,14 @@ def predict(arms: list[str], s: Settings, data: pretrain_data.Data) -> dict[str,
     return rows
 
 
-def documents() -> None:
-    """Run each command that a mark in bin/README.md names, and put what it prints below the mark."""
-
-    def rerun(match: re.Match[str]) -> str:
-        command = [sys.executable, __file__, *shlex.split(match[1])]
-        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
-        return f"<!-- bin/pretrain {match[1]} -->\n{said}<!-- end -->"
-
-    path = ROOT / "bin" / "README.md"
-    mark = re.compile(r"<!-- bin/pretrain (.*?) -->\n.*?<!-- end -->", re.DOTALL)
-    path.write_text(mark.sub(rerun, path.read_text()))
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("task", metavar="video|audio|DATA|documents")
+@click.argument("task", metavar="video|audio|DATA")
 @click.option("--arms", help="Baselines, kinds with options, banks: tube,green3d,red3d:sigma=0.5x1,my.h5.")
 @click.option("--steps", type=click.IntRange(1), help="Of each arm.  [default: 300; 10000 with cuda]")
 @click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Samples of a step.")
 @click.option(
-    "--target", type=click.Choice(["raw", "normalised"]), help="[default: raw; with cuda normalised]"
+    "--target", type=click.Choice(["raw", "normalised"]), help="[default: raw, on a GPU normalised]"
 )
 @click.option("--mask-ratio", type=float, help="[default: 0.9 for video, 0.8, 0.75 for images]")
 @click.option("--patch", help="DATA: values of a token, as 2x16x16.")
@@ -318,13 +285,9 @@ def main(task: str, quick: bool, **given: Any) -> None:
     \b
     bin/pretrain audio --arms random,rbn,blue2d --seeds 3
     bin/pretrain clips.npy --patch 2x16x16 --arms tube,green3d
-    bin/pretrain documents    runs what bin/README.md shows, and writes the figures there
     """
     cuda, made = given["device"] == "cuda", task in ("video", "audio")
     FOLDER.mkdir(exist_ok=True)
-    if task == "documents":
-        documents()
-        return
     try:
         if cuda and not torch.cuda.is_available():
             raise MaskbankError("--device cuda: torch finds no GPU here; use --device cpu")
@@ -350,11 +313,10 @@ def main(task: str, quick: bool, **given: Any) -> None:
     except KeyboardInterrupt:
         click.echo("stopped; the same command goes on", err=True)
         sys.exit(130)
-    rows = rows_of(found, arms, predicted, PAPER[len(grid)] if made else {})
     shares = [one["share"] for one in found if "share" in one]
     click.echo(
-        f"{table(rows)}\n- losses: shares of the variance of {s.target} targets, after {s.steps:,} steps of "
-        f"{s.batch} samples; masks took {np.median(shares):.2%} of a step"
+        f"{table(found, predicted)}\n- losses are shares of the variance of {s.target} targets, after "
+        f"{s.steps:,} steps of {s.batch}; masks took {np.median(shares):.2%} of a step"
     )
     page = given["output"] or str(FOLDER / f"{Path(task).stem}.png")
     draw(page, found, data)

@@ -17,7 +17,6 @@ import torch
 from scipy import ndimage, signal
 
 from maskbank.analysis.clips import grid_of, opened, patch_for
-from maskbank.checks import format_size
 from maskbank.errors import MaskbankError
 
 Array = npt.NDArray[Any]
@@ -78,9 +77,8 @@ def load(folder: Path, task: str, side: int, patch: Axes | None, labels: str | N
     """The data of "video" or "audio", made once and kept in the folder; or the user's own from a file."""
     if task == "video":
         cells = side // 9  # of 8 pixels: the rest is for crops
-        return Data(
-            _kept(folder / f"video{side}", lambda: _moving_digits(side)), (8, cells, cells), (2, 8, 8)
-        )
+        made = _kept(folder / f"video{side}", lambda: _moving_digits(side))
+        return Data(made, (8, cells, cells), (2, 8, 8))
     if task == "audio":
         name = "word" if shutil.which("espeak-ng") else "vowel"
         return Data(_kept(folder / f"{name}s", lambda: _spectrograms(name)), (64, 8), (8, 8), periodic=True)
@@ -88,19 +86,14 @@ def load(folder: Path, task: str, side: int, patch: Axes | None, labels: str | N
     patch = patch_for(source.shape, patch)
     grid = grid_of(source.shape, patch)
     if len(grid) < 2 or source.count < 16:
-        raise MaskbankError(
-            f"{task} holds {source.count:,} samples of {format_size(source.shape)}; give 16 or more, video "
-            "(N, T, H, W), images (N, H, W, C) or spectrograms (N, T, F)"
-        )
+        raise MaskbankError(f"{task}: give 16 samples or more of video, images or spectrograms")
     x, test = np.stack(list(source.read(range(source.count)))), np.arange(source.count) % 8 == 7
     arrays = {"train": x[~test], "test": x[test]}
     if labels is not None:
         y = np.load(labels)
         if y.shape != (len(x),) or y.dtype.kind not in "iuUb" or len(np.unique(y[~test])) < 2:
-            raise MaskbankError(
-                f"{labels} holds {y.dtype} {y.shape}; give a whole number for each of the {len(x):,} samples "
-                f"of {task}, at least two different ones"
-            )
+            want = f"a whole number for each of {len(x):,} samples, at least two different ones"
+            raise MaskbankError(f"{labels} holds {y.dtype} {y.shape}; give {want}")
         arrays |= {"train_label": y[~test], "test_label": y[test]}
     return Data(arrays, grid, patch)
 

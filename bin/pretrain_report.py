@@ -1,5 +1,6 @@
 """What `bin/pretrain` shows: a table in Markdown, and one page."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,43 +9,34 @@ from scipy.stats import spearmanr
 
 EVERY = 25  # steps whose losses are averaged
 OWN, COMMON, QUICK = "own loss", "under random", "random's model"
-DIFFICULTY, MEASURED, PAPER = "difficulty", "for these data", "the paper's loss"
-RANKED = (OWN, QUICK, DIFFICULTY, MEASURED, PAPER)
-
-Rows = dict[str, dict[str, list[float]]]  # arm -> column -> a value for each seed
+DIFFICULTY, MEASURED, PUBLISHED = "difficulty", "for these data", "the paper's loss"
+RANKED = (OWN, QUICK, DIFFICULTY, MEASURED, PUBLISHED)
 
 
-def rows_of(found: list[dict[str, Any]], arms: list[str], predicted: Any, paper: dict[str, float]) -> Rows:
-    """The rows of the table, from what the arms found and what was predicted."""
-    rows: Rows = {arm: {} for arm in arms}
+def table(found: list[dict[str, Any]], predicted: dict[str, dict[str, float]]) -> str:
+    """In Markdown: means and standard errors over seeds; rank correlations; probes beside random's."""
+    rows: dict[str, dict[str, list[float]]] = {arm: {} for arm in predicted}
     for one in found:
-        row, losses = rows.setdefault(one["arm"], {}), one["losses"]
-        own = {OWN: losses[one["arm"]], COMMON: losses["random"]} if losses else {}
-        for column, value in {**own, **one["probes"], "CPU s": one["cpu"]}.items():
-            row.setdefault(column, []).append(value)
-        for arm in arms if one["arm"] == "random" else []:
-            rows[arm].setdefault(QUICK, []).append(losses[arm])
-    for arm in arms:
-        known = predicted[arm] | ({PAPER: paper[arm]} if arm in paper else {})
-        rows[arm] |= {name: [value] for name, value in known.items()}
-    return rows
-
-
-def table(rows: Rows) -> str:
-    """A line for each arm, means and standard errors over seeds; rank correlations; probes less random's."""
+        arm, losses = one["arm"], one["losses"]
+        own: dict[str, float] = {OWN: losses[arm], COMMON: losses["random"]} if losses else {}
+        values: list[tuple[str, dict[str, float]]] = [(arm, own | one["probes"] | {"CPU s": one["cpu"]})]
+        values += [(other, {QUICK: losses[other]}) for other in predicted if arm == "random"]
+        for name, more in values:
+            for column, value in more.items():
+                rows.setdefault(name, {}).setdefault(column, []).append(value)
+    for arm, known in predicted.items():
+        rows[arm] |= {column: [value] for column, value in known.items()}
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     means = {c: {arm: float(np.mean(row[c])) for arm, row in rows.items() if c in row} for c in columns}
     lines = [["masks", *columns], ["---"] * (len(columns) + 1)]
     for arm in sorted(rows, key=lambda arm: means[columns[0]].get(arm, np.inf)):
         lines.append([arm, *(_value(rows[arm].get(c, [])) for c in columns)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines] + [""]
-    for one in RANKED[:2]:
-        for other in RANKED[1:]:
-            both = [arm for arm in means.get(one, ()) if arm in means.get(other, ()) and one != other]
-            if len(both) > 2:
-                rank = spearmanr([means[one][a] for a in both], [means[other][a] for a in both]).statistic
-                text.append(f"- rank correlation of {one} and {other}: {rank:.2f}, {len(both)} arms")
+    text = ["| " + " | ".join(line) + " |" for line in lines] + [""]
+    for loss, other in itertools.combinations([c for c in RANKED if c in means], 2):
+        both = [arm for arm in means[loss] if arm in means[other]]
+        if len(both) > 2 and loss in RANKED[:2]:
+            rank = spearmanr([means[loss][a] for a in both], [means[other][a] for a in both]).statistic
+            text.append(f"- rank correlation of {loss} and {other}: {rank:.2f}, {len(both)} arms")
     for column in (c for c in columns if ", " in c and "random" in rows):
         less = {arm: list(np.subtract(row[column], rows["random"][column])) for arm, row in rows.items()}
         words = [f"{arm} {_value(less[arm], '+.1f')}" for arm in less if arm != "random"]

@@ -1,6 +1,9 @@
 """The README's tables about the structure of masks, remeasured on banks that are made for it."""
 
 import argparse
+import re
+import shlex
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -13,6 +16,7 @@ import numpy.typing as npt
 
 import maskbank
 import maskbank.recipes
+from maskbank.analysis.covariance import exponential
 from maskbank.analysis.structure import adjacency, clustering, difficulty
 from maskbank.checks import count_visible
 
@@ -248,13 +252,50 @@ def paper(banks: Banks) -> None:
     rows("rbn, Table A.4", "loss", rbns)
 
 
+def red(banks: Banks) -> None:
+    """Where red3d stands among masks of video: by its sigma, and by how far the data correlate."""
+    lengths = ((4, 2, 2), (2, 2, 2), (1, 2, 2), (16, 2, 2), (4, 1, 1), (4, 4, 4))
+    covariances = [exponential(VIDEO, each) for each in lengths]
+    sources: dict[str, Any] = {
+        "tube": "tube",
+        "green3d": maskbank.Green(),
+        "green2d": maskbank.Green(size=(64, 64)),
+    }
+    sources |= {"red3d, sigma 0.4 to 3": maskbank.Red()} | {
+        f"red3d, sigma {sigma}": maskbank.Red(sigma=(sigma, sigma)) for sigma in (1, 1.5, 2, 3)
+    }
+    rows = []
+    for name, source in sources.items():
+        if name != "tube":
+            source = maskbank.generate(banks.folder / f"red-{name}.h5", source, min(banks.items, HARD))
+        masks = maskbank.MaskSampler(source, VIDEO, num_visible=160)(np.arange(min(banks.items, HARD)))
+        shown = masks.visible.reshape(-1, *VIDEO)
+        rows.append((name, *(f"{difficulty(shown, each).mean():.2f}" for each in covariances)))
+    print("Difficulty of masks, 8x14x14 at 90 %, for data that correlate over so many tokens (time x space).")
+    print()
+    table(("masks", *(f"{time} x {space}" for time, space, _ in lengths)), rows)
+
+
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
     """Spearman's, of pairs without ties."""
     one, other = (np.argsort(np.argsort(column)) for column in zip(*pairs, strict=True))
     return float(np.corrcoef(one, other)[0, 1])
 
 
-TABLES: dict[str, Callable[[Banks], None]] = {"rbn": rbn, "paper": paper}
+def documents(_: Banks) -> None:
+    """Run each command that a mark in bin/README.md names, and put what it prints below the mark."""
+
+    def rerun(match: re.Match[str]) -> str:
+        command = shlex.split(match[1])
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
+        return f"<!-- {match[1]} -->\n{said}<!-- end -->"
+
+    page = ROOT / "bin" / "README.md"
+    mark = re.compile(r"<!-- (bin/.*?) -->\n.*?<!-- end -->", re.DOTALL)
+    page.write_text(mark.sub(rerun, page.read_text()))
+
+
+TABLES: dict[str, Callable[[Banks], None]] = {"rbn": rbn, "paper": paper, "red": red, "documents": documents}
 
 
 def main() -> None:

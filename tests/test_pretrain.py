@@ -171,7 +171,7 @@ def test_a_stopped_run_goes_on(pretrain: Any) -> None:
     "arguments, words",
     [
         (["--device", "cuda"], "torch finds no GPU here; use --device cpu"),
-        (["--labels", "short.npy"], "holds int64 (5,); give a whole number for each of the 96 samples"),
+        (["--labels", "short.npy"], "holds int64 (5,); give a whole number for each of 96 samples"),
         (["--labels", "one.npy"], "at least two different ones"),
         (["--batch", "100000000"], "too little memory: an arm takes about"),
         (["--arms", "tubes"], "did you mean 'tube'?"),
@@ -214,21 +214,6 @@ def test_without_torch_there_is_one_line(tmp_path: Path) -> None:
         f"torch scikit-learn scikit-image cannot be installed into {tmp_path}/.venv; is there a network? "
         "ERROR: No matching distribution"
     ]
-
-
-def test_marks_of_the_documents_are_filled_with_what_commands_print(
-    pretrain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bin").mkdir()
-    page = tmp_path / "bin" / "README.md"
-    page.write_text("a\n<!-- bin/pretrain audio --seeds 3 -->\nold\n<!-- end -->\nb\n")
-    monkeypatch.setattr(pretrain, "ROOT", tmp_path)
-    monkeypatch.setattr(
-        pretrain.subprocess, "run",
-        lambda command, **_: subprocess.CompletedProcess(command, 0, " ".join(command[2:]) + "\n"),
-    )  # fmt: skip
-    pretrain.documents()
-    assert page.read_text() == "a\n<!-- bin/pretrain audio --seeds 3 -->\naudio --seeds 3\n<!-- end -->\nb\n"
 
 
 @pytest.mark.parametrize("name", ["video", "audio"])

@@ -1,8 +1,11 @@
 """bin/tables: whether it runs and prints its rows; what they say is not checked here."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +41,39 @@ def test_rbn_prints_its_tables_and_leaves_nothing(tmp_path: Path) -> None:
         assert all(float(cell.rstrip(" %")) >= 0 for cell in columns[name]), name
     assert "edge columns" in result.stdout
     assert "with ties random" in result.stdout
+
+
+def test_red3d_is_hardest_where_sigma_is_large_or_time_correlates_little() -> None:
+    """Why the paper's order, in which red3d is the hardest, is not that of the default sigmas."""
+    result = run("red", "--items", "12")
+    assert result.returncode == 0, result.stderr
+    head, _, *rows = [
+        [c.strip() for c in line.split("|")[1:-1]] for line in result.stdout.splitlines() if "|" in line
+    ]
+    hard = {row[0]: dict(zip(head[1:], map(float, row[1:]), strict=True)) for row in rows}
+    default, large = hard["red3d, sigma 0.4 to 3"], hard["red3d, sigma 3"]
+    assert default["4 x 2"] < hard["green2d"]["4 x 2"] < large["4 x 2"]
+    assert hard["tube"]["2 x 2"] < hard["green2d"]["2 x 2"] < default["2 x 2"] + 0.03
+    assert default["4 x 1"] < hard["tube"]["4 x 1"] < hard["green2d"]["4 x 1"]  # hardly any neighbour helps
+    assert all(hard["green3d"][c] < default[c] for c in head[1:])
+
+
+def test_marks_of_the_documents_are_filled_with_what_commands_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "bin")
+    tables = importlib.import_module("tables")
+    (tmp_path / "bin").mkdir()
+    page = tmp_path / "bin" / "README.md"
+    page.write_text("a\n<!-- bin/say x 'y z' -->\nold\n<!-- end -->\nb\n<!-- bin/say 2 -->\n<!-- end -->\n")
+    (tmp_path / "bin" / "say").write_text('#!/bin/sh\necho "$#" "$@"\n')
+    (tmp_path / "bin" / "say").chmod(0o755)
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    tables.documents(None)
+    expected = (
+        "a\n<!-- bin/say x 'y z' -->\n2 x y z\n<!-- end -->\nb\n<!-- bin/say 2 -->\n1 2\n<!-- end -->\n"
+    )
+    assert page.read_text() == expected
 
 
 def test_wrong_usage() -> None:
