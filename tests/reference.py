@@ -458,3 +458,32 @@ def error_of_the_best_map(masks: npt.NDArray[np.bool_], correlation: Float64s) -
     seen = every.T @ every / len(every) * sigma  # E[(m x) (m x)']
     cross = every.mean(0)[None] * sigma  # E[x (m x)']
     return float(1.0 - np.trace(np.linalg.solve(seen, cross.T) @ cross) / np.trace(sigma))
+
+
+# Masks
+
+
+def largest(values: list[Any], count: int, valid: list[bool], word: int) -> list[bool]:
+    """Algorithm 2 among valid tokens: those with the `count` largest values are visible.
+
+    Equal ones in the cyclic order of the valid tokens, from number word * tokens / 2**24 on.
+    """
+    competing = [j for j, there in enumerate(valid) if there]
+    start = word * len(competing) // 2**24
+    around = competing[start:] + competing[:start]
+    chosen = sorted(around, key=lambda j: values[j], reverse=True)[:count]  # sorted keeps the order of equals
+    return [j in chosen for j in range(len(values))]
+
+
+def word_of(keys: list[int]) -> int:
+    """24 bits from whole numbers alone: the sum of a hash of each number and its place, mixed."""
+
+    def mixed(word: int) -> int:
+        word ^= word >> 16
+        word = word * 0x85EBCA6B % 2**32
+        word ^= word >> 13
+        word = word * 0xC2B2AE35 % 2**32
+        return word ^ word >> 16
+
+    places = ((key ^ key >> 32) + j * 0x9E3779B1 for j, key in enumerate(keys))
+    return mixed(sum(mixed(place % 2**32) for place in places) % 2**32) >> 8

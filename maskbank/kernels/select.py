@@ -20,7 +20,7 @@ _16 = u32(16)
 _13 = u32(13)
 _32 = u64(32)
 _LOW = u64(0xFFFFFFFF)
-_ODD = u64(0x9E3779B97F4A7C15)
+_ODD = u64(0x9E3779B1)
 
 
 @inlined
@@ -79,7 +79,7 @@ def without(values, valid, keys):
     """keys (n,): the values of valid tokens, bool (n,), and 0 for the others."""
     widest_vectors()
     for j in range(keys.size):
-        keys[j] = values[j] if valid[j] else 0
+        keys[j] = u64(values[j]) & (u64(0) - u64(valid[j]))  # without a branch, so that the loop vectorises
 
 
 @kernel
@@ -102,13 +102,13 @@ def number_of_all(marks, numbers):
 
 @kernel
 def word_of(keys):
-    """24 bits from the keys (n,) alone: a sum with odd weights, and its bits mixed."""
+    """24 bits from the keys (n,) alone: the sum of a hash of each key and its place, mixed."""
     total = u64(0)
-    weight = _ODD
     for j in range(keys.size):
-        total += u64(keys[j]) * weight
-        weight += u64(2) * _ODD
-    return i64(((total ^ (total >> _32)) * _ODD) >> u64(40))
+        key = u64(keys[j])
+        key = (key ^ (key >> _32)) & _LOW
+        total += u64(mixed(u32((key + u64(j) * _ODD) & _LOW)))
+    return i64(mixed(u32(total & _LOW)) >> u32(8))
 
 
 @kernel
@@ -186,6 +186,8 @@ def among(values, bits, count, word, valid, keys, visible):
     """`choose` in one part, among valid tokens."""
     without(values, valid, keys)
     threshold, reached = select(keys, bits, count, visible)
+    if reached == count:
+        return
     tokens = number_of(valid)
     if threshold == 0:
         for j in range(valid.size):  # a slice brings an error message along, which takes 2 s to compile

@@ -147,7 +147,7 @@ def inverse_block(ids: UInt64s, keys: Keys, grid: Grid, share: Share) -> UInt32s
     h, w = _frame(grid)
     side = 5 if max(h, w) >= 2 * min(h, w) else 3
     squares = np.maximum((np.asarray(share) + SPARE) * (h * w) / (side if h == 1 else side**2), 1)
-    most = int(squares.max())
+    most = int(squares.max(initial=0))
     drawn = words(ids, BASELINES, keys[:2], -(-(h * w + most) // 4))
     place = drawn[:, h * w : h * w + most] * np.uint64(h * w) >> np.uint64(32)
     used = np.arange(most) < np.reshape(squares, (-1, 1)).astype(np.int64)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,10 +18,10 @@ from maskbank.sampling.windows import Bools, Float64s, Int64s, UInt64s
 if TYPE_CHECKING:
     from maskbank.sampling.sampler import MaskSampler
 
-_count_visible = lru_cache(2**12)(count_visible)  # samples of a batch ask for the same again and again
+MOST = 2**14  # tokens for which counts are kept as a table
 
 
-# counts and valid tokens; how many are visible in each mask, None where masks differ; their share
+# counts and valid tokens; how many are visible in each mask, None where samples differ; their shares
 Competition = tuple[Tokens, int | None, float | Float64s]
 
 
@@ -33,10 +34,10 @@ class Asked(NamedTuple):
 
 
 def compete(sampler: "MaskSampler", ids: UInt64s, single: bool, asked: Asked) -> Competition:
-    """The counts and valid tokens of samples; the number of visible tokens where all have the same; shares.
+    """What decides the masks of samples. single: there is no axis of samples. Raises RecipeError.
 
-    The share of a sample, float64 (B,), is that of visible tokens were all valid: it shapes some baselines,
-    which padding does not change. single: there is no axis of samples. Raises RecipeError.
+    The share of a sample is that of visible tokens were all valid: it shapes some baselines, which padding
+    does not change.
     """
     if sampler.baseline in FIXED:
         raise RecipeError(
@@ -53,16 +54,19 @@ def compete(sampler: "MaskSampler", ids: UInt64s, single: bool, asked: Asked) ->
     batch = _Batch(ids, single, math.prod(sampler.grid), frames)
     marks = None if valid is None else batch.check_valid(valid)
     counts = batch.counts(marks, mask_ratio, num_visible)
-    totals = counts.sum(1)
-    total = int(totals[0]) if len(totals) else sampler.num_visible
-    alike = total if (totals == total).all() else None
-    whole = (
-        counts if marks is None or sampler.bank is not None else batch.counts(None, mask_ratio, num_visible)
-    )
-    share = whole.sum(1) / batch.tokens
+    total: int | None = None
+    asked_for = mask_ratio if num_visible is None else num_visible
+    if len(ids) == 0:
+        total = sampler.num_visible
+    elif (marks is None or num_visible is not None) and np.ndim(asked_for) == 0:
+        total = int(counts[0].sum())
+    share: float | Float64s = 0.0
+    if sampler.bank is None:
+        whole = counts if marks is None else batch.counts(None, mask_ratio, num_visible)
+        share = whole.sum(1) / batch.tokens
     if marks is not None:
-        return (counts, marks), alike, share
-    return (np.ascontiguousarray(counts[:, : sampler.segments]), ALL), alike, share
+        return (counts, marks), total, share
+    return (np.ascontiguousarray(counts[:, : sampler.segments]), ALL), total, share
 
 
 class _Batch(NamedTuple):
@@ -93,24 +97,31 @@ class _Batch(NamedTuple):
         each sample. A ratio leaves int(tokens * (1 - ratio)) of a sample's valid tokens; with several
         frames, of each frame's own, tokens - int(ratio * tokens). num_visible is shared by frames evenly.
         """
-        there = np.full((len(self.ids), self.frames), self.tokens // self.frames)
-        if valid is not None:
+        there = np.empty((len(self.ids), self.frames), np.int64)
+        if valid is None:
+            there[:] = self.tokens // self.frames
+        else:
             core().number_of_all(valid, there)
-            self._all(there.any(-1), "no token is valid; leave the sample out")
+        if num_visible is None and self.frames == 1 and self.tokens < MOST and type(mask_ratio) is float:
+            counts: Int64s = _table(self.tokens, mask_ratio)[there]
+            if counts.all():
+                return counts
+        self._all(there.any(-1), "no token is valid; leave the sample out")
         if num_visible is not None:
             given = self._each(
                 lambda n: check_count(n, self.tokens - 1, self.frames), "num_visible", num_visible
             )
-            counts: Int64s = np.repeat(np.array(given, np.int64)[:, None] // self.frames, self.frames, 1)
-            where = "" if self.frames == 1 else f" / {self.frames} in one of its frames"
-            self._all(
-                (counts <= there).all(-1),
-                f"it has fewer valid tokens than num_visible{where}; lower it, or give mask_ratio",
-            )
+            counts = np.repeat(np.array(given, np.int64)[:, None] // self.frames, self.frames, 1)
+            fine = (counts <= there).all(-1)
+            which = "tokens" if self.frames == 1 else f"tokens in one of its {self.frames} frames"
+            if not fine.all():
+                b = int(fine.argmin())
+                what = f"num_visible={given[b]} is too many for {there[b].min()} valid {which}"
+                self._all(fine, f"{what}; lower it, or give mask_ratio")
             return counts
         ratios = self._each(check_ratio, "mask_ratio", mask_ratio)
         if self.frames == 1:
-            return np.array(self._map(_count_visible, there[:, 0].tolist(), ratios), np.int64)[:, None]
+            return np.array(self._map(count_visible, there[:, 0].tolist(), ratios), np.int64)[:, None]
         counts = kept_of_frame(there, np.array(ratios)[:, None])
         self._all(counts.any(-1), "its mask_ratio leaves no token visible; lower it")
         self._all((counts < there).any(-1), "its mask_ratio leaves no token masked; raise it")
@@ -148,3 +159,13 @@ class _Batch(NamedTuple):
         if not fine.all():
             b = int(fine.argmin())
             raise RecipeError(f"sample {b} (id {self.ids[b]}): {otherwise}")
+
+
+@lru_cache(16)
+def _table(tokens: int, ratio: float) -> Int64s:
+    """How many of 0, 1, ... tokens a ratio leaves visible; 0 where `count_visible` refuses."""
+    counts = np.zeros(tokens + 1, np.int64)
+    for number in range(tokens + 1):
+        with suppress(RecipeError):
+            counts[number] = count_visible(number, check_ratio(ratio))
+    return counts

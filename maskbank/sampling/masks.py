@@ -25,7 +25,7 @@ class Masks:
     padding, is neither. lengths: int64 (B,), how many are visible. ids_keep: int64 (B, the largest of them),
     the visible tokens, ascending, with -1 behind where there are fewer. ids_restore: int64 (B, L), the
     permutation that undoes [visible tokens, masked tokens, tokens that are not valid], as in MAE.
-    num_visible: how many tokens are visible in each mask, None where masks differ.
+    num_visible: how many tokens are visible in each mask, None where that depends on the sample.
 
     With several views all arrays begin with (B, K) instead of (B,). A single mask has no first axis, and no
     length. All arrays are the caller's own. Made from visible; a grid; num_visible; and valid, bool (B, L),
@@ -50,10 +50,9 @@ class Masks:
     @cached_property
     def masked(self) -> Bools:
         """bool (B, L): True where a token is hidden."""
-        masked = ~self.visible
-        if self._valid is not None:
-            masked &= self._in_views(self._valid)
-        return masked
+        if self._valid is None:
+            return ~self.visible
+        return np.asarray(self._in_views(self._valid) > self.visible)
 
     @cached_property
     def lengths(self) -> Int64s:
@@ -71,7 +70,7 @@ class Masks:
             rows = keep.reshape(-1, self.num_visible)
             rows -= np.arange(len(rows))[:, None] * length
             return rows.reshape(*batch, self.num_visible)
-        there = np.arange(self.lengths.max()) < self.lengths[..., None]
+        there = np.arange(self.lengths.max(initial=0)) < self.lengths[..., None]
         padded = np.full(there.shape, -1)
         padded[there] = keep % length
         return padded
@@ -97,9 +96,11 @@ class Masks:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.visible.shape[:-1])) or "one"
-        count = self.num_visible
-        shown = f"{self.lengths.min()} to {self.lengths.max()}" if count is None else str(count)
-        return f"<Masks: {shape} of {format_size(self.grid)}, {shown} visible>"
+        count: Any = self.num_visible
+        if count is None and self.visible.size:
+            low, high = self.lengths.min(), self.lengths.max()
+            count = low if low == high else f"{low} to {high}"
+        return f"<Masks: {shape} of {format_size(self.grid)}, {'no' if count is None else count} visible>"
 
     def _repr_html_(self) -> str:
         """A small picture of the first masks, for notebooks."""

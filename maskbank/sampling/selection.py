@@ -119,11 +119,11 @@ def number_of_all(marks: Bools, numbers: Int64s) -> None:
 
 
 def word_of(keys: Array) -> int:
-    """24 bits from the keys (n,) alone."""
-    odd = np.uint64(0x9E3779B97F4A7C15)
-    weights = (np.arange(len(keys), dtype=np.uint64) * np.uint64(2) + np.uint64(1)) * odd
-    total = (keys.astype(np.uint64) * weights).sum(keepdims=True)
-    return int(((total ^ total >> np.uint64(32)) * odd >> np.uint64(40))[0])
+    """24 bits from the keys (n,) alone: the sum of a hash of each key and its place, mixed."""
+    low, places = np.uint64(_LOW), np.arange(len(keys), dtype=np.uint64) * np.uint64(0x9E3779B1)
+    wide = keys.astype(np.uint64)
+    total = _mixed(((wide ^ wide >> np.uint64(32)) + places) & low).sum(keepdims=True, dtype=np.uint64)
+    return int(_mixed(total & low)[0]) >> 8
 
 
 def select_all(values: Array, bits: int, words: Int64s, counts: Int64s, valid: Bools, visible: Bools) -> None:
