@@ -73,13 +73,16 @@ def canonical_json(value: Any) -> str:
 def command_options(recipe: Recipe) -> list[str]:
     """The options of `maskbank generate` for all that differs from the defaults of the recipe's kind."""
     cls, size = KINDS[recipe.kind]
-    usual = cls(size=size).to_dict() | cls(size=recipe.size).to_dict() | {"size": list(size)}
+    usual = {field.name: field.default for field in dataclasses.fields(cls)} | {"size": size}
+    if isinstance(recipe, RBN):  # these two follow from the others
+        usual |= {"dtype": recipe.dtype, "masks_per_set": recipe.most_masks}
     words = []
-    for name, value in recipe.to_dict().items():
-        if value == usual.get(name):
+    for name in recipe.to_dict():
+        value = getattr(recipe, name)
+        if value == usual[name]:
             continue
         option = "--" + name.replace("_", "-")
-        values = [str(one).removesuffix(".0") for one in (value if isinstance(value, list) else [value])]
+        values = [str(one).removesuffix(".0") for one in (value if isinstance(value, tuple) else [value])]
         if name in ("size", "stretch"):
             values = ["x".join(values)]
         words += [w for one in values for w in (option, one)] if name == "window" else [option, *values]

@@ -64,6 +64,11 @@ class RBN(Recipe):
         return min(self.num_visible, math.prod(self.size) - self.num_visible)
 
     @property
+    def most_masks(self) -> int:
+        """How many disjoint masks fit."""
+        return math.prod(self.size) // self.placed
+
+    @property
     def whole_weights(self) -> tuple[int, ...]:
         """The weights as the smallest whole numbers of the same proportions: scores and ties are exact.
 
@@ -82,7 +87,7 @@ class RBN(Recipe):
         if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
             raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
         object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
-        most = math.prod(self.size) // self.placed
+        most = self.most_masks
         given: int | None = self.masks_per_set
         masks = integer("masks_per_set", most if given is None else given, -(2**63))
         if masks < 1:
@@ -108,7 +113,7 @@ class RBN(Recipe):
             return ""
         return (
             "masks_per_set=1 is random masking: with one mask there is no choice between masks; "
-            f"up to {math.prod(self.size) // self.placed} fit"
+            f"up to {self.most_masks} fit"
         )
 
 

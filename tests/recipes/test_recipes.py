@@ -755,3 +755,28 @@ def test_rbn_cautions_of_one_mask() -> None:
     caution = RBN(masks_per_set=1).caution
     for word in ("masks_per_set=1", "random masking", "up to 5"):
         assert word in caution
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Green(),
+        Red(size=(500,), sigma=(0.1, 1 / 3), dtype="uint8", boundary="reflect"),
+        Purple(size=(8, 9, 10), stretch=(2, 1, 1.5), variant="2"),
+        RBN(),
+        RBN(mask_ratio=0.9, masks_per_set=5),
+        RBN(size=(1, 4), mask_ratio=0.5, window=(1, 3), weights=(1, 0.5, 0, 0), ties="first", init="blue"),
+    ],
+)
+def test_command_options_make_the_recipe_again(recipe: Recipe) -> None:
+    from maskbank.cli.generate import command
+
+    words = recipes.command_options(recipe)
+    assert bool(words) == (recipe not in (Green(), RBN()))
+    kind = command.get_command(None, recipe.kind)  # type: ignore[arg-type]
+    assert kind is not None
+    given = kind.make_context(recipe.kind, [*words, "-n", "1"]).params
+    options = {
+        k: v for k, v in given.items() if v not in (None, ()) and k in recipe.to_dict() | {"stretch": 1}
+    }
+    assert recipes.recipe_for(recipe.kind, **options) == recipe
