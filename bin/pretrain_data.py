@@ -90,7 +90,10 @@ def load(folder: Path, task: str, side: int, patch: Axes | None, labels: str | N
     x, test = np.stack(list(source.read(range(source.count)))), np.arange(source.count) % 8 == 7
     arrays = {"train": x[~test], "test": x[test]}
     if labels is not None:
-        y = np.load(labels)
+        try:
+            y = np.load(labels)
+        except (OSError, ValueError) as error:
+            raise MaskbankError(f"{labels} is no .npy file of labels: {error}") from None
         if y.shape != (len(x),) or y.dtype.kind not in "iuUb" or len(np.unique(y[~test])) < 2:
             want = f"a whole number for each of {len(x):,} samples, at least two different ones"
             raise MaskbankError(f"{labels} holds {y.dtype} {y.shape}; give {want}")

@@ -172,6 +172,7 @@ def test_a_stopped_run_goes_on(pretrain: Any) -> None:
     [
         (["--device", "cuda"], "torch finds no GPU here; use --device cpu"),
         (["--labels", "short.npy"], "holds int64 (5,); give a whole number for each of 96 samples"),
+        (["--labels", "text.npy"], "text.npy is no .npy file of labels"),
         (["--labels", "one.npy"], "at least two different ones"),
         (["--batch", "100000000"], "too little memory: an arm takes about"),
         (["--arms", "tubes"], "did you mean 'tube'?"),
@@ -183,6 +184,7 @@ def test_a_stopped_run_goes_on(pretrain: Any) -> None:
 def test_bad_input_gets_one_line(pretrain: Any, arguments: list[str], words: str) -> None:
     np.save("short.npy", np.arange(5))
     np.save("one.npy", np.zeros(96, int))
+    Path("text.npy").write_text("1 2 3")
     if torch.cuda.is_available() and "cuda" in arguments:
         pytest.skip("there is a GPU")
     result = CliRunner().invoke(pretrain.main, [*OWN, *arguments])
