@@ -80,15 +80,17 @@ class _Batch(NamedTuple):
     def check_valid(self, valid: Any) -> Bools:
         """Which tokens are valid, as bool (B, L) of our own, or RecipeError."""
         try:
-            found = np.array(valid, order="C")
+            given = np.asarray(valid)
         except ValueError:
             raise RecipeError("valid: rows have different lengths; give bool (B, L)") from None
         shape = (self.tokens,) if self.single else (len(self.ids), self.tokens)
-        if found.dtype != bool or found.shape != shape:
+        if given.dtype != bool or given.shape != shape:
             raise RecipeError(
-                f"valid is {found.dtype} {found.shape}; give bool {shape}, True where a token is there"
+                f"valid is {given.dtype} {given.shape}; give bool {shape}, True where a token is there"
             )
-        return found.reshape(-1, self.tokens)
+        found = np.empty((len(self.ids), self.tokens), bool)
+        np.logical_and(given, given, out=found)  # a copy; plain ones are slow at some addresses
+        return found
 
     def counts(self, valid: Bools | None, mask_ratio: Any, num_visible: Any) -> Int64s:
         """How many tokens are visible in each part of each sample: int64 (B, frames), or RecipeError.
