@@ -4,6 +4,7 @@ import contextlib
 import time
 import unittest.mock
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from processes import Bench, line
@@ -35,9 +36,12 @@ def masks(bench: Bench) -> None:
     import maskbank
     from maskbank.sampling import selection
 
-    def batches(sampler: maskbank.MaskSampler, what: str = "masked") -> Callable[[], object]:
+    def batches(sampler: maskbank.MaskSampler, what: str = "masked", **given: Any) -> Callable[[], object]:
         numbers = count()
-        return lambda: getattr(sampler(np.arange(32) + 32 * next(numbers)), what)
+        return lambda: getattr(sampler(np.arange(32) + 32 * next(numbers), **given), what)
+
+    def padded(tokens: int) -> Any:
+        return np.arange(tokens) < np.random.default_rng(0).integers(tokens // 2, tokens, 32)[:, None]
 
     print("masks at train time, one thread, microseconds per clip, batches of 32, 10,000-item banks")
     green, rbn = str(bench.folder / "green.h5"), str(bench.folder / "rbn.h5")
@@ -55,7 +59,11 @@ def masks(bench: Bench) -> None:
         "tube, NumPy, 8x14x14": lambda: per_clip(tube),
         "green3d, 8x14x14": lambda: per_clip(batches(video), 32),
         "green3d, ids_restore, too": lambda: per_clip(batches(video, "ids_restore"), 32),
+        "green3d, 16 views of 32": lambda: per_clip(batches(video, views=16), 512),
+        "green3d, padded": lambda: per_clip(batches(video, valid=padded(1568)), 32),
         "rbn, 64x8": lambda: per_clip(batches(audio), 32),
+        "rbn, 16 views of 32": lambda: per_clip(batches(audio, views=16), 512),
+        "rbn, padded": lambda: per_clip(batches(audio, valid=padded(512)), 32),
     }
     with contextlib.suppress(ImportError):
         import torch
