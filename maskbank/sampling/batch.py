@@ -105,8 +105,8 @@ class _Batch(NamedTuple):
         else:
             core().number_of_all(valid, there)
         if num_visible is None and self.frames == 1 and self.tokens < MOST and type(mask_ratio) is float:
-            counts: Int64s = _table(self.tokens, mask_ratio)[there]
-            if counts.all():
+            counts: Int64s = _table(self.tokens, mask_ratio).take(there)
+            if np.count_nonzero(counts) == counts.size:
                 return counts
         self._all(there.any(-1), "no token is valid; leave the sample out")
         if num_visible is not None:
