@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
 
 import maskbank
 from maskbank import RBN, Blue, Green, MaskSampler, Red, White
@@ -88,12 +87,13 @@ def test_pictures_are_drawn(
     kinds: list[str], grid: Any, suffix: str, banks: dict[str, str], tmp_path: Path
 ) -> None:
     """Of one axis, of a volume, and of a row of its items; frames differ, so masks are in them."""
+    image_module = pytest.importorskip("PIL.Image")
     output = tmp_path / f"picture{suffix}"
     preview([banks[kind] for kind in kinds], output, grid)
     if suffix == ".svg":  # panels of an item, a window, and masks of the bank and of baselines
         assert output.read_text().count("<image") == (8 + 8 + 16 if grid == VOLUME else 1 + 1 + 6 + 6)
         return
-    with Image.open(output) as image:
+    with image_module.open(output) as image:
         assert min(image.size) > 100
         frames = []
         for k in range(getattr(image, "n_frames", 1)):
