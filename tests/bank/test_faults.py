@@ -269,10 +269,10 @@ def test_reading_may_fail_too(quick_path: Path, original: bytes) -> None:
         from maskbank.bank import check
 
         def act(_index: int, name: str, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-            if name == "preadv":
-                _, (view,), offset = args
+            if name == "pread":
+                _, size, offset = args
                 bad = found.offsets["noise"] + 123 * found.content.item_bytes
-                if offset <= bad < offset + len(view):
+                if offset <= bad < offset + size:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
             return call(*args)
 
