@@ -157,7 +157,7 @@ def test_a_stopped_run_goes_on(pretrain: Any) -> None:
     run.send_signal(signal.SIGTERM)
     errors = run.communicate()[1]
     assert run.returncode == 130
-    assert errors.splitlines()[-1] == "stopped; the same command goes on"
+    assert "stopped; the same command goes on" in errors.splitlines()  # Python's own tracker may add lines
     assert "Traceback" not in errors
     done = {path: path.stat().st_mtime_ns for path in Path(".pretrain").glob("*.json")}
     assert 0 < len(done) < 6
