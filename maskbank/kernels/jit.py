@@ -10,7 +10,7 @@ import pickle
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ import numba
 from llvmlite import binding
 from numba import types
 from numba.extending import lower_builtin, type_callable
+
+with contextlib.suppress(ImportError):  # there is none on Windows, where masks are sampled, but no banks made
+    import fcntl
 
 HERE = Path(__file__).parent
 _KEPT_SECONDS = 30 * 24 * 3600
@@ -104,6 +107,17 @@ def _say_once() -> None:
     logging.getLogger("maskbank").info("compiling kernels, once, about 5 s")
 
 
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other processes from saving: Numba reads its index and writes it back, with one entry more."""
+    if os.name != "posix":
+        yield
+        return
+    with open(Path(str(_FOLDER)) / "lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class _ForgivingCache:
     """Numba's cache of one kernel, where a full disk or a damaged file is no error: it compiles instead."""
 
@@ -119,13 +133,16 @@ class _ForgivingCache:
             OSError, EOFError, ValueError, IndexError, KeyError, TypeError, pickle.UnpicklingError
         ):
             found = self._cache.load_overload(sig, target_context)
+        if found is not None and tuple(found.signature.args) != tuple(getattr(sig, "args", sig)):
+            found = None  # processes that saved at once, without a lock, have mixed up their kernels
         if found is None:
             _say_once()
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            self._cache.save_overload(sig, data)
+            with _alone():
+                self._cache.save_overload(sig, data)
         except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
             _warn(str(error))
 
