@@ -134,7 +134,7 @@ class _ForgivingCache:
         ):
             found = self._cache.load_overload(sig, target_context)
         if found is not None and tuple(found.signature.args) != tuple(getattr(sig, "args", sig)):
-            found = None  # processes that saved at once, without a lock, have mixed up their kernels
+            found = None  # as after processes that saved at once where there are no locks
         if found is None:
             _say_once()
         return found
