@@ -114,7 +114,8 @@ def _alone() -> Iterator[None]:
         yield
         return
     with open(Path(str(_FOLDER)) / "lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # where a file system has no locks, kernels are kept all the same
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
