@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Protocol
 
 import pytest
 
@@ -21,3 +22,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "full" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="bin/test --all runs it"))
+
+
+class Share(Protocol):
+    """How many of a campaign's cases to run."""
+
+    def __call__(self, count: int, few: int = 0) -> int: ...
+
+
+@pytest.fixture(scope="session")
+def share(request: pytest.FixtureRequest) -> Share:
+    """All of a campaign's cases with --full; `few`, or a tenth, without."""
+    full: bool = request.config.getoption("--full")
+    return lambda count, few=0: count if full else few or -(-count // 10)

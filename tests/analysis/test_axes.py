@@ -111,6 +111,7 @@ def test_notebooks_show_them(banks: dict[str, str]) -> None:
 
 
 def test_signals_have_no_picture_to_lay_masks_over(banks: dict[str, str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     np.save(tmp_path / "eeg.npy", np.zeros((3, 5000)))
     with pytest.raises(maskbank.RecipeError, match="grid=500: signals of one axis have no picture"):
         preview(banks["green1d"], tmp_path / "o.png", over=tmp_path / "eeg.npy")

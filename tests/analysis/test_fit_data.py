@@ -271,7 +271,7 @@ def test_without_numba_all_but_drawn_masks_works() -> None:
 
 def test_inspect_measures_the_difficulty_for_data(tmp_path: Path) -> None:
     """Beside random and tube masks; data without correlation leave everything unknown."""
-    maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(8, 8, 8)), 20)
+    maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(8, 9, 9)), 20)
     rng = np.random.default_rng(0)
     smooth = rng.normal(size=(20, 4, 1, 1)) + 0.01 * rng.normal(size=(20, 4, 32, 32))
     np.save(tmp_path / "smooth.npy", np.repeat(smooth, 2, 1))

@@ -15,6 +15,7 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_rbn_prints_its_tables_and_leaves_nothing(tmp_path: Path) -> None:
     result = run("rbn", "--items", "20", "--folder", str(tmp_path))
     assert result.returncode == 0, result.stderr
@@ -43,6 +44,7 @@ def test_rbn_prints_its_tables_and_leaves_nothing(tmp_path: Path) -> None:
     assert "with ties random" in result.stdout
 
 
+@pytest.mark.full
 def test_red3d_is_hardest_where_sigma_is_large_or_time_correlates_little() -> None:
     """Why the paper's order, in which red3d is the hardest, is not that of the default sigmas."""
     result = run("red", "--items", "12")

@@ -13,8 +13,8 @@ import maskbank
 from maskbank.bank import layout
 from maskbank.generation import repair
 from maskbank.recipes import Green, White
-from tests.bank.conftest import Share
 from tests.bank.processes import Warm
+from tests.conftest import Share
 
 RECIPE = White(size=(16, 16, 16))
 N = 2000

@@ -19,9 +19,9 @@ from maskbank.generation import generate as generation
 from maskbank.generation import join, repair, threads
 from maskbank.recipes import Green
 from tests.bank.calls import FAULTS, Act, Calls, failing, plain, short
-from tests.bank.conftest import Share
 from tests.bank.hostile import command_line
 from tests.bank.processes import Warm, digest
+from tests.conftest import Share
 
 RECIPE = Green(size=(16, 16))
 N = 300

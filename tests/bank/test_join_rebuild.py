@@ -14,8 +14,8 @@ import maskbank
 from maskbank.bank import layout
 from maskbank.generation import join, threads
 from maskbank.recipes import RBN, Green, Recipe, White
-from tests.bank.conftest import Share
 from tests.bank.processes import Warm
+from tests.conftest import Share
 
 RECIPES: dict[str, tuple[Recipe, int]] = {
     "bytes of no alignment": (White(size=(5, 7), dtype="uint8"), 700),
@@ -57,7 +57,7 @@ def test_joined_parts_equal_the_whole(
 
 
 def test_parts_read_as_one_pickle_and_give_the_same_masks(tmp_path: Path) -> None:
-    recipe = Green(size=(8, 16, 16))
+    recipe = Green(size=(8, 15, 16))
     whole = maskbank.generate(tmp_path / "whole.h5", recipe, 40)
     paths = [tmp_path / "0.h5", tmp_path / "1.h5"]
     maskbank.generate(paths[0], recipe, 40, items=(0, 7))
@@ -72,11 +72,11 @@ def test_parts_read_as_one_pickle_and_give_the_same_masks(tmp_path: Path) -> Non
 
 
 def test_parts_that_do_not_belong_together_are_refused(warm: Warm, tmp_path: Path) -> None:
-    recipe = Green(size=(8, 8))
+    recipe = Green(size=(7, 8))
     made = {"a": (0, (0, 10)), "b": (0, (10, 20)), "c": (0, (20, 30)), "over": (0, (9, 20))}
     for name, (seed, items) in (made | {"seed": (1, (10, 20))}).items():
         maskbank.generate(tmp_path / f"{name}.h5", recipe, 30, seed=seed, items=items)
-    maskbank.generate(tmp_path / "size.h5", Green(size=(8, 4)), 30, items=(10, 20))
+    maskbank.generate(tmp_path / "size.h5", Green(size=(7, 4)), 30, items=(10, 20))
     shutil.copy(tmp_path / "b.h5", tmp_path / "hurt.h5")
     found = layout.read(tmp_path / "hurt.h5")
     with open(tmp_path / "hurt.h5", "r+b") as file:

@@ -14,9 +14,9 @@ import maskbank
 from maskbank.bank import layout
 from maskbank.recipes import Green, Recipe, White
 from tests.bank.calls import Calls, plain
-from tests.bank.conftest import Share
 from tests.bank.hostile import command_line
 from tests.bank.processes import Ended, Warm, claimed, digest, noted
+from tests.conftest import Share
 
 # smaller pieces and more journal than usual, so there is more that could go wrong
 OFTEN = {

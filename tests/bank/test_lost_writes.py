@@ -22,7 +22,7 @@ from maskbank.generation import generate as generation
 from maskbank.generation import join, repair, threads
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.bank.calls import Call, Calls
-from tests.bank.conftest import Share
+from tests.conftest import Share
 
 SECTOR = 512
 Sector = tuple[int, bytes]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from maskbank.bank import layout, superblock
 from maskbank.bank.layout import Content
-from tests.bank.conftest import Share
 from tests.bank.forgery import (
     MEMORY,
     RECIPE,
@@ -19,6 +18,7 @@ from tests.bank.forgery import (
     place_of,
 )
 from tests.bank.processes import Ended, Warm
+from tests.conftest import Share
 
 __all__ = ["original"]
 

@@ -13,10 +13,10 @@ from maskbank.bank import layout, storage
 from maskbank.bank.layout import Content, lay_out
 from maskbank.generation import threads
 from maskbank.recipes import RBN, Green, Recipe, White
-from tests.bank.conftest import Share
 from tests.bank.forgery import forge
 from tests.bank.hostile import command_line
 from tests.bank.processes import Warm
+from tests.conftest import Share
 
 RECIPES: dict[str, tuple[Recipe, int]] = {
     "green2d": (Green(size=(16, 16)), 200),

@@ -290,7 +290,7 @@ def test_a_scheduler_that_accepts_and_says_nothing(cluster: Cluster) -> None:
     assert run.code == 1
     assert len(run.lines) == 1, run.err
     assert "no Dask scheduler answers" in run.err
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -409,7 +409,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
     assert run.wait().count("\n") == 1
     assert run.code == 1
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in run.err
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
     assert not list(tmp_path.iterdir())
 
 

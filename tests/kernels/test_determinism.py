@@ -115,6 +115,7 @@ def test_fresh_process_makes_the_same_bytes() -> None:
     assert checksums_elsewhere(names, {}) == expected(names)
 
 
+@pytest.mark.full
 def test_generic_processor_makes_the_same_bytes(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     """Compiled for a processor without FMA, AVX or AVX-512, with NumPy's dispatch turned down as far.
 

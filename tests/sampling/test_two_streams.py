@@ -14,7 +14,7 @@ SHOWN = {"video": 156, "audio": 102}
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
     """Green noise, eight times as long along time, so that every eighth step is default green noise."""
-    recipe = Green(size=(64, 32, 32), stretch=(8, 1, 1), dtype="float32")
+    recipe = Green(size=(64, 31, 32), stretch=(8, 1, 1), dtype="float32")
     return maskbank.generate(tmp_path_factory.mktemp("streams") / "green.h5", recipe, 20)
 
 
