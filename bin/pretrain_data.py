@@ -4,17 +4,18 @@ scikit-image and scikit-learn ship the photographs and the digits. espeak-ng spe
 installed; elsewhere they are vowels made of formants.
 """
 
-import math
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import numpy.typing as npt
+import skimage
 import torch
 from scipy import ndimage, signal
+from sklearn.datasets import load_digits
 
 from maskbank.analysis.clips import grid_of, opened, patch_for
 from maskbank.errors import MaskbankError
@@ -23,10 +24,8 @@ Array = npt.NDArray[Any]
 Axes = tuple[int, ...]
 
 WORDS = "zero one two three four five six seven eight nine yes no up down left right go stop bird house"
-ACCENTS, SPEAKERS = (
-    "en-us en-gb en-gb-scotland en-gb-x-rp en-029",
-    "m1 m2 m3 m4 m5 m7 f1 f2 f3 f4 croak Annie",
-)
+ACCENTS = "en-us en-gb en-gb-scotland en-gb-x-rp en-029"
+SPEAKERS = "m1 m2 m3 m4 m5 m7 f1 f2 f3 f4 croak Annie"
 VOICES = [f"{accent}+{speaker}" for accent in ACCENTS.split() for speaker in SPEAKERS.split()]
 RATE, HOP, FFT, BANDS, FRAMES = 16_000, 80, 512, 64, 512  # of sound; a frame has 5 ms
 FORMANTS = {  # Hz (Peterson and Barney 1952, men)
@@ -37,136 +36,105 @@ PHOTOGRAPHS = ("astronaut", "camera", "chelsea", "coffee", "coins", "grass", "gr
 SAMPLES = {"train": 2048, "test": 768}
 
 
-class Data:
-    """Samples that are cut into a grid of patches.
+class Data(NamedTuple):
+    """Samples as tokens of a grid."""
 
-    arrays: "train" and "test", (N, T, H, W), (N, H, W) or (N, T, F), with channels last or without; and
-    "train_NAME", "test_NAME", (N,), for each label. periodic: time may start anywhere.
-    """
-
-    def __init__(self, arrays: dict[str, Array], grid: Axes, patch: Axes, periodic: bool = False) -> None:
-        self.arrays, self.grid, self.patch, self.periodic = arrays, grid, patch, periodic
-        some = np.asarray(arrays["train"][:256], np.float32)
-        self.mean, self.deviation = float(some.mean()), float(some.std()) or 1.0
-        self.values = math.prod(patch) * math.prod(some.shape[1 + len(patch) :])
-        self.labels = [name.removeprefix("train_") for name in arrays if name.startswith("train_")]
-        self.samples = {part: torch.from_numpy(arrays[part]) for part in SAMPLES}
-
-    def tokens(self, ids: Any, rng: np.random.Generator | None = None, part: str = "train") -> Any:
-        """Tokens (B, L, values), float32: cropped in the middle; with rng anywhere, and shifted in time."""
-        whole = self.samples[part]
-        x = whole[torch.as_tensor(ids, device=whole.device)]
-        for axis, (g, p) in enumerate(zip(self.grid, self.patch, strict=True), 1):
-            spare = x.shape[axis] - g * p
-            x = x.narrow(axis, int(rng.integers(spare + 1)) if rng else spare // 2, g * p)
-        if rng and self.periodic:
-            x = x.roll(int(rng.integers(x.shape[1])), 1)
-        for axis, p in enumerate(self.patch, 1):
-            x = x.unfold(axis, p, p)
-        return ((x.float() - self.mean) / self.deviation).reshape(len(x), math.prod(self.grid), -1)
+    arrays: dict[str, Array]  # train and test: float16 (N, L, values); train_LABEL and test_LABEL: (N,)
+    grid: Axes
+    patch: Axes
 
     def whole(self, tokens: Array) -> Array:
         """Tokens (L, values) put together again, without channels: (T, H, W), (H, W) or (T, F)."""
         axes = len(self.grid)
-        cells = tokens.reshape(*self.grid, -1, *self.patch).mean(axes)
-        cells = cells.transpose(*(i for axis in range(axes) for i in (axis, axes + axis)))
-        return np.asarray(cells.reshape([g * p for g, p in zip(self.grid, self.patch, strict=True)]))
+        cells = tokens.reshape(*self.grid, -1, *self.patch).mean(axes, np.float32)
+        order = np.arange(2 * axes).reshape(2, axes).T.ravel()
+        return np.asarray(cells.transpose(order).reshape(np.multiply(self.grid, self.patch)))
 
 
-def load(folder: Path, task: str, side: int, patch: Axes | None, labels: str | None) -> Data:
+def load(folder: Path, task: str, large: bool, patch: Axes | None, labels: str | None) -> Data:
     """The data of "video" or "audio", made once and kept in the folder; or the user's own from a file."""
+    kept = joblib.Memory(folder, mmap_mode="c", verbose=0)  # processes share the pages of its files
     if task == "video":
-        cells = side // 9  # of 8 pixels: the rest is for crops
-        made = _kept(folder / f"video{side}", lambda: _moving_digits(side))
-        return Data(made, (8, cells, cells), (2, 8, 8))
+        side = 14 if large else 8
+        return Data(kept.cache(_moving_digits)(8 * side), (8, side, side), (2, 8, 8))
     if task == "audio":
         name = "word" if shutil.which("espeak-ng") else "vowel"
-        return Data(_kept(folder / f"{name}s", lambda: _spectrograms(name)), (64, 8), (8, 8), periodic=True)
-    (source,) = opened(task)  # every eighth one is a test sample
+        return Data(kept.cache(_spectrograms)(name), (64, 8), (8, 8))
+    (source,) = opened(task)
     patch = patch_for(source.shape, patch)
-    grid = grid_of(source.shape, patch)
+    grid, ids = grid_of(source.shape, patch), np.arange(source.count)
     if len(grid) < 2 or source.count < 16:
         raise MaskbankError(f"{task}: give 16 samples or more of video, images or spectrograms")
-    x, test = np.stack(list(source.read(range(source.count)))), np.arange(source.count) % 8 == 7
-    arrays = {"train": x[~test], "test": x[test]}
+    parts = {"train": ids[ids % 8 != 7], "test": ids[ids % 8 == 7]}
+    arrays = _cut({part: np.stack(list(source.read(some))) for part, some in parts.items()}, patch)
     if labels is not None:
         try:
-            y = np.load(labels)
+            y = np.lib.format.open_memmap(labels, mode="r")
         except (OSError, ValueError) as error:
             raise MaskbankError(f"{labels} is no .npy file of labels: {error}") from None
-        if y.shape != (len(x),) or y.dtype.kind not in "iuUb" or len(np.unique(y[~test])) < 2:
-            want = f"a whole number for each of {len(x):,} samples, at least two different ones"
+        if y.shape != (len(ids),) or y.dtype.kind not in "iuUb" or len(np.unique(y[parts["train"]])) < 2:
+            want = f"a whole number for each of {len(ids):,} samples, at least two different ones"
             raise MaskbankError(f"{labels} holds {y.dtype} {y.shape}; give {want}")
-        arrays |= {"train_label": y[~test], "test_label": y[test]}
+        arrays |= {f"{part}_label": y[some] for part, some in parts.items()}
     return Data(arrays, grid, patch)
 
 
-def _kept(folder: Path, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-    """The arrays that `make` gives, made once; processes share the pages of their files."""
-    if not folder.exists():
-        partial = folder.with_suffix(".partial")
-        partial.mkdir(parents=True, exist_ok=True)
-        for name, array in make().items():
-            np.save(partial / f"{name}.npy", array)
-        partial.replace(folder)
-    return {path.stem: np.load(path, mmap_mode="c") for path in sorted(folder.glob("*.npy"))}
+def _cut(arrays: dict[str, Array], patch: Axes) -> dict[str, Array]:
+    """Samples, with channels last or without, as tokens, less the mean of all and over their deviation."""
+    some = arrays["train"][:256].astype(np.float32)
+    for part in SAMPLES:
+        x = torch.from_numpy(((arrays[part] - some.mean()) / (some.std() or 1)).astype(np.float16))
+        for axis, p in enumerate(patch, 1):
+            x = x.unfold(axis, p, p)
+        arrays[part] = x.flatten(1, len(patch)).flatten(2).numpy()
+    return arrays
 
 
 def _moving_digits(side: int) -> dict[str, Array]:
-    """Digits that move in eight directions over panning photographs: uint8 (N, 16, side, side).
-
-    Test clips have digits and parts of photographs that no training clip has.
-    """
-    import skimage.io
-    from sklearn.datasets import load_digits, load_sample_images
-
-    files = [Path(skimage.__file__).parent / "data" / f"{name}.png" for name in PHOTOGRAPHS]
-    images = [*load_sample_images().images, *map(skimage.io.imread, files)]
-    grey = [image[..., :3].mean(-1) if image.ndim == 3 else image for image in images]
-    digits, made = load_digits(), {}
-    shuffled = np.random.default_rng(0).permutation(len(digits.target))
+    """Digits that move over panning photographs, in tokens. Digits and photographs are other ones to test."""
+    digits, made, rng = load_digits(), {}, np.random.default_rng(0)
+    shuffled = rng.permutation(len(digits.target))
     for part, count in SAMPLES.items():
-        train, rng = part == "train", np.random.default_rng([1, len(part)])
-        chosen, scenes = shuffled[:1200] if train else shuffled[1200:], []
-        for image in grey:  # the left part to train, the right part to test
-            own = np.split(image / image.max(), [int(image.shape[1] * 0.6)], 1)[not train]
-            factor = (side + 80) / min(own.shape)
-            scenes.append(ndimage.zoom(ndimage.gaussian_filter(own, 0.45 / factor), factor, order=1))
-        k, direction = rng.choice(chosen, count), rng.integers(0, 8, count)
+        train, scenes = part == "train", []
+        for name in PHOTOGRAPHS:  # the left part to train, the right part to test
+            image = getattr(skimage.data, name)()
+            grey = (image.mean(-1) if image.ndim == 3 else image) / image.max()
+            own = np.split(grey, [int(0.6 * grey.shape[1])], 1)[not train]
+            scenes.append(skimage.transform.rescale(own, (side + 96) / min(own.shape), anti_aliasing=True))
+        k = rng.choice(shuffled[:1200] if train else shuffled[1200:], count)
+        scene, direction = rng.choice(len(scenes), count), rng.integers(0, 8, count)
         made[f"{part}_digit"], made[f"{part}_direction"] = digits.target[k], direction
-        each = zip(rng.integers(0, len(scenes), count), k, direction, strict=True)
-        made[part] = np.stack([_clip(rng, scenes[s], digits.images[i] / 16, d, side) for s, i, d in each])
-    return made
+        each = zip(scene, digits.images[k], direction, strict=True)
+        made[part] = np.stack([_clip(rng, scenes[place], *moved, side) for place, *moved in each])
+    return _cut(made, (2, 8, 8))
 
 
 def _clip(rng: np.random.Generator, scene: Array, digit: Array, direction: int, side: int) -> Array:
     """16 frames of a photograph that pans, and of a digit that moves in a direction."""
-    steps, pan, angle = np.arange(16)[:, None], rng.uniform(-1.5, 1.5, 2), direction * np.pi / 4
-    glyph = ndimage.zoom(digit, rng.uniform(0.38, 0.52) * side / 8, order=1).clip(0, 1)
-    free = np.array(scene.shape) - side - 15 * np.abs(pan)
-    views = np.rint(rng.random(2) * free + (-15 * pan).clip(0) + pan * steps).astype(int)
-    move = rng.uniform(0.8, 1.6) * np.array([np.sin(angle), np.cos(angle)]) * (steps - 7.5)
-    middles, most = rng.uniform(0.4, 0.6, 2) * side + move, side - len(glyph)
-    corners = np.rint(middles - len(glyph) / 2).clip(0, most).astype(int)
+    steps, angle = np.arange(16)[:, None] - 7.5, direction * np.pi / 4
+    pan, move = rng.uniform(-1.5, 1.5, 2), rng.uniform(0.8, 1.6) * np.array([np.sin(angle), np.cos(angle)])
+    glyph = ndimage.zoom(digit / 16, rng.uniform(0.38, 0.52) * side / 8, order=1).clip(0, 1)
+    size = len(glyph)
+    views = (rng.uniform(12, np.array(scene.shape) - side - 12) + pan * steps).astype(int)
+    places = (rng.uniform(0.4, 0.6, 2) * side - size / 2 + move * steps).clip(0, side - size).astype(int)
     contrast, light = rng.uniform(0.4, 0.8), rng.choice([rng.uniform(0.85, 1), rng.uniform(0, 0.15)])
     frames = 0.5 + contrast * (np.stack([scene[y : y + side, x : x + side] for y, x in views]) - 0.5)
-    for frame, (y, x) in zip(frames, corners, strict=True):
-        under = frame[y : y + len(glyph), x : x + len(glyph)]
-        under += glyph * (light - under)
+    for frame, (y, x) in zip(frames, places, strict=True):
+        frame[y : y + size, x : x + size] += glyph * (light - frame[y : y + size, x : x + size])
     return (frames * 255).astype(np.uint8)
 
 
 def _spectrograms(name: str) -> dict[str, Array]:
-    """A word or vowel, again and again by one voice: log-mel (N, 512, 64). Test voices are others."""
-    order = np.random.default_rng(5).permutation(len(VOICES))
+    """A word or vowel, again and again by one voice: log-mel, in tokens. Voices are other ones to test."""
+    rng = np.random.default_rng(0)
+    voices = rng.permutation(len(VOICES))
     sounds, say = (WORDS.split(), _spoken) if name == "word" else (list(FORMANTS), _sung)
     made = {}
-    for part, count in SAMPLES.items():
-        rng, voices = np.random.default_rng([7, len(part)]), order[:40] if part == "train" else order[40:]
-        said = [[say(sound, int(voice), rng) for voice in voices] for sound in sounds]
+    for (part, count), some in zip(SAMPLES.items(), (voices[:40], voices[40:]), strict=True):
+        said = [[say(sound, int(voice), rng) for voice in some] for sound in sounds]
         made[f"{part}_{name}"] = labels = rng.integers(0, len(sounds), count)
-        made[part] = np.stack([_spectrogram(rng, said[k][rng.integers(len(voices))]) for k in labels])
-    return made
+        made[part] = np.stack([_spectrogram(rng, said[k][rng.integers(len(some))]) for k in labels])
+    return _cut(made, (8, 8))
 
 
 def _spoken(word: str, voice: int, rng: np.random.Generator) -> Array:
@@ -176,7 +144,7 @@ def _spoken(word: str, voice: int, rng: np.random.Generator) -> Array:
     samples = np.frombuffer(data[44 : len(data) // 2 * 2], "<i2") / 32768  # behind the header of a .wav
     sound = signal.resample_poly(samples, RATE, 22_050)
     loud = np.flatnonzero(np.abs(sound) > 1e-3)
-    return np.asarray(sound[loud[0] : loud[-1] + 1] if len(loud) else sound)
+    return np.asarray(sound[loud[0] : loud[-1] + 1])
 
 
 def _sung(vowel: str, voice: int, rng: np.random.Generator) -> Array:
@@ -192,13 +160,11 @@ def _sung(vowel: str, voice: int, rng: np.random.Generator) -> Array:
 
 def _spectrogram(rng: np.random.Generator, word: Array) -> Array:
     """2.56 s of a word again and again, at paces of its own, in noise: log power of mel bands, (512, 64)."""
-    length, start = FRAMES * HOP, int(rng.uniform(0, 0.3) * RATE)
-    sound = rng.normal(size=length + 4 * RATE) * 10 ** rng.uniform(-3, -1.7)
-    while start < length - RATE // 5:
-        said = np.interp(np.arange(0, len(word) - 1, rng.uniform(0.87, 1.15)), np.arange(len(word)), word)
-        sound[start : start + len(said)] += (said / (np.abs(said).max() + 1e-6))[: len(sound) - start]
-        start += len(said) + int(rng.uniform(0.08, 0.35) * RATE)
-    frames = np.lib.stride_tricks.sliding_window_view(sound, FFT)[:length:HOP]
+    gaps = RATE * rng.uniform(0.08, 0.35, 20)
+    paced = [np.arange(-gap, len(word), rng.uniform(0.87, 1.15)) for gap in gaps]
+    sound = np.interp(np.concatenate(paced)[: FRAMES * HOP + FFT], np.arange(len(word)), word, left=0)
+    sound = sound / np.abs(sound).max() + rng.normal(size=len(sound)) * 10 ** rng.uniform(-3, -1.7)
+    frames = np.lib.stride_tricks.sliding_window_view(sound, FFT)[: FRAMES * HOP : HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(FFT))) ** 2
     mel, low, high = (2595 * np.log10(1 + f / 700) for f in (np.fft.rfftfreq(FFT, 1 / RATE), 60, 7800))
     centres, apart = np.linspace(low, high, BANDS, retstep=True)

@@ -12,19 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-Tensor = Any
-Sizes = tuple[int, int, int, int, int]  # width, depth, heads; the decoder's width and depth
-SMALL: Sizes = (64, 3, 2, 64, 2)
-VIT_SMALL: Sizes = (384, 12, 6, 192, 4)
+Sizes = tuple[tuple[int, int, int], tuple[int, int, int]]  # width, heads, depth: of encoder and decoder
+SMALL: Sizes = (64, 2, 3), (64, 4, 2)
+VIT_SMALL: Sizes = (384, 6, 12), (192, 4, 4)
 # How fast the decoder's four heads forget distant tokens, along each axis
 SLOPES = ((0.3, 2.0, 2.0), (0.7, 0.7, 0.7), (2.0, 1.0, 1.0), (0.2, 0.2, 0.2))
-
-
-def blocks(width: int, heads: int, depth: int) -> Any:
-    """Pre-norm transformer blocks."""
-    how: dict[str, Any] = {"dropout": 0.0, "batch_first": True, "norm_first": True}
-    how["activation"] = nn.GELU(approximate="tanh")
-    return nn.ModuleList(nn.TransformerEncoderLayer(width, heads, 4 * width, **how) for _ in range(depth))
 
 
 class MaskedAutoencoder(nn.Module):  # type: ignore[misc]
@@ -32,56 +24,41 @@ class MaskedAutoencoder(nn.Module):  # type: ignore[misc]
 
     def __init__(self, grid: tuple[int, ...], values: int, sizes: Sizes = SMALL) -> None:
         super().__init__()
-        width, depth, heads, decoder_width, decoder_depth = sizes
+        (width, *_), (decoder_width, *_) = sizes
         places = np.stack(np.unravel_index(np.arange(math.prod(grid)), grid), 1)
+        waves_of_axis = -(-max(width, decoder_width) // (2 * len(grid)))
+        frequencies = 1e-4 ** np.linspace(0, 1, waves_of_axis, endpoint=False)
+        angles = places[:, None] * frequencies[:, None]
+        waves = np.concatenate([np.sin(angles), np.cos(angles)], 2).reshape(len(places), -1)
         self.register_buffer("places", torch.from_numpy(places).float())
+        self.register_buffer("waves", torch.from_numpy(waves).float())  # fixed positions, as MAE's
         self.register_buffer("slopes", torch.tensor(SLOPES)[:, 3 - len(grid) :])
-        self.register_buffer("encoder_positions", _positions(places, width))
-        self.register_buffer("decoder_positions", _positions(places, decoder_width))
-        self.embed, self.encoder = nn.Linear(values, width), blocks(width, heads, depth)
-        self.norm, self.bridge = nn.LayerNorm(width), nn.Linear(width, decoder_width)
-        self.mask_token = nn.Parameter(0.02 * torch.randn(decoder_width))
-        self.decoder = blocks(decoder_width, len(SLOPES), decoder_depth)
-        self.decoder_norm, self.head = nn.LayerNorm(decoder_width), nn.Linear(decoder_width, values)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
-        nn.init.zeros_(self.head.weight)  # the first prediction is the mean
+        how: dict[str, Any] = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+        self.encoder, self.decoder = (
+            nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(wide, heads, 4 * wide, activation=nn.GELU("tanh"), **how),
+                depth, nn.LayerNorm(wide), enable_nested_tensor=False,
+            ) for wide, heads, depth in sizes
+        )  # fmt: skip
+        self.embed, self.head = nn.Linear(values, width), nn.Linear(decoder_width, values)
+        self.bridge = nn.Linear(width, decoder_width)
+        self.mask_token = nn.Parameter(torch.zeros(decoder_width))
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        nn.init.zeros_(self.head.weight)  # the first prediction is nearly the mean
 
-    def encode(self, tokens: Tensor, ids_keep: Tensor) -> Tensor:
+    def encode(self, tokens: Any, ids_keep: Any) -> Any:
         """Features of the visible tokens: (B, V, width)."""
-        x = self.embed(pick(tokens, ids_keep)) + self.encoder_positions[ids_keep]
-        for block in self.encoder:
-            x = block(x)
-        return self.norm(x)
+        x = self.embed(torch.take_along_dim(tokens, ids_keep[..., None], 1))
+        return self.encoder(x + self.waves[ids_keep, : x.shape[-1]])
 
-    def forward(self, tokens: Tensor, ids_keep: Tensor, wanted: Tensor) -> Tensor:
+    def forward(self, tokens: Any, ids_keep: Any, wanted: Any) -> Any:
         """The tokens `wanted`, predicted: (B, Q, values)."""
         seen, ids = self.bridge(self.encode(tokens, ids_keep)), torch.cat([ids_keep, wanted], 1)
         x = torch.cat([seen, self.mask_token.to(seen.dtype).expand(*wanted.shape, -1)], 1)
-        x = x + self.decoder_positions[ids]
         places = self.places[ids]
         apart = (places[:, :, None] - places[:, None]).abs()
-        bias = -(apart @ self.slopes.T).permute(0, 3, 1, 2).flatten(0, 1).to(x.dtype)
-        for block in self.decoder:
-            x = block(x, bias)
-        return self.head(self.decoder_norm(x[:, ids_keep.shape[1] :]))
-
-
-def pick(tokens: Tensor, ids: Tensor) -> Tensor:
-    """The tokens ids (B, N) of (B, L, values)."""
-    return torch.gather(tokens, 1, ids[..., None].expand(-1, -1, tokens.shape[-1]))
-
-
-def moments(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each token's values, (B, N, 1): VideoMAE's normalised targets lack them."""
-    return tokens.mean(-1, keepdim=True), (tokens.var(-1, keepdim=True) + 1e-4).sqrt()
-
-
-def _positions(places: Any, width: int) -> Tensor:
-    """Fixed sine and cosine positions, a share of the width for each axis: (L, width)."""
-    share = width // places.shape[1] // 2
-    angles = places[:, :, None] * 10000.0 ** (-np.arange(share) / share)
-    waves = np.concatenate([np.sin(angles), np.cos(angles)], 2).reshape(len(places), -1)
-    return torch.from_numpy(np.pad(waves, ((0, 0), (0, width - waves.shape[1])))).float()
+        bias = -(apart @ self.slopes.T).permute(0, 3, 1, 2).flatten(0, 1)
+        x = self.decoder(x + self.waves[ids, : x.shape[-1]], bias, is_causal=False)
+        return self.head(x[:, ids_keep.shape[1] :])
