@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -282,30 +281,36 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def documents(_: Banks) -> None:
-    """Run each command that a mark in bin/README.md names, and put what it prints below the mark."""
-
-    def rerun(match: re.Match[str]) -> str:
-        command = shlex.split(match[1])
-        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
-        return f"<!-- {match[1]} -->\n{said}<!-- end -->"
-
+def documents(parts: Sequence[str]) -> None:
+    """Run the commands that bin/README.md's marks name, and put what each prints below its mark."""
     page = ROOT / "bin" / "README.md"
-    mark = re.compile(r"<!-- (bin/.*?) -->\n.*?<!-- end -->", re.DOTALL)
-    page.write_text(mark.sub(rerun, page.read_text()))
+    commands = dict(re.findall(r"^<!-- (\w+): (.*) -->$", page.read_text(), re.MULTILINE))
+    if strange := sorted(set(parts) - set(commands)):
+        sys.exit(f"bin/README.md has no part {strange[0]}; it has {', '.join(commands)}")
+    for name in parts or commands:
+        print(f"{name}: {commands[name]}", file=sys.stderr)
+        run = subprocess.run(["bash", "-ec", commands[name]], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        if run.returncode:
+            sys.exit(f"{name}: exit status {run.returncode}; its figures stay as they are")
+        head, mark, rest = page.read_text().partition(f"<!-- {name}: {commands[name]} -->\n")
+        page.write_text(f"{head}{mark}{run.stdout}<!-- end -->{rest.partition('<!-- end -->')[2]}")
 
 
-TABLES: dict[str, Callable[[Banks], None]] = {"rbn": rbn, "paper": paper, "red": red, "documents": documents}
+TABLES: dict[str, Callable[[Banks], None]] = {"rbn": rbn, "paper": paper, "red": red}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=list(TABLES), help="which tables")
+    parser.add_argument("what", choices=[*TABLES, "documents"], help="which tables")
+    parser.add_argument("parts", nargs="*", help="documents: which parts of bin/README.md (default: all)")
     parser.add_argument("--items", type=int, default=1_000, help="masks a row (default: 1000)")
     parser.add_argument("--folder", help="where to write (default: the system's folder for such things)")
     options = parser.parse_args()
     if options.items < 5:
         parser.error("--items is at least 5: one set")
+    if options.what == "documents":
+        documents(options.parts)
+        return
     with tempfile.TemporaryDirectory(prefix="maskbank-tables-", dir=options.folder) as folder:
         TABLES[options.what](Banks(folder, options.items))
 

@@ -67,15 +67,22 @@ def test_marks_of_the_documents_are_filled_with_what_commands_print(
     tables = importlib.import_module("tables")
     (tmp_path / "bin").mkdir()
     page = tmp_path / "bin" / "README.md"
-    page.write_text("a\n<!-- bin/say x 'y z' -->\nold\n<!-- end -->\nb\n<!-- bin/say 2 -->\n<!-- end -->\n")
+    before = "a\n<!-- one: bin/say x 'y z' -->\nold\n<!-- end -->\nb\n<!-- two: bin/say 2 && bin/say -->\n<!-- end -->\nc\n"
+    page.write_text(before)
     (tmp_path / "bin" / "say").write_text('#!/bin/sh\necho "$#" "$@"\n')
     (tmp_path / "bin" / "say").chmod(0o755)
     monkeypatch.setattr(tables, "ROOT", tmp_path)
-    tables.documents(None)
-    expected = (
-        "a\n<!-- bin/say x 'y z' -->\n2 x y z\n<!-- end -->\nb\n<!-- bin/say 2 -->\n1 2\n<!-- end -->\n"
-    )
-    assert page.read_text() == expected
+    tables.documents(["two"])
+    only_two = before.replace("bin/say -->\n", "bin/say -->\n1 2\n0\n")
+    assert page.read_text() == only_two
+    tables.documents([])
+    assert page.read_text() == only_two.replace("old", "2 x y z")
+    (tmp_path / "bin" / "say").write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(SystemExit, match="one: exit status 3; its figures stay as they are"):
+        tables.documents([])
+    with pytest.raises(SystemExit, match="no part three; it has one, two"):
+        tables.documents(["three"])
+    assert page.read_text() == only_two.replace("old", "2 x y z")
 
 
 def test_wrong_usage() -> None:
