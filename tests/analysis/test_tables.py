@@ -67,7 +67,10 @@ def test_marks_of_the_documents_are_filled_with_what_commands_print(
     tables = importlib.import_module("tables")
     (tmp_path / "bin").mkdir()
     page = tmp_path / "bin" / "README.md"
-    before = "a\n<!-- one: bin/say x 'y z' -->\nold\n<!-- end -->\nb\n<!-- two: bin/say 2 && bin/say -->\n<!-- end -->\nc\n"
+    before = (
+        "a\n<!-- one: bin/say x 'y z' -->\nold\n<!-- end -->\nb\n"
+        "<!-- two: bin/say 2 && bin/say -->\n<!-- end -->\nc\n"
+    )
     page.write_text(before)
     (tmp_path / "bin" / "say").write_text('#!/bin/sh\necho "$#" "$@"\n')
     (tmp_path / "bin" / "say").chmod(0o755)
