@@ -1,4 +1,4 @@
-"""Audit the masks that a training loop gets: find what goes wrong in practice, in the batches themselves."""
+"""Audit the masks that a training loop gets, in the batches themselves."""
 
 import itertools
 import math
@@ -16,51 +16,41 @@ from maskbank.checks import check_grid, check_ratio, choice, format_size, intege
 from maskbank.errors import RecipeError
 from maskbank.sampling.masks import Masks
 
-BATCHES = 200
-ENOUGH = 64  # different masks, the least to judge positions
-MOST_BYTES = 2**25  # of masks whose positions are judged
+ENOUGH = 64  # different masks; fewer are too few to judge positions
+MOST_BYTES = 2**25  # positions are judged by no more masks than fit into this, one byte a token
 
 Array = npt.NDArray[Any]
 Place = tuple[Any, ...]  # the indices and keys that lead to an array in a batch
-Leaves = dict[Place, Any]
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What `audit` found; printed, it is a page. Fields are items, too: report["ok"].
-
-    batches, masks, different: how many were read, and how many of the masks are different.
-    num_visible: the median. ones: "masked" or "visible", what fits the counts. place: where in a batch the
-    masks are. not_looked_at: {check: why}. measures: as `compare` measures them.
-    """
+    """What `audit` found; printed, it is a page. Fields are items, too: report["ok"]."""
 
     grid: list[int]
-    batches: int
-    masks: int
-    different: int
-    num_visible: int
-    ones: str
-    place: str
+    batches: int  # read, in all epochs and ranks
+    masks: int  # in these batches
+    different: int  # how many different masks these are
+    num_visible: int  # the median
+    ones: str  # "masked" or "visible", whichever fits the counts
+    place: str  # where the masks are in a batch
     findings: list[Finding]
-    not_looked_at: dict[str, str]
-    measures: dict[str, Measure]
+    not_looked_at: dict[str, str]  # {check: why}
+    measures: dict[str, Measure]  # as `compare` gives them
+    __getitem__ = object.__getattribute__
 
     @property
     def ok(self) -> bool:
         """Whether all checks passed."""
         return all(one.ok for one in self.findings)
 
-    def __getitem__(self, key: str) -> Any:
-        return getattr(self, key)
-
     def __str__(self) -> str:
         grid = format_size(tuple(self.grid))
         lines = [f"{self.masks:,} masks of {grid} in {self.batches:,} batches; found in {self.place}"]
         for one in self.findings:
             mark = "ALARM" if not one.ok else "note" if one.remedy else "ok"
-            lines.append(f"{mark:<6}{one.name:<11}{one.says}")
-            if one.remedy:
-                lines.append(f"{'':<17}-> {one.remedy}")
+            remedy = f"\n{'':<17}-> {one.remedy}" * bool(one.remedy)
+            lines.append(f"{mark:<6}{one.name:<11}{one.says}{remedy}")
         lines += [f"-     {name:<11}not looked at: {why}" for name, why in self.not_looked_at.items()]
         alarms, checks = sum(not one.ok for one in self.findings), len(self.findings)
         lines.append(f"{alarms} of {checks} checks failed" if alarms else f"{checks} checks, nothing wrong")
@@ -71,7 +61,7 @@ def audit(
     loader: Iterable[Any],
     grid: tuple[int, ...] | str,
     *,
-    batches: int = BATCHES,
+    batches: int = 200,
     epochs: int = 2,
     mask: int | str | Callable[[Any], Any] | None = None,
     ones: str | None = None,
@@ -81,16 +71,16 @@ def audit(
 ) -> AuditReport:
     """Check the masks that a loader gives, whatever makes them, and report what is wrong with them.
 
-    loader: anything to iterate over: a DataLoader, a list, a generator (only one epoch of it is seen).
-    grid: the tokens, (T, H, W), (H, W) or (L,). batches: the most that is read in each epoch. epochs: how
-    many; set_epoch of the loader, its sampler, dataset or collate_fn is called where it exists.
-    mask: where in a batch the masks are: an index, a key, or a function of the batch; None: they are
-    searched. They are arrays or tensors (B, L) or (B, *grid) of bools or of 0 and 1, int64 (B, K) lists of
-    tokens, or Masks. ones: what 1, True or a listed token means to the model, "masked" or "visible"; None:
-    what fits. mask_ratio: the share that should be masked; None: more than one half. structured: whether
-    masks should differ from random ones; None: both are right. ranks: the loaders of other ranks, made here.
+    loader: a DataLoader, a list, a generator (read for one epoch only), or anything else to iterate over.
+    grid: the tokens, (T, H, W), (H, W) or (L,). batches: how many to read in each epoch, at most. epochs: how
+    many to read; set_epoch of the loader, its sampler, dataset or collate_fn is called where it exists.
+    mask: an index or a key of the masks in a batch, or a function of the batch; None: search for them. Masks
+    are arrays or tensors (B, L) or (B, *grid) of bools or of 0 and 1, int64 (B, K) lists of tokens, or
+    `Masks`. ones: what 1, True or a listed token means to the model, "masked" or "visible"; None: whichever
+    fits. mask_ratio: the share that should be masked; None: more than one half. structured: whether masks
+    should differ from random ones; None: both are right. ranks: the loaders of other ranks, made here.
 
-    Raises RecipeError for what cannot be understood.
+    Raises RecipeError where an argument or a batch cannot be understood.
     """
     grid = check_grid(grid)
     batches, epochs = integer("batches", batches, 1), integer("epochs", epochs, 1)
@@ -103,14 +93,12 @@ def audit(
         raise RecipeError(f"structured={structured!r}: give True, False, or None where both are right")
     find, tokens = _Finder(grid, mask), math.prod(grid)
     counts: list[Int64s] = []
-    seen: dict[bytes, int] = {}  # every different mask, packed: its number
+    seen: dict[bytes, int] = {}  # each different mask, as packed bits, and its number
 
-    def read(source: Any, epoch: int) -> list[Int64s]:
-        """The masks of one epoch: for each batch their numbers, equal for equal masks."""
+    def read(source: Any, epoch: int, which: str = "the loader") -> list[Int64s]:
+        """Read the masks of one epoch. Returns their numbers, batch by batch; equal masks have equal ones."""
         if isinstance(source, str | bytes | Mapping) or not getattr(source, "__iter__", None):
-            raise RecipeError(
-                f"{type(source).__name__} gives no batches; give a DataLoader, or a list of them"
-            )
+            raise RecipeError(f"{type(source).__name__} gives no batches; give a DataLoader or a list")
         _set_epoch(source, epoch)
         numbers = []
         for i, batch in enumerate(itertools.islice(source, batches)):
@@ -118,26 +106,21 @@ def audit(
                 counts.append(rows.sum(1))
                 packed = [row.tobytes() for row in np.packbits(rows, axis=1)]
                 numbers.append(np.array([seen.setdefault(row, len(seen)) for row in packed]))
+        if not numbers and epoch == 0:
+            raise RecipeError(f"{which} gave no masks; give one that has some, and a generator only once")
         return numbers
 
     first, owners = read(loader, 0), _set_epoch(loader, 0)
-    if not first:
-        raise RecipeError("the loader gave no masks; give one that has some, and a generator only once")
-    others = [read(other, 0) for other in ranks]
-    if not all(others):
-        raise RecipeError("a loader of ranks gave no batch; give one that has some")
+    others = [read(other, 0, "a loader of ranks") for other in ranks]
     once = isinstance(loader, list | tuple | np.ndarray | Iterator)
     later = [read(loader, epoch) for epoch in range(1, 1 if once else epochs)]
 
     share = float(np.concatenate(counts).mean() / tokens)
-    # Masks are known to mean "visible"; else what fits the ratio
+    # True means "visible" in `Masks`; elsewhere, whichever fits the ratio
     ones_masked = find.means is None and abs(share - ratio) <= abs(share - (1 - ratio))
     counts = [tokens - each if ones_masked else each for each in counts]
-    visible = int(np.median(np.concatenate(counts)))
-    found = [
-        findings.counts_differ(counts),
-        findings.polarity(share, ones_masked, ones or find.means, mask_ratio),
-    ]
+    visible, means = int(np.median(np.concatenate(counts))), "masked" if ones_masked else "visible"
+    found = [findings.counts_differ(counts), findings.polarity(share, means, ones or find.means, mask_ratio)]
     reason = "can be read only once, or is the same in every epoch; give what it is made from"
     missing = {
         "epochs": f"a {type(loader).__name__} {reason}" if once else "epochs=1",
@@ -170,13 +153,12 @@ def audit(
     else:
         missing = dict.fromkeys(missing, "nothing is masked in part")
     missing = {name: why for name, why in missing.items() if name not in {one.name for one in found}}
-    means, total = "masked" if ones_masked else "visible", sum(map(len, counts))
-    where = (find.says, found, missing, measures)
-    return AuditReport(list(grid), len(counts), total, len(seen), visible, means, *where)
+    read_in_all = (len(counts), sum(map(len, counts)), len(seen))
+    return AuditReport(list(grid), *read_in_all, visible, means, find.says, found, missing, measures)
 
 
 def _set_epoch(loader: Any, epoch: int) -> list[str]:
-    """Call every set_epoch of a loader and of its parts. Returns the names of those that have one."""
+    """Call set_epoch of a loader and of its parts. Returns the names of those that have it."""
     parts = ("dataset", "sampler", "batch_sampler", "collate_fn")
     owners = {"loader": loader} | {name: getattr(loader, name, None) for name in parts}
     called = [name for name, owner in owners.items() if callable(getattr(owner, "set_epoch", None))]
@@ -188,7 +170,7 @@ def _set_epoch(loader: Any, epoch: int) -> list[str]:
 class _Finder:
     """Finds the masks in a batch: finder(batch, number) is bool (B, L), True for ones or listed tokens.
 
-    mask: as of `audit`. means: "visible" where that is known. says: where the masks are, in words.
+    mask: as in `audit`. means: "visible" for `Masks`, else None. says: where the masks are, in words.
     """
 
     def __init__(self, grid: tuple[int, ...], mask: Any) -> None:
@@ -200,7 +182,6 @@ class _Finder:
         self._place: Place | None = None
 
     def __call__(self, batch: Any, number: int) -> Bools:
-        """The masks of a batch."""
         leaves = dict(_leaves(self.mask(batch) if callable(self.mask) else batch))
         if self._place is None:
             self._place = self._search(leaves)
@@ -210,7 +191,7 @@ class _Finder:
             raise self._refusal(f"batch {number} has no masks at {self.says}, as batch 0 has", leaves)
         return rows
 
-    def _search(self, leaves: Leaves) -> Place:
+    def _search(self, leaves: dict[Place, Any]) -> Place:
         """Where the masks are in the first batch, or in the part of it that `mask` names."""
         start = () if self.mask is None or callable(self.mask) else (self.mask,)
         own = {place: each for place, each in leaves.items() if place[: len(start)] == start}
@@ -218,7 +199,7 @@ class _Finder:
             raise self._refusal(f"batch 0 has no {_path(start)}", leaves)
         strict = self.mask is None
         masks = {p: rows for p, each in own.items() if (rows := self._rows(each, strict)) is not None}
-        dense = [place for place in masks if self._fits(_array(own[place]))]
+        dense = [place for place in masks if _array(own[place]).size == masks[place].size]  # no lists
         varied = [place for place in dense if masks[place].any() and not masks[place].all()]  # no padding
         places = varied or dense or list(masks)
         if not places:
@@ -229,16 +210,13 @@ class _Finder:
             raise RecipeError(f"{what}: {names}; say with mask= which (an index, a key or a function)")
         return places[0]
 
-    def _fits(self, array: Array) -> bool:
-        return bool({array.shape, array.shape[1:]} & {(self.tokens,), self.grid})
-
     def _rows(self, given: Any, strict: bool = False) -> Bools | None:
-        """The masks as bool (B, L), or None if these are none; strict: nor what may be something else."""
+        """The masks as bool (B, L), or None where these are no masks; strict: or may be something else."""
         array, tokens = _array(given), self.tokens
         if isinstance(given, Masks):
             self.means = "visible"
             return array.reshape(-1, tokens) if given.grid == self.grid else None
-        if self._fits(array):
+        if {array.shape, array.shape[1:]} & {(tokens,), self.grid}:
             fine = array.dtype.kind in "biuf" and bool(((array == 0) | (array == 1)).all())
             return array.reshape(-1, tokens).astype(bool) if fine else None
         if array.dtype.kind not in "iu" or array.ndim != 2 or not strict < array.shape[1] < tokens:
@@ -249,7 +227,7 @@ class _Finder:
         np.put_along_axis(rows, array.astype(np.int64), True, 1)
         return rows if (rows.sum(1) == array.shape[1]).all() else None  # no token twice
 
-    def _refusal(self, what: str, leaves: Leaves) -> RecipeError:
+    def _refusal(self, what: str, leaves: dict[Place, Any]) -> RecipeError:
         there = []
         for place, array in [(place, _array(each)) for place, each in leaves.items()][:6]:
             text = f"{array.dtype} {array.shape}" if array.dtype != object else type(leaves[place]).__name__
@@ -264,7 +242,7 @@ class _Finder:
 
 
 def _leaves(given: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """All arrays in nested tuples, lists and dicts, with the indices that lead to them."""
+    """Everything in nested tuples, lists and dicts, with the indices and keys that lead to it."""
     if isinstance(given, Mapping | list | tuple):
         for key, each in given.items() if isinstance(given, Mapping) else enumerate(given):
             yield from _leaves(each, (*place, key))
@@ -277,7 +255,7 @@ def _path(place: Place) -> str:
 
 
 def _array(given: Any) -> Array:
-    """An array or tensor of any framework and device as NumPy's; an array of objects for anything else."""
+    """An array or tensor of any framework and device as a NumPy array; anything else as one of objects."""
     try:
         if isinstance(given, Masks):
             return given.visible
