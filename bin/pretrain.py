@@ -226,8 +226,7 @@ def foretell(arms: list[str], s: Settings, data: Data) -> Rows:
     paper = PAPER[len(data.grid)] if s.task in ("video", "audio") else {}
     for arm in arms:
         masks = s.sampler(arm, data.grid, 3)(range(12)).visible.reshape(-1, *data.grid)
-        each = {DIFFICULTY: difficulty(masks), MEASURED: difficulty(masks, found.values)}
-        rows[arm] = {name: float(values.mean()) for name, values in each.items()}
+        rows[arm] = {DIFFICULTY: difficulty(masks).mean(), MEASURED: difficulty(masks, found.values).mean()}
         rows[arm] |= {PUBLISHED: paper[arm]} if arm in paper else {}
     far = " x ".join(f"{n:.1f}" for n in found.lengths)
     said = f"{format_size(data.grid)} tokens, {s.num_visible} visible, which correlate over {far} (to 1/e)"
@@ -250,10 +249,7 @@ def foretell(arms: list[str], s: Settings, data: Data) -> Rows:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("-o", "--output", type=click.Path(), help="The page.  [default: .pretrain/TASK.png]")
 def main(task: str, quick: bool, **given: Any) -> None:
-    """Train a small masked autoencoder once for each kind of mask; print a table, draw a page.
-
-    For example, bin/pretrain clips.npy --patch 2x16x16 --arms tube,green3d --seeds 3
-    """
+    """Train a small masked autoencoder once for each kind of mask; print a table, draw a page."""
     cuda, made = given["device"] == "cuda", task in ("video", "audio")
     FOLDER.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -270,9 +266,8 @@ def main(task: str, quick: bool, **given: Any) -> None:
         data = load(FOLDER, s.task, s.large, s.patch, s.labels)
         video, ratio = len(data.grid) == 3, given["mask_ratio"] or RATIOS[len(data.grid)]
         visible = maskbank.MaskSampler("tube" if video else "random", data.grid, ratio).num_visible
-        s = replace(
-            s, num_visible=visible, probe=len(data.arrays) > 2 and not given["no_probe"] and not quick
-        )
+        probe = len(data.arrays) > 2 and not (given["no_probe"] or quick)
+        s = replace(s, num_visible=visible, probe=probe)
         arms = list(dict.fromkeys((given["arms"] or ARMS[len(data.grid)]).split(",")))
         foretold = foretell(arms, s, data)
         found = run_all(arms, given["seeds"], s, data, quick)
@@ -283,9 +278,8 @@ def main(task: str, quick: bool, **given: Any) -> None:
         sys.exit(130)
     share = np.median([one["share"] for one in found if "share" in one])
     said = f"losses are shares of the variance of {s.target} targets, after {s.steps:,} steps of {s.batch}"
-    click.echo(
-        f"{table([one['rows'] for one in found] + [foretold])}\n- {said}; masks took {share:.2%} of a step"
-    )
+    rows = [*(one["rows"] for one in found), foretold]
+    click.echo(f"{table(rows)}\n- {said}; masks took {share:.2%} of a step")
     page = given["output"] or str(FOLDER / f"{Path(task).stem}.png")
     draw(page, [one for one in found if "sample" in one], data)
     click.echo(f"made {page}", err=True)

@@ -1,7 +1,6 @@
-"""Data to pretrain on, with labels and without downloads: clips of moving digits, and spoken words.
+"""Data to pretrain on, with labels and without downloads: moving digits, and words spoken by espeak-ng.
 
-scikit-image and scikit-learn ship the photographs and the digits. espeak-ng speaks the words where it is
-installed; elsewhere they are vowels made of formants.
+Where espeak-ng is not installed, the words are vowels made of formants.
 """
 
 import shutil

@@ -1,8 +1,7 @@
 """A small masked autoencoder in plain torch, after VideoMAE and AudioMAE.
 
-The encoder sees visible tokens only; a light decoder sees them again, beside mask tokens. Two things save
-time on a CPU: the decoder predicts a random share of the masked tokens (VideoMAE V2's dual masking), and its
-attention falls off with distance (ALiBi), so it need not learn first which tokens are neighbours.
+The decoder is light. It predicts a random share of the masked tokens (VideoMAE V2's dual masking), and its
+attention falls off with distance (ALiBi): a CPU need not learn first which tokens are neighbours.
 """
 
 import math
