@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import maskbank
-from maskbank.bank import layout
+from maskbank.bank import cache, layout
 from maskbank.generation import repair
 from maskbank.recipes import Green, White
 from tests.bank.processes import Warm
@@ -115,10 +115,10 @@ def test_a_copy_is_made_anew_where_the_original_was_repaired(tmp_path: Path) -> 
 @pytest.mark.parametrize("trap", ["link", "pipe", "folder", "file"])
 def test_traps_under_the_names_of_a_copy(trap: str, suffix: str, warm: Warm, tmp_path: Path) -> None:
     """In a folder where others can write, too: nothing is followed, waited for, or believed."""
-    path, cache = tmp_path / "bank.h5", tmp_path / "cache"
+    path, folder = tmp_path / "bank.h5", tmp_path / "cache"
     bank = maskbank.generate(path, RECIPE, 20)
-    cache.mkdir()
-    name = cache / f"maskbank-{os.geteuid()}-{bank.fingerprint}.h5{suffix}"
+    folder.mkdir()
+    name = folder / f"maskbank-{os.geteuid()}-{bank.fingerprint}.h5{suffix}"
     precious = tmp_path / "precious"
     precious.write_text("precious")
     if trap == "link":
@@ -132,11 +132,21 @@ def test_traps_under_the_names_of_a_copy(trap: str, suffix: str, warm: Warm, tmp
         with open(name, "r+b") as file:
             file.seek(100)
             file.write(b"evil" * 30)
-    ended = warm.call("tests.bank.test_cache:opened_or_refused", str(path), str(cache), limit=20.0)
+    ended = warm.call("tests.bank.test_cache:opened_or_refused", str(path), str(folder), limit=20.0)
     assert not ended.late
     assert ended.result in ("right", "refused")
     if (trap, suffix) in (("link", ""), ("link", ".partial"), ("pipe", ".partial"), ("file", "")):
         assert ended.result == "right"
+    assert precious.read_text() == "precious"
+
+
+def test_a_link_that_appears_while_a_copy_begins_is_not_followed(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    monkeypatch.setattr(cache, "check_space", lambda name, *_, **__: os.symlink(precious, name))
+    assert opened_or_refused(str(source), str(tmp_path / "cache")) == "refused"
     assert precious.read_text() == "precious"
 
 
@@ -162,11 +172,9 @@ def test_two_users_share_a_folder_and_neither_reads_the_others_copy(warm: Warm, 
             os.umask(before)
         mine = Path(folder) / f"maskbank-0-{maskbank.Bank(path).fingerprint}.h5"
         theirs = Path(folder) / f"maskbank-65534-{maskbank.Bank(path).fingerprint}.h5"
-        shutil.copy(mine, theirs)  # looks right, but is not their own
-        ended = warm.call(call, path, folder, user=65534)
-        assert ended.code == 0, ended
-        assert ended.result in ("right", "refused")
-        assert not theirs.exists() or theirs.stat().st_uid in (0, 65534)
+        shutil.copy(mine, theirs)
+        theirs.chmod(0o644)  # looks right and can be read, but is not their own, nor theirs to replace
+        assert warm.call(call, path, folder, user=65534).result == "refused"
         theirs.unlink()
         assert warm.call(call, path, folder, user=65534).result == "right"
         assert theirs.stat().st_uid == 65534

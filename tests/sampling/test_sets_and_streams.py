@@ -164,6 +164,8 @@ def test_a_checkpoint_is_taken_up_by_the_same_masks_only(
     state = json.loads(json.dumps(sampler.state_dict()))
     sampler.load_state_dict(state)
     pickle.loads(pickle.dumps(sampler)).load_state_dict(state | {"maskbank": "0.0.1"})
+    with pytest.raises(BankError, match="masks_version 0, now "):
+        sampler.load_state_dict(state | {"masks_version": 0})
     changes: list[dict[str, Any]] = [
         {"seed": 5}, {"mask_ratio": 0.8}, {"grid": (8, 14, 13)}, {"fit": "resize"}, {"normalize": "frame"},
         {"flip": False}, {"flip_time": True}, {"transpose": True}, {"per_frame": True}, {"num_visible": 200},
