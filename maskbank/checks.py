@@ -1,4 +1,4 @@
-"""Checks of what users give: each returns the value as maskbank wants it, or says what is allowed."""
+"""Checks of what users give. Each returns the value in one form, or the error says what is allowed."""
 
 import math
 import operator
@@ -57,7 +57,7 @@ def format_bytes(n: int) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as the text of a message, cut where it is long."""
+    """A value as text for a message, cut where it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
@@ -87,7 +87,7 @@ def boolean(name: str, value: Any) -> bool:
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """RecipeError where `value` is none of `allowed`."""
+    """Raise RecipeError where `value` is not one of `allowed`."""
     if value not in allowed:
         raise RecipeError(
             f"{name}={shown(value)} is not known; choose {', '.join(allowed[:-1])} or {allowed[-1]}"
@@ -95,7 +95,7 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 
 def check_size(size: Any) -> tuple[int, ...]:
-    """(T, H, W), (H, W) or (L,), given so, as text or as L, as a tuple of Python ints, or RecipeError."""
+    """A size, given as a tuple, as text or as L, as a tuple of one to three Python ints, or RecipeError."""
     if isinstance(size, str):
         size = parse_size(size)
     try:
@@ -115,7 +115,7 @@ def check_size(size: Any) -> tuple[int, ...]:
 
 
 def _extents(value: Any) -> tuple[Any, ...]:
-    """A tuple of what is given for each axis, or for a single one; TypeError where it is neither."""
+    """A tuple of the values for each axis, or of the only one; TypeError for anything else."""
     if hasattr(value, "__iter__"):
         return tuple(value)
     operator.index(value)
@@ -138,7 +138,7 @@ def check_ratio(mask_ratio: Any) -> float:
 def count_visible(tokens: int, mask_ratio: float) -> int:
     """How many of `tokens` are visible: int(L * (1 - mask_ratio)), as in Algorithm 2 and MAE, or RecipeError.
 
-    The product is that of floats: 1,568 tokens at 0.9 leave 156.
+    It is computed in floats: 1,568 tokens at 0.9 leave 156.
     """
     visible = int(tokens * (1 - mask_ratio))
     if not 0 < visible < tokens:
@@ -153,7 +153,7 @@ def count_visible(tokens: int, mask_ratio: float) -> int:
 
 
 def check_grid(grid: Any) -> tuple[int, ...]:
-    """A token grid, (T, H, W), (H, W) or (L,), given so, as text or as L, as Python ints, or RecipeError."""
+    """A token grid, given as a tuple, as text or as L, as one to three Python ints, or RecipeError."""
     try:
         axes = parse_size(grid) if isinstance(grid, str) else _extents(grid)
     except (TypeError, RecipeError):
@@ -169,7 +169,7 @@ def check_grid(grid: Any) -> tuple[int, ...]:
 
 
 def check_items(items: Any, n: int) -> tuple[int, int]:
-    """A range of items, (a, b) or "a:b" for a to b - 1 of n, as Python ints, or RecipeError."""
+    """A range of items, (a, b) or "a:b" for items a to b - 1 of n, as two Python ints, or RecipeError."""
     try:
         first, end = map(int, items.split(":")) if isinstance(items, str) else items
     except (TypeError, ValueError):

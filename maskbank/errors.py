@@ -1,4 +1,4 @@
-"""What can go wrong: exceptions whose message is one line for the user, and how to warn."""
+"""Exceptions, whose messages are one line for the user, and warnings."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ import warnings
 
 
 class MaskbankError(Exception):
-    """Base of everything maskbank raises on purpose: says what was given, what is allowed, what to do."""
+    """Base of all that maskbank raises on purpose. It says what was given, what is allowed, what to do."""
 
 
 class RecipeError(MaskbankError, ValueError):
@@ -31,7 +31,7 @@ class Interrupted(MaskbankError):
 
 
 def check_installed(module: str, purpose: str, extra: str) -> None:
-    """MissingError where a module of one of maskbank's extras is not installed."""
+    """Raise MissingError where a module of one of maskbank's extras is not installed."""
     if importlib.util.find_spec(module) is None:
         raise MissingError(f"{purpose}, which is not installed: pip install 'maskbank[{extra}]'")
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing files that appear whole or not at all."""
 
 import contextlib
 import ctypes
@@ -17,12 +17,12 @@ except ImportError:  # Windows, where banks are read and not written
 
 ALIGNMENT = 4096  # bytes: datasets of a bank and direct writes start at multiples of this
 
-# Endings of names that say what a file is
+# Suffixes that say what a file is
 _SUFFIXES = (".h5", ".hdf5", ".npy", ".npz", ".json", ".png", ".pdf", ".svg", ".gif")
 
 
 def check_system() -> None:
-    """OutputError on a system without file locks."""
+    """Raise OutputError on a system without file locks."""
     if fcntl is None:
         raise OutputError(
             "banks are made, verified, repaired and copied on Linux and macOS; elsewhere only read"
@@ -30,10 +30,10 @@ def check_system() -> None:
 
 
 def check_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) -> str:
-    """The absolute path of a file to make; through a symbolic link, to where `open` would write.
+    """The absolute path of a file to make. A symbolic link is followed, as `open` does.
 
-    suffixes: what its name may end in, where it ends in one that says what a file is. OutputError where no
-    file can be: there is no folder for it, it is something that no file replaces, or its name misleads.
+    suffixes: those allowed, if the name has one that says what a file is. Raises OutputError where the
+    folder is missing, where `path` is a folder, a device or a pipe, or where the name misleads.
     """
     name = os.fspath(path)
     suffix = os.path.splitext(name)[1].lower()
@@ -55,7 +55,7 @@ def check_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) ->
 
 
 def check_free(path: str | os.PathLike[str], force: bool, suffixes: tuple[str, ...] = ()) -> str:
-    """`check_place`; OutputError, too, where something is at `path` and not to be replaced."""
+    """The same as `check_place`; without `force`, OutputError also where something is at `path`."""
     name = check_place(path, suffixes)
     if os.path.lexists(name) and not force:
         raise OutputError(f"{name} is there already; choose another path, or replace it with force=True")
@@ -63,7 +63,7 @@ def check_free(path: str | os.PathLike[str], force: bool, suffixes: tuple[str, .
 
 
 def check_sources(path: str, sources: Iterable[str]) -> None:
-    """OutputError where `path` is one of the files that its contents are read from."""
+    """Raise OutputError where `path` is one of `sources`, the files that are read."""
     if os.path.exists(path) and any(os.path.samefile(path, source) for source in sources):
         raise OutputError(f"{path} is one of the files that are read; give another name")
 
@@ -71,7 +71,7 @@ def check_sources(path: str, sources: Iterable[str]) -> None:
 def check_space(
     path: str, needed: int, own: str = "", advice: str = "lower n, store uint8, or choose another path"
 ) -> None:
-    """OutputError where the disk of `path` has less than `needed` bytes, with those that file `own` has."""
+    """Raise OutputError where the disk of `path` has too few free bytes; those of `own` count as free."""
     free = shutil.disk_usage(os.path.dirname(path)).free
     with contextlib.suppress(OSError):
         free += os.lstat(own).st_blocks * 512
@@ -85,9 +85,9 @@ def check_space(
 def appearing(
     path: str | os.PathLike[str], force: bool, suffixes: tuple[str, ...] = ()
 ) -> Iterator[BinaryIO]:
-    """A file to write to, which gets its name when all is written and synced, and is gone otherwise.
+    """A file to write to. It gets its name when all is written and synced; if that fails, it is removed.
 
-    force: replace what is at `path`. Raises OutputError where something is there or cannot be written.
+    force: replace what is at `path`. Raises OutputError where `path` is taken or writing fails.
     """
     name = check_free(path, force, suffixes)
     partial = f"{name}.{os.getpid()}.partial"
@@ -111,9 +111,9 @@ def appearing(
 
 
 def lock(fd: int, name: str, wait: bool = False) -> bool:
-    """Hold a file until it is closed: whether its file system has locks.
+    """Lock a file until it is closed. Returns whether its file system has locks.
 
-    Where another process holds it, wait for that one to end, or raise OutputError.
+    wait: where another process holds the lock, wait for it instead of raising OutputError.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -127,12 +127,12 @@ def lock(fd: int, name: str, wait: bool = False) -> bool:
 
 
 def sync(fd: int) -> None:
-    """Bring the bytes of a file to the disk."""
+    """Flush the bytes of a file to the disk."""
     getattr(os, "fdatasync", os.fsync)(fd)  # macOS has no fdatasync
 
 
 def sync_folder(path: str) -> None:
-    """Bring to the disk that a file has this name."""
+    """Flush the folder of a file, which holds its name, to the disk."""
     if hasattr(os, "O_DIRECTORY"):  # Windows cannot open folders
         folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -144,7 +144,7 @@ def sync_folder(path: str) -> None:
 def allocate(fd: int, size: int) -> None:
     """Reserve disk space for `size` bytes where the file system can, without writing them.
 
-    Not os.posix_fallocate: where the file system has no such call, that one writes the whole file.
+    os.posix_fallocate would write the whole file where the file system cannot reserve space.
     """
     try:
         fallocate = ctypes.CDLL(None, use_errno=True).fallocate
@@ -160,7 +160,7 @@ def allocate(fd: int, size: int) -> None:
 
 
 def rename_new(old: str, new: str) -> None:
-    """Rename, or FileExistsError. By link and unlink; where there are no links, by renameat2."""
+    """Rename a file, or FileExistsError. Without hard links renameat2 does it."""
     try:
         os.link(old, new)
     except FileExistsError:

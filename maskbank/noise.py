@@ -1,4 +1,4 @@
-"""The one place where a recipe becomes numbers."""
+"""Makes items from recipes. Only this module turns a recipe into numbers."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
 Array = npt.NDArray[Any]
 Filter = Callable[[np.uint64, Array, Array], None]  # first item, items, sigmas
 
-_FILTERS_BYTES = 2**17  # of taps, drawn by one call: more would leave the caches
+_FILTERS_BYTES = 2**17  # of filter taps that one call makes; more would not fit into the caches
 
 
 def item(recipe: Recipe, seed: int, index: int) -> Array:
@@ -35,7 +35,7 @@ def item(recipe: Recipe, seed: int, index: int) -> Array:
 
 
 def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.float32]:
-    """The draws of items first..first+count-1, float32 (count, sigmas), without making the items."""
+    """The sigmas drawn for `count` items from `first` on, float32 (count, sigmas). Makes no items."""
     drawn = np.empty((count, len(recipe.ranges)), np.float32)
     if recipe.ranges:
         colour.draw_all(np.uint64(check_seed(seed)), np.uint64(first), _ranges(recipe), LEAST_GAP, drawn)
@@ -43,7 +43,7 @@ def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.
 
 
 class Block:
-    """Memory for some items: `items`, (count, *size) as a bank stores them, and `sigmas`, float32."""
+    """Memory for items: `items`, (count, *size), as stored; and `sigmas`, float32 (count, sigmas)."""
 
     def __init__(self, recipe: Recipe, count: int) -> None:
         self.items: Array = _aligned((count, *recipe.size), np.dtype(recipe.dtype))
@@ -53,26 +53,26 @@ class Block:
         return len(self.items)
 
     def part(self, start: int, stop: int) -> "Block":
-        """A view of items start..stop-1."""
+        """A view of items start to stop - 1."""
         part = Block.__new__(Block)
         part.items, part.sigmas = self.items[start:stop], self.sigmas[start:stop]
         return part
 
 
 class Maker:
-    """Makes items of (recipe, seed), in memory that is taken once. Not to be shared between threads."""
+    """Makes items of (recipe, seed). Allocates its memory once, so each thread needs its own Maker."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         number = np.uint64(check_seed(seed))
         self._maker = _Sets(recipe, number) if isinstance(recipe, RBN) else _Colours(recipe, number)
 
     def make(self, first: int, block: Block) -> None:
-        """Fill `block` with items first, first + 1, ... and their sigmas. An empty block only compiles."""
+        """Fill `block` with items first, first + 1, ... and their sigmas. An empty one only compiles."""
         self._maker.make(first, block)
 
 
 class _Sets:
-    """Makes R-BN. A set is made once, however many calls ask for its masks."""
+    """Makes R-BN. Several calls can take the masks of one set, which is made once."""
 
     def __init__(self, recipe: RBN, seed: np.uint64) -> None:
         self.recipe = recipe
@@ -122,7 +122,7 @@ class _Sets:
         self._number = number if rule.masks else -1
 
     def _threshold(self, number: int, masks: int) -> None:
-        """The masks that a set starts from: the highest values of white or blue noise (section 3.3)."""
+        """Start the masks of a set from the highest values of white or blue noise (section 3.3)."""
         self._before[:] = 0
         for k, mask in enumerate(self._before[:masks]):
             self._starter.make(number * len(self._before) + k, self._start)
@@ -147,7 +147,7 @@ class _Colours:
             self._filter = self._by_transforms() if transforms else self._by_axes()
 
     def _mixture(self) -> tuple[colour.Colour, colour.Filters]:
-        """What the items are, and memory for the filters of as many as are made at once."""
+        """The parameters of the noise, and memory for the filters of all items that one call makes."""
         recipe = self.recipe
         axes = len(recipe.size)
         shape = (1, 1, *recipe.size)[-3:]
@@ -166,7 +166,10 @@ class _Colours:
         )  # fmt: skip
 
     def _by_transforms(self) -> Filter:
-        """Periodic noise whose axes are powers of two. That of two axes is a volume of one slab."""
+        """Filter by Fourier transforms: for periodic noise with axes of powers of two.
+
+        Noise of two axes is made as a volume whose second axis has length 1.
+        """
         t, h, w = self._colour.shape
         if self._colour.axes == 2:
             t, h = h, t
@@ -189,7 +192,7 @@ class _Colours:
         return make
 
     def _by_axes(self) -> Filter:
-        """Everything else."""
+        """Filter axis by axis: for all other noise."""
         t, h, w = self._colour.shape
         axes, taps = self._colour.axes, self._filters.taps.shape[-1]
         longest, radius, stride = self._filters.responses.shape[1], taps - 1, _apart(h * w)
@@ -212,7 +215,7 @@ class _Colours:
         """Fill `block` with items first, first + 1, ... and their sigmas."""
         stored = block.items.reshape(len(block), math.prod(self.recipe.size))
         if stored.dtype == np.float16:
-            stored = stored.view(np.uint16)  # Numba knows no halves
+            stored = stored.view(np.uint16)  # Numba has no float16
         if not self.recipe.ranges:
             colour.white(self.seed, np.uint64(first), self._levels, stored, self._values, self._memory)
             return
@@ -229,15 +232,15 @@ def _whole_vectors(n: int) -> int:
 
 
 def _apart(n: int) -> int:
-    """How far apart planes of n numbers lie: an odd number of cache lines.
+    """The distance between planes of n numbers: an odd number of cache lines.
 
-    So the numbers above each other, one in each plane, spread over all sets of the cache.
+    So the numbers at one position in all planes spread over all sets of the cache.
     """
     return 16 * (-(-n // 16) | 1)
 
 
 def _axes(*shape: int) -> spectral.Axes:
-    """The transforms along axes of 2**k places."""
+    """The tables of the transforms along axes of 2**k voxels."""
     made = spectral.Axes(
         tuple((0,) * (n.bit_length() - 1) for n in shape),
         np.zeros((3, max(shape)), np.int64), np.zeros((3, max(shape))), np.zeros((3, max(shape))),
@@ -255,7 +258,7 @@ def _ranges(recipe: Recipe) -> Array:
 
 
 def _aligned(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
-    """Memory that starts at a page, as direct writes want it; vector loads want 64 bytes."""
+    """Memory that starts at a page: direct writes need that, and vector loads need 64 bytes."""
     size = math.prod(shape) if isinstance(shape, tuple) else shape
     n = size * np.dtype(dtype).itemsize
     raw = np.zeros(n + ALIGNMENT, np.uint8)

@@ -1,1 +1,1 @@
-"""What noise and masks look like, in numbers and in pictures."""
+"""Numbers and pictures that show the structure of noise and masks."""

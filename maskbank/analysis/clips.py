@@ -1,4 +1,4 @@
-"""Clips of data, read one at a time from arrays and files of arrays, video or sound; and cut into tokens."""
+"""Reads clips one at a time, from arrays and from files of arrays, video or sound; cuts them into tokens."""
 
 import math
 import os
@@ -22,17 +22,17 @@ Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
 PATCHES = {3: (2, 16, 16), 2: (16, 16), 1: (16,)}  # by the axes of a clip: VideoMAE's, MAE's and AudioMAE's
-CHANNELS = 4  # at most, on the last axis of images (N, H, W, C)
-PIXELS = 16  # of a token that are looked at: more change a difficulty by less than 0.004
-CLIPS = 256  # looked at: enough, as their standard errors say
-HUGE = 1e15  # values beyond this have squares that float32 cannot add up
-FEW = 8  # clips, below which errors are rough
+CHANNELS = 4  # images (N, H, W, C) have at most so many
+PIXELS = 16  # read of each token; more change a difficulty by less than 0.004
+CLIPS = 256  # read by default; their standard errors show that they are enough
+HUGE = 1e15  # float32 cannot add up squares of larger values
+FEW = 8  # clips; with fewer, errors are rough
 EPSILON = 1e-6  # added to the variance of a patch, as MAE does
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Clips of one array: how many, the shape of each, and `read`, which yields those it is asked for."""
+    """Clips of one array: their number, the shape of each, and `read`, which yields those at some indices."""
 
     name: str
     count: int
@@ -41,7 +41,7 @@ class Clips:
 
 
 def opened(data: Any) -> list[Clips]:
-    """What holds the clips, all of one shape: an array, the name of a file, or several names."""
+    """Open data: an array, the name of a file, or several names. All clips have one shape."""
     if isinstance(data, str | os.PathLike):
         return [_file(os.fspath(data))]
     if isinstance(data, list | tuple) and data and all(isinstance(d, str | os.PathLike) for d in data):
@@ -62,7 +62,7 @@ def opened(data: Any) -> list[Clips]:
 
 
 def _file(path: str) -> Clips:
-    """Clips of a file, FILE or FILE:NAME for one array of several."""
+    """The clips of a file: FILE, or FILE:NAME where it holds several arrays."""
     name = ""
     if not os.path.exists(path) and ":" in path:
         path, name = path.rsplit(":", 1)
@@ -83,7 +83,7 @@ def _file(path: str) -> Clips:
 
 
 def _media(path: str, files: list[str]) -> Clips:
-    """Video or sound files, each of them a clip."""
+    """The clips of video or sound files: one of each file."""
     check_installed("av", "video and sound files need PyAV", "media")
     shape = media_shape(files[0])
     other = next((name for name in files if media_shape(name) != shape), None)
@@ -97,7 +97,7 @@ def _npy(path: str, _name: str) -> Clips:
 
 
 def _npz(path: str, name: str) -> Clips:
-    """One array of the archive, decompressed as it is read."""
+    """One array of an archive. Each clip is decompressed when it is read."""
     with np.load(path) as archive:
         chosen = _one(path, name, archive.files)
     member = f"{chosen}.npy"
@@ -119,7 +119,7 @@ def _npz(path: str, name: str) -> Clips:
 
 
 def _hdf5(path: str, name: str) -> Clips:
-    """One dataset of the file, FILE:DATASET."""
+    """One dataset of an HDF5 file, FILE:DATASET."""
     import h5py
 
     names: list[str] = []
@@ -138,7 +138,7 @@ def _hdf5(path: str, name: str) -> Clips:
 
 
 def _one(path: str, name: str, names: list[str]) -> str:
-    """The array that is meant: the only one, or the one named."""
+    """The array called `name`, or the only one."""
     if name in names:
         return name
     if not name and len(names) == 1:
@@ -153,7 +153,7 @@ def _array(name: str, array: Any) -> Clips:
 
 
 def _check(name: str, shape: tuple[int, ...], dtype: Any) -> None:
-    """RecipeError where these are no clips."""
+    """Raise RecipeError where an array cannot hold clips."""
     if not any(word in str(dtype) for word in ("int", "float", "bool")):
         raise RecipeError(f"{name} holds {dtype}; clips are arrays of numbers")
     if not 2 <= len(shape) <= 5 or 0 in shape:
@@ -164,7 +164,7 @@ def _check(name: str, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def patch_for(shape: tuple[int, ...], patch: Any = None) -> tuple[int, ...]:
-    """The patch of a token, as given or as usual, for clips of this shape, or RecipeError."""
+    """The given patch, or the usual one for clips of this shape; RecipeError where it does not fit."""
     if patch is None:
         axes = len(shape) - (len(shape) == 4 or (len(shape) == 3 and shape[-1] <= CHANNELS))
         return PATCHES[axes]
@@ -209,7 +209,7 @@ class Tokens:
         return len(self._places)
 
     def __call__(self, clip: Array) -> Float32s:
-        """float32 (pixels, *grid), less the mean of the patch and over its deviation where normalised."""
+        """float32 (pixels, *grid); where normalised, each patch has mean 0 and deviation 1."""
         patch = self._extents[:-1]
         whole = clip.reshape(*clip.shape[: len(patch)], self._extents[-1])
         out = np.empty((self.pixels, *self.grid), np.float32)
@@ -221,7 +221,7 @@ class Tokens:
         return out
 
     def _moments(self, clip: Array) -> tuple[Float32s, Float32s]:
-        """Mean and deviation of the pixels of each token, all channels together, as MAE's norm_pix_loss."""
+        """Mean and deviation of the pixels of each token, over all channels, as in MAE's norm_pix_loss."""
         patch = self._extents[:-1]
         split = tuple(n for pair in zip(self.grid, patch, strict=True) for n in pair)
         pixels = clip.astype(np.float32).reshape(*split, self._extents[-1])
@@ -253,7 +253,7 @@ def measure(
 
 
 def _chosen(sources: list[Clips], chosen: list[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """The clips of these numbers, over all sources, with their numbers."""
+    """The clips with these numbers, counted over all sources, each with its number."""
     first = 0
     for source in sources:
         here = [i - first for i in chosen if first <= i < first + source.count]
@@ -262,7 +262,7 @@ def _chosen(sources: list[Clips], chosen: list[int]) -> Iterator[tuple[int, npt.
 
 
 def patch_on(shape: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
-    """The patch of a token where clips of this shape are cut into a grid of tokens, or RecipeError."""
+    """The patch that cuts clips of this shape into a grid of tokens, or RecipeError."""
     fits = len(grid) <= 3 and len(shape) - len(grid) in (0, 1)
     if not fits or any(n % g for n, g in zip(shape, grid, strict=False)):
         raise RecipeError(
@@ -273,7 +273,7 @@ def patch_on(shape: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
 
 
 def correlation_on(data: Any, grid: Grid) -> Float64s:
-    """The correlation by distance of clips that are cut into this grid of tokens, or RecipeError."""
+    """The correlation by distance of clips, cut into this grid of tokens, or RecipeError."""
     sources = opened(data)
     shape = sources[0].shape
     return measure(sources, Tokens(shape, patch_on(shape, grid), False), CLIPS).values

@@ -1,8 +1,8 @@
-"""How tokens of data hang together: their correlation by how far apart they are, from a few hundred clips.
+"""The correlation of tokens of data by the distance between them, estimated from a few hundred clips.
 
 Arrays by distance have twice the extents of the token grid, in the order of an FFT: distance d along an
-axis of n tokens stands at place d % 2n. No clip holds two tokens n apart: their correlation is taken to be
-that of tokens one nearer.
+axis of n tokens stands at index d % 2n. No clip holds two tokens at distance n. For that, the correlation
+at distance n - 1 is taken.
 """
 
 import math
@@ -17,17 +17,17 @@ Float32s = npt.NDArray[np.float32]
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-BLOCKS = 16  # of clips, each left out once for the standard errors
-LONGEST = 1000.0  # tokens: a length beyond this is given as this
+BLOCKS = 16  # of clips; each is left out once for the standard errors
+LONGEST = 1000.0  # tokens; longer lengths are given as this
 
 
 @dataclass(frozen=True, eq=False)
 class Correlation:
     """The correlation of tokens of data, by distance.
 
-    values: float64 (2 T, 2 H, 2 W), or fewer axes, 1 at distance 0, no negative power at any frequency.
-    parts: the same without one block of clips each, (blocks, ...); none from a single clip. lengths,
-    lengths_of_parts: float64 (axes,) and (blocks, axes), correlation lengths in tokens.
+    values: float64 (2 T, 2 H, 2 W), or fewer axes; 1 at distance 0, no negative power at any frequency.
+    parts: the same, each without one block of clips: (blocks, ...); empty for a single clip. lengths,
+    lengths_of_parts: correlation lengths in tokens, float64 (axes,) and (blocks, axes).
     """
 
     grid: Grid
@@ -44,7 +44,7 @@ class Correlation:
 
 
 def standard_error(parts: Float64s) -> Float64s:
-    """The jackknife's standard error of an estimate, from those without one block each, (blocks, ...)."""
+    """The jackknife's standard error, from estimates that each leave out one block: (blocks, ...)."""
     blocks = len(parts)
     if blocks < 2:
         return np.full(parts.shape[1:], math.nan)
@@ -52,10 +52,10 @@ def standard_error(parts: Float64s) -> Float64s:
 
 
 class Estimate:
-    """The correlation of tokens, clip by clip: `add` each, then `correlation`.
+    """Estimates the correlation of tokens: `add` each clip, then call `correlation`.
 
-    Products of tokens d apart are summed over the clips and the pixels of a token, less the mean of each
-    pixel, and divided by the number of pairs. Memory does not grow with the number of clips.
+    From each pixel its mean is subtracted. Products of tokens at distance d are summed over clips and pixels
+    and divided by the number of pairs. Memory does not grow with the number of clips.
     """
 
     def __init__(self, grid: Grid, pixels: int) -> None:
@@ -74,7 +74,7 @@ class Estimate:
         """Add one clip: float32 (pixels, *grid)."""
         from scipy import fft
 
-        if self._offset is None:  # keeps the digits of float32 for what varies
+        if self._offset is None:  # float32 keeps more digits of what varies
             self._offset = tokens.mean(self._axes, keepdims=True)
         tokens = tokens - self._offset
         block = self.clips % BLOCKS
@@ -84,7 +84,7 @@ class Estimate:
         self.clips += 1
 
     def correlation(self) -> Correlation:
-        """What the clips have shown, or RecipeError where nothing varies."""
+        """The correlation of the clips added so far, or RecipeError where nothing varies."""
         blocks = min(self.clips, BLOCKS)
         all_power, all_sums = self._power.sum(0), self._sums.sum(0)
         values, lengths = self._finish(all_power, all_sums, self.clips)
@@ -98,7 +98,7 @@ class Estimate:
         return Correlation(self.grid, self.clips, values, parts, lengths, lengths_of_parts)
 
     def _finish(self, power: Float64s, sums: Float64s, clips: int) -> tuple[Float64s, Float64s]:
-        """The correlation and the lengths of some of the clips."""
+        """The correlation and the lengths, from sums over some of the clips."""
         from scipy import fft
 
         means = sums.mean(self._axes) / clips
@@ -116,7 +116,7 @@ class Estimate:
 
 
 def complete(by_distance: Float64s) -> None:
-    """Give tokens n apart, which no grid has, the mean of those one nearer, in place."""
+    """Set the value at distance n, which no grid has, to the mean of those at n - 1 and 1 - n, in place."""
     for axis, size in enumerate(by_distance.shape):
         along = np.moveaxis(by_distance, axis, 0)
         n = size // 2
@@ -132,10 +132,10 @@ def possible(covariance: Float64s) -> Float64s:
 
 
 def lengths(correlation: Float64s, grid: Grid) -> Float64s:
-    """How far apart tokens are when their correlation has fallen to 1/e, along each axis: float64 (axes,).
+    """The distance along each axis at which the correlation has fallen to 1/e: float64 (axes,).
 
-    Between two distances the logarithm is interpolated, and beyond the last one continued. NaN along an axis
-    of a single token.
+    The logarithm is interpolated between two distances, and extrapolated beyond the last one. NaN along an
+    axis of a single token.
     """
     found = np.full(len(grid), math.nan)
     for axis, n in enumerate(grid):

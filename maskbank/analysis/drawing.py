@@ -1,7 +1,7 @@
-"""Drawing with matplotlib: pages of panels, and what they are made of.
+"""Draws pages of panels with matplotlib.
 
-matplotlib (the extra `plot`) is imported by the functions that draw, and only there. They need no display
-and use neither pyplot nor the user's matplotlibrc: the same arguments give the same bytes.
+Only the functions that draw import matplotlib (the extra `plot`). They need no display and use neither
+pyplot nor the user's matplotlibrc, so the same arguments give the same bytes.
 """
 
 import math
@@ -22,11 +22,11 @@ from maskbank.files import appearing, check_free
 
 Array = npt.NDArray[Any]
 
-# Okabe and Ito's colours, which people with any kind of colour vision can tell apart
+# Colours of Okabe and Ito, which people with any colour vision can distinguish
 MASKED, VISIBLE, CLUMP, GREY = "#e9e9e9", "#0072b2", "#e69f00", "#777777"
 NOISE = "cividis"
-DPI, WIDTH = 200, 8.0  # WIDTH and all that follows: inches
-LABELS, PANELS, SPECTRUM = 1.2, 4.8, 2.0  # the columns of a page; a spectrum is as high as wide
+DPI, WIDTH = 200, 8.0  # WIDTH and the lengths below are in inches
+LABELS, PANELS, SPECTRUM = 1.2, 4.8, 2.0  # columns of a page; a spectrum is a square
 LARGEST = 1.2  # height of a panel
 LINE = 0.15  # of text
 STYLE = {
@@ -51,11 +51,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a page: a title, rows of panels, maybe a spectrum beside them, and a caption below.
+    """A part of a page: a title, rows of panels, perhaps a spectrum beside them, and a caption below.
 
-    heads: above the columns. unit: what the spectrum's frequencies count. spectrogram: panels have the axes
-    of `thumbnail.is_spectrogram`, and are drawn with time from left to right and frequency upwards, one
-    in each row.
+    heads: titles of the columns. unit: the spectrum's frequencies are in cycles per unit. spectrogram: panels
+    are spectrograms (`thumbnail.is_spectrogram`), one in a row, with time to the right and frequency upwards.
     """
 
     title: str
@@ -68,12 +67,12 @@ class Block:
 
     @property
     def columns(self) -> int:
-        """How many panels fit into a row: at least 4, so that few do not become huge."""
+        """How many panels a row has space for: at least 4, so that a few do not become huge."""
         return 1 if self.spectrogram else max(4, *(len(row.panels) for row in self.rows))
 
     @property
     def transposed(self) -> bool:
-        """Whether time is the first axis of a spectrogram: of a mask, since noise may be square."""
+        """Whether time is the first axis of a spectrogram; its masks tell, since noise may be square."""
         high, wide = self.rows[-1].panels[0].shape[:2]
         return self.spectrogram and high > wide
 
@@ -99,7 +98,7 @@ class Block:
 
 
 def check_picture(output: str | os.PathLike[str], force: bool, suffixes: tuple[str, ...] = PAGES) -> str:
-    """The absolute path of a picture to be drawn. Raises RecipeError, OutputError and MissingError."""
+    """The absolute path of a picture to draw. Raises RecipeError, OutputError and MissingError."""
     name = os.path.abspath(os.fspath(output))
     if os.path.splitext(name)[1].lower() not in suffixes:
         film = ", or .gif (masks frame by frame)" if len(suffixes) > len(PAGES) else ""
@@ -111,7 +110,7 @@ def check_picture(output: str | os.PathLike[str], force: bool, suffixes: tuple[s
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Matplotlib's own defaults, whatever the user's are, and this module's."""
+    """Use matplotlib's own defaults and this module's, instead of the user's."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -126,7 +125,7 @@ def save_page(parts: Sequence[Block], path: str, force: bool) -> None:
 
 
 def save_figure(make: Callable[[], Any], path: str, force: bool) -> None:
-    """Write the figure that `make` makes, in matplotlib's plain style, as .png, .pdf or .svg."""
+    """Write the figure that `make` returns, in `plain_style`, as .png, .pdf or .svg."""
     kind = os.path.splitext(path)[1][1:].lower()
     with appearing(path, force) as file, plain_style():
         figure = make()
@@ -137,9 +136,10 @@ def save_figure(make: Callable[[], Any], path: str, force: bool) -> None:
 
 
 def _lay_out(figure: Any) -> None:
-    """Lay a figure out and round its positions, whose last digits differ from process to process.
+    """Lay out a figure and round its positions.
 
-    matplotlib's solver, kiwi, adds up in the order of addresses in memory, and SVG names come from positions.
+    Their last digits differ between processes, since matplotlib's solver, kiwi, adds in the order of memory
+    addresses. SVG names depend on positions.
     """
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
@@ -153,7 +153,7 @@ def _lay_out(figure: Any) -> None:
 
 
 def new_figure(width: float, heights: Sequence[float]) -> tuple[Any, Sequence[Any]]:
-    """An empty figure, laid out by matplotlib, without pyplot; and its parts of these heights, in inches."""
+    """An empty figure that matplotlib lays out, and its parts, of these heights in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, sum(heights)), dpi=DPI, layout="constrained")
@@ -181,7 +181,7 @@ def page(blocks: Sequence[Block]) -> Any:
 
 
 def show_rows(part: Any, panels: Any, block: Block, labels: float = LABELS) -> None:
-    """Draw the title of a block into a part of a figure, and its rows into `panels`, a part of that.
+    """Draw the title of a block into `part` of a figure, and its rows into `panels`, inside that part.
 
     labels: the width of the rows' labels, in inches.
     """
@@ -216,7 +216,7 @@ def show(axes: Any, panel: Array, clumps: bool, upwards: bool) -> None:
     if panel.ndim == 2:
         low, high = np.quantile(panel, [0.01, 0.99])
         shades = {"cmap": NOISE, "vmin": low, "vmax": max(high, low + 1e-9)}
-    long = max(panel.shape[:2]) > 40 * min(panel.shape[:2])  # else it would be a hairline
+    long = max(panel.shape[:2]) > 40 * min(panel.shape[:2])  # too long to be drawn to scale
     aspect, origin = "auto" if long else "equal", "lower" if upwards else "upper"
     axes.imshow(panel, aspect=aspect, interpolation="nearest", origin=origin, **shades)
 
@@ -246,7 +246,7 @@ def _show_spectrum(axes: Any, found: Radial, unit: str) -> None:
 
 
 def _legend(foot: Any, rows: Sequence[Row]) -> None:
-    """What the colours say, at the foot of a page."""
+    """Explain the colours at the foot of a page."""
     entries = [(VISIBLE, "visible"), (MASKED, "masked")]
     if any(row.clumps for row in rows):
         entries.append((CLUMP, "visible, beside a visible one (a clump)"))

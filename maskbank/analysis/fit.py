@@ -1,7 +1,7 @@
-"""Which mask for these data: `fit` measures how tokens hang together, and chooses kind and sigma by it.
+"""Chooses a mask for data: `fit` measures the correlation of tokens and recommends a kind and its sigmas.
 
-The measure is the difficulty that `prediction` foretells. The losses of training rank masks by it (Spearman
-0.98 to 1.00 over eight masks, where the data's own correlation is taken); it is no bound on them.
+It compares masks by the difficulty that `prediction` gives. Losses of training rank masks in the same order
+(Spearman 0.98 to 1.00 over eight masks, with the data's own correlation), but it is no bound on them.
 """
 
 import math
@@ -27,7 +27,7 @@ from maskbank.recipes import KINDS
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-AIM = 0.9  # of the baseline's difficulty: the best masks of Tables 6, 7 and A.3 lie at 0.90 to 0.94 of it
+AIM = 0.9  # of the baseline's difficulty; the best masks of Tables 6, 7 and A.3 have 0.90 to 0.94 of it
 RATIOS = {3: 0.9, 2: 0.8, 1: 0.8}  # VideoMAE's, AudioMAE's; and MAE's
 IMAGES = 0.75
 # Reconstruction losses of Tables 6 and 7, by the axes of a token grid
@@ -41,11 +41,11 @@ PAPER: dict[int, dict[str, float]] = {
 class Fit:
     """What `fit` found.
 
-    source: "measured", or where the correlation of typical data is from; clips: then 0, and errors NaN.
-    length, length_error: correlation lengths in tokens, slowest axis first; NaN along one of a single token.
-    difficulty, difficulty_error: predicted, of each kind at its defaults and each baseline. order: their
-    names, the easiest first. ties: those that are within two standard errors of the one before. baseline,
-    aim: what the recommendation is measured by. spectrum: radial, of the data. correlation: by distance.
+    source: "measured", or where the correlation of typical data is from; then `clips` is 0 and errors are
+    NaN. length, length_error: correlation lengths in tokens, slowest axis first; NaN along an axis of one
+    token. difficulty, difficulty_error: predicted, of each kind at its defaults and of each baseline. order:
+    their names, the easiest first. ties: names within two standard errors of the one before. aim: the wanted
+    share of the baseline's difficulty. spectrum: radial, of the data. correlation: of the data, by distance.
     """
 
     source: str
@@ -71,7 +71,7 @@ class Fit:
         return sorted(self.difficulty, key=lambda name: self.difficulty[name])
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON knows it: what is not known is null; without `correlation`."""
+        """The same as values that JSON has, without `correlation`. Unknown values are None."""
         chosen, found = self.recommend, self.spectrum
         recommended = {
             name: value
@@ -110,15 +110,15 @@ def fit(
 
     clips: an array (N, T, H, W), (N, T, H, W, C), (N, H, W), (N, H, W, C), of spectrograms (N, T, F), of
     signals (N, L), or (N, L, C) with a patch of one axis; or the name of a .npy, .npz or HDF5 file of one
-    (FILE.h5:DATASET), or several names. patch: the pixels of a token; 2x16x16 for video, 16x16 and 16
-    otherwise. mask_ratio: 0.9 for video, 0.75 for images with channels, 0.8 otherwise. kind: what is
-    recommended; green3d for video, else blue2d or blue1d. aim: the difficulty to reach, as a share of that of
-    the usual baseline, tube for video and random otherwise. target: "raw" pixels, or "normalised" per patch
-    where the loss is. like: "video", "image" or "audio" instead of clips, for what is typical
-    (`analysis.typical`), without errors. most: how many clips are looked at, evenly spaced. progress: called
-    with how many are done, and of how many.
+    (FILE.h5:DATASET), or several names. patch: the pixels of a token; the default is 2x16x16 for video, else
+    16x16 or 16. mask_ratio: the default is 0.9 for video, 0.75 for images with channels, else 0.8. kind: the
+    kind to recommend; the default is green3d for video, else blue2d or blue1d. aim: the difficulty to reach,
+    as a share of the usual baseline's: tube for video, else random. target: "raw" pixels, or "normalised" per
+    patch where the loss normalises them. like: "video", "image" or "audio" takes typical data
+    (`analysis.typical`) instead of clips, and gives no errors. most: how many clips to read, evenly spaced.
+    progress: called with the number of clips that are done, and of all.
 
-    Raises RecipeError for what cannot be used, MaskbankError for files that cannot be read.
+    Raises RecipeError for arguments that cannot be used, MaskbankError for files that cannot be read.
     """
     if not (isinstance(aim, int | float) and 0.0 < aim < math.inf):
         raise RecipeError(f"aim={aim!r} is no share of the baseline's difficulty; give a number, as 0.9")
@@ -146,7 +146,7 @@ def fit(
 
 
 def _check_kind(kind: str | None, axes: int) -> str:
-    """A kind whose masks fit clips with so many axes: the usual one where none is given, or RecipeError."""
+    """The given kind, or the usual one for clips of so many axes. RecipeError where its masks do not fit."""
     if kind is None:
         return "green3d" if axes == 3 else f"blue{axes}d"
     fitting = [name for name in KINDS if name == "rbn" or name.endswith((f"{min(axes, 2)}d", f"{axes}d"))]
@@ -157,7 +157,7 @@ def _check_kind(kind: str | None, axes: int) -> str:
 def _judge(
     found: Correlation, patch: tuple[int, ...], ratio: float, target: str, kind: str, aim: float, source: str
 ) -> Fit:
-    """All that follows from the correlation."""
+    """Compute everything that follows from the correlation."""
     predictor = Predictor(np.concatenate([found.values[None], found.parts]))
     grid = found.grid
     each = difficulties(predictor, grid, ratio)

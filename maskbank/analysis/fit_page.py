@@ -1,4 +1,4 @@
-"""What `fit` found, as a page: the correlation and spectrum of data beside those of masks (Figure A.6)."""
+"""Draws a page for a fit: the correlation and spectrum of data beside those of masks (Figure A.6)."""
 
 import math
 from typing import Any
@@ -24,7 +24,8 @@ COLOURS = ("#000000", "#777777", "#e69f00", "#0072b2")  # data, random, tube, th
 def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None:
     """Draw a page into FILE.png, .pdf or .svg: curves, and masks over the first of the data.
 
-    data: what was fitted; None for typical data, which have no picture. force: replace what is at output.
+    data: the same data as given to `fit`; None for typical data, which have no picture. force: replace what
+    is at `output`.
     """
     name = drawing.check_picture(output, force)
     drawing.save_figure(lambda: _page(found, data), name, force)
@@ -50,14 +51,14 @@ def _page(found: Fit, data: Any) -> Any:
 
 
 def _masks(found: Fit) -> dict[str, tuple[tuple[float, ...], tuple[float, ...] | None]]:
-    """The masks that are drawn, the recommended ones last, with their sigmas and stretch."""
+    """The masks to draw, with their sigmas and stretch. The recommended ones come last."""
     baselines = ("random", "tube") if len(found.grid) == 3 else ("random",)
     chosen = found.recommend
     return dict.fromkeys(baselines, ((), None)) | {chosen.kind: (chosen.sigmas, chosen.stretch)}
 
 
 def _curves(found: Fit) -> dict[str, Float64s]:
-    """The correlation by distance of the data and of masks, 1 at distance 0."""
+    """The correlation of the data and of masks by distance; 1 at distance 0."""
     curves = {"data": found.correlation}
     for name, how in _masks(found).items():
         pairs = pairs_of(name, *how, found.grid, found.mask_ratio)

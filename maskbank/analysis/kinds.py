@@ -1,4 +1,4 @@
-"""Masks of each kind and of baselines on a grid of tokens, and how hard they are for data."""
+"""Masks of each kind and each baseline on a grid of tokens, and their difficulty for data."""
 
 import contextlib
 import math
@@ -16,15 +16,15 @@ Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-MASKS = 256  # drawn of a kind without a formula
-MOST_PATCHES = 2**20  # of all of them
+MASKS = 256  # to draw for a kind without a formula, at most
+MOST_PATCHES = 2**20  # in all these masks
 
 
 def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Float64s]:
     """The predicted difficulty of each kind at its defaults and of the baselines: name -> float64 (n,).
 
-    On a grid of three axes masks of two are the same in all frames. R-BN is made for the grid of a frame; it
-    is missing where that is too small, and without Numba.
+    On a grid of three axes, masks of two axes repeat in all frames. R-BN is made for the grid of a frame. It
+    is left out where that is too small, and without Numba.
     """
     found: dict[str, Float64s] = {}
     for kind, (_, size) in COLOURS.items():
@@ -41,7 +41,7 @@ def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Fl
 def pairs_of(
     name: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
 ) -> Float64s:
-    """The chance that two tokens of a grid are both visible, by distance, in masks of a kind or a baseline.
+    """The probability that two tokens are both visible, by distance, in masks of a kind or a baseline.
 
     For coloured noise it is computed; masks of R-BN, grid and block are drawn and counted.
     """
@@ -63,7 +63,7 @@ def has_own_frames(name: str, grid: Grid) -> bool:
 
 
 def _visible(own: Grid, ratio: float, all_tokens: bool) -> int:
-    """How many tokens are visible; of a frame where masks repeat it, as in VideoMAE's tube."""
+    """How many tokens are visible: of all, or of a frame that masks repeat, as in VideoMAE's tube."""
     tokens = math.prod(own)
     return count_visible(tokens, ratio) if all_tokens else tokens - int(ratio * tokens)
 
@@ -74,8 +74,8 @@ def masks_of(
 ) -> Bools:  # fmt: skip
     """Masks of a baseline, or from the first items of a kind with seed 0: bool (count, *grid).
 
-    Items are cut at their first place. RecipeError where R-BN does not fit the grid; MissingError without
-    Numba.
+    A window starts at the first voxel of its item. RecipeError where R-BN does not fit the grid;
+    MissingError without Numba.
     """
     if name not in KINDS:
         return MaskSampler(name, grid, ratio)(np.arange(count)).visible.reshape(count, *grid)
@@ -95,9 +95,9 @@ def masks_of(
 def recipe_of(
     kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
 ) -> Recipe:
-    """The recipe with these sigmas for each item; items are of the usual size, or as large as the grid.
+    """The recipe in which each item has these sigmas. Items have the usual size, or more for a large grid.
 
-    R-BN has the size of the grid or of its frames, and this ratio.
+    R-BN has this ratio, and the size of the grid or of its frames.
     """
     if kind == "rbn":
         return RBN(size=grid[-2:], mask_ratio=ratio)

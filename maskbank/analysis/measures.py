@@ -1,4 +1,4 @@
-"""Measures of the structure of a sampler's masks, beside random and tube masks, and what they mean."""
+"""Measures the structure of a sampler's masks, beside random and tube masks, and gives a verdict."""
 
 import math
 import os
@@ -17,31 +17,31 @@ from maskbank.sampling.sampler import Fit, MaskSampler
 
 Bools = npt.NDArray[np.bool_]
 
-MASKS = 256  # measured
-HARD = 12  # masks whose difficulty is measured, which is slow
-MOST_TOKENS = 2**20  # measured in all: fewer masks of a large grid
+MASKS = 256  # to measure, at most
+HARD = 12  # masks whose difficulty is measured, since that is slow
+MOST_TOKENS = 2**20  # in all masks: of a large grid fewer are measured
 MOST_VOXELS = 2**22  # of all items whose spectrum is measured
-LARGEST = 2**24  # voxels of one item; the spectrum of larger ones would take minutes, and is left out
-# Correlation of neighbours: random masks have none, blue noise -0.10, green items that were resized -0.045
+LARGEST = 2**24  # voxels of one item; the spectrum of a larger one would take minutes and is left out
+# Correlation of neighbours; random masks have none, blue noise -0.10, resized green noise -0.045
 CLEAR = 0.07
 SURE = 4.5  # standard errors
-FEW = 8  # visible or masked tokens, or voxels of an item: fewer make no pattern
-# The grid and ratio at which masks are looked at by default, by the axes of a grid
+FEW = 8  # visible or masked tokens, or voxels of an item; fewer make no pattern
+# The default grid and ratio of measures, by the number of axes of a grid
 USUAL: dict[int, tuple[tuple[int, ...], float]] = {
     3: ((8, 14, 14), 0.9),
     2: ((14, 14), 0.75),
     1: ((500,), 0.8),
 }
-WORK = 4e9  # multiplications for `difficulty`: one or two seconds; beyond, it is left out
+WORK = 4e9  # multiplications for `difficulty`, one or two seconds; it is left out where two masks need more
 
 
-Measure = dict[str, float]  # value, error, random, tube: the mean of masks, its standard error, other means
+Measure = dict[str, float]  # value, error: mean and standard error; random, tube: means of these masks
 
 
 class Radial(TypedDict):
-    """A radial spectrum: for each bin its frequency, power, standard error, and the energy up to it.
+    """A radial spectrum: the frequency, power and standard error of each bin, and the energy up to it.
 
-    analytic: the power that the recipe gives. random, tube: the power of these masks.
+    analytic: the power by the recipe. random, tube: the power of these masks.
     """
 
     frequency: list[float]
@@ -54,7 +54,7 @@ class Radial(TypedDict):
 
 
 class Spectra(TypedDict, total=False):
-    """Spectra of masks, and for a bank of windows and of `looked_at` items; empty for a huge grid."""
+    """Spectra of masks; for a bank also of windows and of `looked_at` items. Empty for a huge grid."""
 
     looked_at: int
     masks: Radial
@@ -63,7 +63,7 @@ class Spectra(TypedDict, total=False):
 
 
 class Structure(TypedDict):
-    """What `measure_structure` finds. masks: how many were measured."""
+    """The result of `measure_structure`. masks: how many were measured."""
 
     grid: list[int]
     num_visible: int
@@ -75,10 +75,10 @@ class Structure(TypedDict):
 
 
 def usual(bank: Bank, grid: tuple[int, ...] | str | None = None) -> tuple[tuple[int, ...], float]:
-    """The grid (the given one, if any) and the mask ratio at which a bank is looked at by default.
+    """The default grid and mask ratio for measures and pictures of a bank; a given grid is kept.
 
-    8x14x14 at 0.9 for video; an rbn bank's own; 14x14 at 0.75 for other images; 500 at 0.8 on one axis.
-    Smaller where items are smaller and do not tile.
+    8x14x14 at 0.9 for video; an rbn bank's own; 14x14 at 0.75 for other images; 500 at 0.8 on one axis. The
+    grid is smaller where items are smaller and do not tile.
     """
     size, recipe = bank.recipe.size, bank.recipe
     axes = len(size if grid is None else check_grid(grid))
@@ -97,7 +97,7 @@ def usual_sampler(
     seed: int = 0,
     fit: Fit = "crop",
 ) -> MaskSampler:
-    """A sampler of a bank, its path or a baseline's name, at the grid and ratio of `usual` unless given."""
+    """A sampler of a bank, its path or a baseline's name; grid and ratio default to those of `usual`."""
     if isinstance(source, str) and source in NAMES:
         its_grid = check_grid(grid or ((64, 8) if source in SPECTROGRAMS else (8, 14, 14)))
         ratio: Any = (0.5, 0.6) if source == "timefreq" else USUAL[len(its_grid)][1]
@@ -112,11 +112,11 @@ def measure_structure(
 ) -> Structure:
     """Measure the structure of at most so many masks of a sampler, beside random and tube masks.
 
-    `measures` has time, space (the next token along time, and in a frame, is visible, too), clustering
-    (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame (the
-    spread of visible tokens over frames), each where the grid has it. `reaches`: whether masks differ from
-    random ones. `verdict`: a sentence, with the remedy where they do not. Takes seconds for any bank.
-    covariance: of data on the sampler's grid, for which the difficulty is measured (`structure.difficulty`).
+    `measures` has time and space (how likely the next token, in time or in a frame, is visible, too),
+    clustering (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame
+    (the spread of visible tokens over frames), as far as the grid has them. `reaches`: whether masks differ
+    from random ones. `verdict`: a sentence, with a remedy where they do not. covariance: of data on the
+    sampler's grid; the difficulty is then that for these data (`structure.difficulty`). Takes seconds.
     """
     count = max(2, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
@@ -158,10 +158,10 @@ def compare(
 
 
 def _others(grid: tuple[int, ...], num_visible: int) -> dict[str, int]:
-    """The baselines to compare masks of a grid with, and how many tokens each shows."""
+    """The baselines to compare masks of a grid with, and how many tokens are visible in each."""
     others = {"random": num_visible}
     frame = math.prod(grid[1:])
-    if len(grid) == 3 and frame > 1:  # a tube shows the same number in every frame
+    if len(grid) == 3 and frame > 1:  # a tube has the same number in every frame
         others["tube"] = min(max(round(num_visible / grid[0]), 1), frame - 1) * grid[0]
     return others
 
@@ -176,12 +176,12 @@ def _masks_of(name: str, grid: tuple[int, ...], num_visible: int, seed: int, cou
 def _baseline(
     name: str, grid: tuple[int, ...], num_visible: int, seed: int, count: int, hard: int
 ) -> dict[str, tuple[float, float]]:
-    """The measures of a baseline's masks, kept for other banks."""
+    """The measures of a baseline's masks; cached, since several banks are compared with them."""
     return _measured(_masks_of(name, grid, num_visible, seed, count), hard)
 
 
 def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of each measure; difficulty is that of the first `hard` masks."""
+    """The mean and standard error of each measure. The difficulty is measured of the first `hard` masks."""
     axes = visible.ndim - 1
     frames = visible.reshape(len(visible), -1, *(1, *visible.shape[1:])[-2:])
     within = range(max(axes - 2, 0), axes)
@@ -205,7 +205,7 @@ def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
 
 
 def _hard_masks(count: int, visible: int, tokens: int) -> int:
-    """How many masks have their difficulty measured: none where two would take too long."""
+    """How many masks to measure the difficulty of: none where two would take too long."""
     most = int(WORK / (visible**2 * tokens))
     return min(HARD, count, most) if most > 1 else 0
 
@@ -213,8 +213,8 @@ def _hard_masks(count: int, visible: int, tokens: int) -> int:
 def differs(masks: Bools, clear: float = CLEAR) -> bool:
     """Whether neighbours in masks (B, *grid) are more, or less, alike than in random ones.
 
-    clear: the least correlation of neighbours that counts. Masks that are repeated over time, like a tube,
-    are judged by their frames.
+    clear: smaller correlations of neighbours do not count. Masks that repeat over time, like a tube, are
+    judged by one frame.
     """
     if structure.repeated(masks):
         masks = masks[:, 0]
@@ -262,7 +262,7 @@ def _spectra(sampler: MaskSampler, masks: Bools) -> Spectra:
     count = max(1, min(len(bank), 64, MOST_VOXELS // math.prod(recipe.size)))
     places = np.linspace(0, len(bank) - 1, count).astype(int)
     mean, spread = (0.0, 1.0)
-    if bank.dtype.kind == "u":  # uint8 levels and rbn's ranks are scaled to unit variance
+    if bank.dtype.kind == "u":  # uint8 levels and ranks of rbn are scaled to unit variance
         sample = np.concatenate([bank[int(place)].reshape(-1)[:MOST_VOXELS] for place in places])
         mean, spread = float(sample.mean()), float(sample.std())
     spectra: Spectra = {"windows": _radial((windows - mean) / spread), "masks": of_masks}

@@ -1,4 +1,4 @@
-"""Video and sound files as arrays, sampled as VideoMAE and AudioMAE do; PyAV (extra `media`) decodes them."""
+"""Reads video and sound files as VideoMAE and AudioMAE sample them. PyAV (extra `media`) decodes them."""
 
 import os
 from typing import Any
@@ -15,12 +15,12 @@ SOUND = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
 
 FRAMES, STRIDE, SIDE = 16, 4, 224  # VideoMAE's on Kinetics
 RATE, BANDS, STEPS = 16_000, 128, 1024  # AudioMAE's: 10.24 s of 10 ms
-WINDOW, HOP, POINTS = 400, 160, 512  # samples: 25 ms, 10 ms, of the Fourier transform
+WINDOW, HOP, POINTS = 400, 160, 512  # samples: 25 ms, 10 ms, and the length of the Fourier transform
 LOWEST, EMPHASIS, LEAST = 20.0, 0.97, 1.1920929e-07  # Hz; Kaldi's defaults, which AudioMAE takes
 
 
 def media_files(path: str) -> list[str]:
-    """The video and sound files at a path: itself, or those of a folder and the folders in it, sorted."""
+    """The video and sound files at a path: the file itself, or all in a folder and its subfolders, sorted."""
     if os.path.isdir(path):
         found = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
         return sorted(name for name in found if name.lower().endswith(VIDEO + SOUND))
@@ -28,15 +28,16 @@ def media_files(path: str) -> list[str]:
 
 
 def media_shape(path: str) -> tuple[int, ...]:
-    """The shape of what `read_media` gives: (16, 224, 224, 3) of a video, (1024, 128) of a sound."""
+    """The shape that `read_media` returns: (16, 224, 224, 3) for a video, (1024, 128) for a sound."""
     return (FRAMES, SIDE, SIDE, 3) if path.lower().endswith(VIDEO) else (STEPS, BANDS)
 
 
 def read_media(path: str) -> npt.NDArray[Any]:
     """A video as uint8 (16, 224, 224, 3), or a sound as a log-mel spectrogram, float32 (1024, 128).
 
-    A video: every fourth frame around its middle, the short side scaled to 224, the centre; its last frame
-    is repeated where there are too few. A sound: its first 10 s, repeated where it is shorter.
+    Of a video it takes every fourth frame around the middle, scales the short side to 224, crops the centre,
+    and repeats the last frame if there are too few. Of a sound it takes the first 10 s, and repeats a shorter
+    one.
     """
     import av
 
@@ -63,7 +64,7 @@ def _video(container: Any) -> npt.NDArray[np.uint8]:
     seen = 0
     for frame in container.decode(stream):
         if frame.time is not None and frame.time + 1e-6 < start:
-            continue  # the key frame lies before
+            continue  # decoding begins at the key frame before `start`
         if seen % STRIDE == 0:
             pixels = frame.reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
             frames.append(pixels[top : top + SIDE, left : left + SIDE])
@@ -74,7 +75,7 @@ def _video(container: Any) -> npt.NDArray[np.uint8]:
 
 
 def _sound(container: Any) -> Float32s:
-    """The first samples of one channel at 16 kHz, as many as the spectrogram takes."""
+    """The first samples of a sound, as mono at 16 kHz: as many as the spectrogram needs."""
     import av
 
     needed = WINDOW + (STEPS - 1) * HOP
@@ -100,7 +101,7 @@ def _spectrogram(samples: Float32s) -> Float32s:
 
 
 def _bands() -> npt.NDArray[np.float64]:
-    """Triangles between points at equal distances on the mel scale: (128, frequencies)."""
+    """Triangular filters at equal distances on the mel scale: (128, frequencies)."""
 
     def mel(hertz: Any) -> Any:
         return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)

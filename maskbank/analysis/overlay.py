@@ -1,4 +1,4 @@
-"""Masks laid over a user's own clips, as in Figures A.2 to A.5: visible patches clear, hidden ones grey."""
+"""Lays masks over clips, as in Figures A.2 to A.5: visible patches are clear, hidden ones grey."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ Bools = npt.NDArray[np.bool_]
 Levels = npt.NDArray[np.uint8]
 Grid = tuple[int, ...]
 
-PANELS = 6  # frames of a clip, or clips
-HIDDEN, KEPT = 200, 0.25  # the grey over hidden patches, and the share of them that shows through
+PANELS = 6  # frames of a clip, or clips, in a row
+HIDDEN, KEPT = 200, 0.25  # the grey of hidden patches, and the share of the image that shows through
 
 
 def overlay(image: Levels, visible: Bools) -> Levels:
-    """An image, uint8 (H, W, 3), with the patches grey that a mask, (h, w), hides."""
+    """An image, uint8 (H, W, 3), whose patches are grey where a mask, (h, w), hides them."""
     high, wide = (n // g for n, g in zip(image.shape, visible.shape, strict=False))
     shown = visible.repeat(high, 0).repeat(wide, 1)[..., None]
     grey = (KEPT * image + (1.0 - KEPT) * HIDDEN).astype(np.uint8)
@@ -30,9 +30,9 @@ def overlay(image: Levels, visible: Bools) -> Levels:
 
 
 def pictures_of(source: Clips, grid: Grid) -> tuple[list[Levels], list[str]]:
-    """What masks on this grid are laid over, (H, W, 3), and a title of each.
+    """Pictures (H, W, 3) to lay masks of this grid over, and a title of each.
 
-    The first frame of each token of the first clip; for images and spectrograms the first few of them.
+    Of video, the first frame of each token of the first clip; else the first few images or spectrograms.
     """
     if len(grid) == 1:
         raise RecipeError(f"grid={grid[0]}: signals of one axis have no picture that masks can be laid over")
@@ -51,7 +51,7 @@ def pictures_of(source: Clips, grid: Grid) -> tuple[list[Levels], list[str]]:
 
 
 def block(title: str, source: Clips, masks: Sequence[tuple[str, Bools]]) -> Block:
-    """Rows of pictures: the clip itself, and under each mask; masks are (name, bool (B, *grid))."""
+    """Rows of pictures: the clip alone, and under each mask. masks: (name, bool (B, *grid))."""
     grid = masks[0][1].shape[1:]
     pictures, heads = pictures_of(source, grid)
     rows = [Row("data", pictures)]
@@ -63,7 +63,7 @@ def block(title: str, source: Clips, masks: Sequence[tuple[str, Bools]]) -> Bloc
 
 
 def blocks_over(samplers: Sequence[MaskSampler], data: Any) -> list[Block]:
-    """A block for each sampler: masks of baselines and its own, over clips as `maskbank.fit` reads them."""
+    """A block for each sampler: baselines' masks and its own, over clips as `maskbank.fit` reads them."""
     (source,) = opened(data)
     blocks = []
     for sampler in samplers:

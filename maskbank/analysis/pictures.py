@@ -1,4 +1,4 @@
-"""What pictures of banks and of their masks show; `maskbank.analysis.drawing` draws them."""
+"""Chooses what pictures of banks and their masks show; `maskbank.analysis.drawing` draws them."""
 
 import io
 import math
@@ -20,9 +20,9 @@ from maskbank.sampling.sampler import MaskSampler
 Bools = npt.NDArray[np.bool_]
 
 MOST_FRAMES = 64  # of a .gif
-COLUMNS = 8  # panels beside each other
-STACKED = 6  # spectrograms below each other
-FILM_DPI, FILM_COLUMNS, FILM_MS = 128, 4, 250  # panels beside each other; milliseconds a frame is shown
+COLUMNS = 8  # panels in a row
+STACKED = 6  # spectrograms, one below the other
+FILM_DPI, FILM_COLUMNS, FILM_MS = 128, 4, 250  # columns: panels in a row; milliseconds of a frame
 
 
 def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:
@@ -38,14 +38,14 @@ def blocks(samplers: Sequence[MaskSampler]) -> list[Block]:
 
 
 def with_baselines(samplers: Sequence[MaskSampler], first: MaskSampler) -> list[MaskSampler]:
-    """Samplers, and tube (on three axes) and random ones at the grid and ratio of the first."""
+    """Samplers, and those of tube (on three axes) and random masks at the grid and ratio of the first."""
     usual = ("tube", "random") if len(first.grid) == 3 else ("random",)
     missing = [name for name in usual if all(one.baseline != name for one in samplers)]
     return [*samplers, *(MaskSampler(name, first.grid, ratio_of(first), seed=first.seed) for name in missing)]
 
 
 def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
-    """The first items, windows and masks of a bank, its spectrum, and its measures in the caption."""
+    """The first items, windows and masks of a bank, its spectrum, and a caption with its measures."""
     bank, grid, spectrogram = sampler.bank, sampler.grid, is_spectrogram(sampler.grid)
     assert bank is not None
     found = measure_structure(sampler)
@@ -109,7 +109,7 @@ def together(sampler: MaskSampler) -> tuple[Bools, str]:
         try:
             masks = sampler.complementary(0).visible[:count]
             words = f"Masks of one set: {len(masks)} of {bank.recipe.masks_per_set}."
-        except RecipeError:  # not at this grid or ratio, or the bank holds no whole set
+        except RecipeError:  # the grid or ratio does not fit, or the bank holds no whole set
             words = "Single masks: at this grid and ratio the bank has no disjoint sets."
     return masks.reshape(-1, *(1, *sampler.grid)[-2:]), words
 
@@ -121,7 +121,7 @@ def _heads(sampler: MaskSampler) -> list[str]:
 
 
 def _panel(values: drawing.Array) -> drawing.Array:
-    """What is drawn of (H, W) or (L,): one axis is a row."""
+    """Values (H, W) as they are, and (L,) as one row."""
     return values.reshape(-1, values.shape[-1])
 
 

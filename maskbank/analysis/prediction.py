@@ -1,13 +1,13 @@
 """The difficulty of masks for data, predicted without drawing a mask or training a model.
 
-A linear map that knows nothing of the mask gets the data with masked tokens set to 0, and is to give back all
-of it. With v the share of visible tokens, R(d) the probability that two tokens d apart are both visible,
-C(d) their correlation and S its Fourier transform, the best such map multiplies frequency f by
+A linear map that does not know the mask gets the data with masked tokens set to 0. It should give back all
+data. Let v be the share of visible tokens, R(d) the probability that two tokens at distance d are both
+visible, C(d) their correlation and S its Fourier transform. The best such map multiplies frequency f by
 
     H(f) = v^2 S(f) / F[R C](f)        and leaves        D = 1 - sum(S H) / sum(S)
 
-(times 1 / v, as it multiplies the masked data). So the data's spectrum is blurred by the masks': it is what
-section A.15 looks at. Arrays by distance are as in `covariance`.
+(times 1 / v, as it multiplies the masked data). So the masks' spectrum, the subject of section A.15, blurs
+that of the data. Arrays by distance are as in `covariance`.
 """
 
 import math
@@ -25,12 +25,12 @@ Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-STEPS = 8  # values of a range of sigma; of each of two ranges, half as many
-TABLE = 4001  # correlations at which the chance of pairs is tabulated
+STEPS = 8  # values from a range of sigma; half as many from each of two ranges
+TABLE = 4001  # entries in the table of `chance_of_pairs`, by correlation
 
 
 class Predictor:
-    """Predicts D for data of these correlations, (n, 2 T, 2 H, 2 W): predictor(pairs) is float64 (n,)."""
+    """Predicts D for data with these correlations, (n, 2 T, 2 H, 2 W): predictor(pairs) is float64 (n,)."""
 
     def __init__(self, correlations: Float64s) -> None:
         from scipy import fft
@@ -38,16 +38,16 @@ class Predictor:
         self.correlations = correlations
         self.axes = tuple(range(1, correlations.ndim))
         self.spectra = np.maximum(fft.rfftn(correlations, axes=self.axes).real, 0.0)
-        # rfftn leaves out the second one of two equal coefficients
+        # rfftn gives only one of two equal coefficients
         last, kept = correlations.shape[-1], self.spectra.shape[-1]
         self.counts = np.array([1.0 if k in (0, last / 2) else 2.0 for k in range(kept)])
 
     def __call__(self, pairs: Float64s) -> Float64s:
-        """D for masks with these `pairs`: the probability that both tokens are visible, by distance."""
+        """D for masks. pairs: the probability that two tokens are both visible, by distance."""
         from scipy import fft
 
         square = float(pairs.flat[0]) ** 2
-        least = square * self.spectra  # no map makes an error below 0 at any frequency
+        least = square * self.spectra  # else the error at a frequency could be below 0
         blurred = np.maximum(fft.rfftn(pairs * self.correlations, axes=self.axes).real, least)
         share = np.divide(least, blurred, out=np.zeros_like(least), where=blurred > 0)
         weighted = self.spectra * self.counts
@@ -80,15 +80,15 @@ def pairs_of_noise(
 ) -> Float64s:
     """The probability that two tokens are both visible, by distance, in masks from coloured noise.
 
-    grid: that of the tokens; or of a frame, (H, W). share: of the visible tokens, whose number is the same in
-    each mask. Tokens above a fixed threshold would vary in number; to first order, that variance, over the
-    square of all tokens, is what the same number takes from each pair.
+    grid: of tokens, or of a frame, (H, W). share: of visible tokens; each mask has the same number of them.
+    With a fixed threshold the number would vary. To first order, its variance over the square of the number
+    of all tokens is subtracted from each pair.
     """
     mixture = COLOURS[f"{colour}2d"][0].mixture
     rho = autocorrelation(mixture, sigmas, stretch, tuple(2 * n for n in grid))
     pairs = chance_of_pairs(rho, share)
     pairs.flat[0] = share
-    ordered = np.ones(())  # how many pairs of tokens are so far apart, of all of them
+    ordered = np.ones(())  # the share of all pairs that have this distance
     for n in grid:
         apart = np.abs(np.fft.fftfreq(2 * n, 1 / (2 * n)))
         ordered = np.multiply.outer(ordered, (n - apart) / n**2)
@@ -98,7 +98,7 @@ def pairs_of_noise(
 
 
 def pairs_of_masks(masks: Bools) -> Float64s:
-    """The same, counted in masks (B, *grid), True where visible."""
+    """The same probability, counted in masks (B, *grid), True where visible."""
     from scipy import fft
 
     grid = masks.shape[1:]
@@ -114,12 +114,12 @@ def pairs_of_masks(masks: Bools) -> Float64s:
 
 
 def repeated(pairs: Float64s, frames: int) -> Float64s:
-    """Those of masks that are the same in all frames, (2 T, 2 H, 2 W), from those of a frame."""
+    """The pairs of masks that are the same in all frames, (2 T, 2 H, 2 W), from those of one frame."""
     return np.broadcast_to(pairs, (2 * frames, *pairs.shape))
 
 
 def draws(kind: str) -> Iterator[tuple[float, ...]]:
-    """Sigmas spread evenly over the default ranges of a kind, as items draw them."""
+    """Sigmas that are spread evenly over the default ranges of a kind."""
     cls, size = COLOURS[kind]
     ranges = cls(size=size).ranges
     if len(ranges) < 2:

@@ -1,4 +1,4 @@
-"""What `maskbank preview` does: masks as text for a terminal, or a picture of banks and their masks."""
+"""Previews of banks: masks as text for a terminal, or a picture of banks and their masks."""
 
 import math
 import os
@@ -35,15 +35,15 @@ def preview(
     width: int = 80,
     blocks: bool = True,
 ) -> str:
-    """Draw masks from banks as text, which is returned; or a picture into a file, and return what it shows.
+    """Draw masks from banks as text and return it, or draw a picture into a file and return what it shows.
 
-    banks: Banks, their paths, or names of baselines. output: FILE.png, .pdf or .svg is a page of items,
-    masks and spectra; FILE.gif shows masks frame after frame, or mask after mask where the grid has two
-    axes; None: text. grid, mask_ratio: the defaults are those of `usual`; a .gif takes the first bank's for
-    all. seed: the samplers'. over: clips, as `maskbank.fit` reads them; a page then shows masks over them.
-    force: replace what is at output. width, blocks: of text, its columns, and whether it has block
-    characters or is plain ASCII. The file appears when all is written. Raises RecipeError for what cannot
-    be drawn, OutputError where the file cannot be written, MissingError without matplotlib.
+    banks: Banks, their paths, or names of baselines. output: None for text; FILE.png, .pdf or .svg for a page
+    of items, masks and spectra; FILE.gif for masks frame after frame, or mask after mask on a grid of two
+    axes. grid, mask_ratio: by default those of `usual`; all banks of a .gif take the first one's. seed: of
+    the samplers. over: clips, as `maskbank.fit` reads them; the page then shows masks over them. force:
+    replace what is at output. width: columns of text. blocks: use block characters in text, not only ASCII.
+    The file appears when all is written. Raises RecipeError for what cannot be drawn, OutputError where the
+    file cannot be written, MissingError without matplotlib.
     """
     given = [banks] if isinstance(banks, Bank | str | os.PathLike) else list(banks)
     if not 1 <= len(given) <= MOST_BANKS:
@@ -66,9 +66,9 @@ def preview(
 
 
 def _text(samplers: Sequence[MaskSampler], width: int, blocks: bool) -> str:
-    """The first mask of each sampler and of baselines below; on a square grid the first masks.
+    """The first mask of each sampler, and of baselines below; on a square grid the first few masks.
 
-    On one axis each of the first masks is a line.
+    On one axis each mask is a line.
     """
     groups: dict[tuple[tuple[int, ...], int], list[MaskSampler]] = {}
     for one in samplers:

@@ -1,4 +1,4 @@
-"""The bank that suits data: the sigmas that reach an aim, confirmed on masks of that bank."""
+"""Recommends a bank for data: finds the sigmas that reach an aim, and confirms them on masks of that bank."""
 
 import math
 from dataclasses import dataclass
@@ -18,29 +18,28 @@ from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 
-SPREAD = 2.3  # sigma2 / sigma1 where they are chosen: that of the middles of Table A.1's variant 5
-TRIED = 24  # sigmas, before the interval that holds the aim is searched
-SMALLEST, LARGEST = 0.15, 8.0  # of them, in tokens; of sigma1 where there are two
+SPREAD = 2.3  # sigma2 / sigma1, from the middles of the ranges of Table A.1's variant 5
+TRIED = 24  # sigmas, to find an interval that holds the aim
+SMALLEST, LARGEST = 0.15, 8.0  # of these sigmas, in tokens; of sigma1 if there are two
 MOST_STRETCH = 8.0
-CLOSE = 0.01  # to the aim, as a share of the baseline's difficulty: reached
+CLOSE = 0.01  # the aim is reached within this share of the baseline's difficulty
 CONFIRMING = 24  # masks of the bank, and of the baseline
-FEWEST = 4  # of them, or nothing is confirmed
-WORK = 4e9  # multiplications for them: a second or two
+FEWEST = 4  # of these masks; with fewer, nothing is confirmed
+WORK = 4e9  # multiplications for these masks: a second or two
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A bank for the data: what `command` makes.
+    """A bank for the data; `command` makes it.
 
-    sigma, or sigma1 and sigma2: in voxels; None where the kind has none. stretch: what multiplies them
-    along each axis. difficulty: predicted. share: of the baseline's. reached: whether that is the aim.
-    reachable: the smallest and largest share that any sigma of this kind reaches. curve: (sigma or sigma1,
-    share) of those that were tried.
+    sigma, or sigma1 and sigma2: in voxels; None where the kind has none. stretch: the factors of the sigmas
+    along each axis. difficulty: predicted. share: the difficulty over the baseline's. reached: whether the
+    share is the aim. reachable: the smallest and largest share of any sigma of this kind. curve: (sigma or
+    sigma1, share) of the sigmas tried.
 
-    confirmed: `structure.difficulty` of masks of the bank for the measured data, which knows the mask and
-    looks at masked tokens only; its error is that over the masks. agrees: whether its share of the
-    baseline's is the predicted one, within two standard errors. None for a grid so large that it would take
-    too long, and without Numba.
+    confirmed: `structure.difficulty` of masks of the bank for the measured data, which knows each mask and
+    counts masked tokens only. Its error is taken over the masks. agrees: whether its share equals the
+    predicted one within two standard errors. None without Numba, and where the grid is too large.
     """
 
     kind: str
@@ -87,7 +86,7 @@ def recommend(
 ) -> Recommendation:
     """The bank of this kind whose masks are `aim` times as difficult as the baseline's, or nearest to it.
 
-    hard: how difficult these are, predicted. stretch: what multiplies the sigmas along each axis.
+    hard: the predicted difficulty of the baseline. stretch: the factors of the sigmas along each axis.
     """
     sigmas: tuple[float, ...] = ()
     curve: tuple[tuple[float, float], ...] = ()
@@ -122,9 +121,9 @@ def choose(
     hard: Float64s,
     stretch: tuple[float, ...],
 ) -> tuple[tuple[float, ...], tuple[tuple[float, float], ...]]:
-    """The sigmas that reach the aim, or come nearest; and (sigma, share) of those that were tried.
+    """The sigmas that reach the aim, or come nearest to it; and (sigma, share) of all that were tried.
 
-    Two sigmas keep the ratio of the paper's. Where several reach the aim, the smallest are taken.
+    Two sigmas have the ratio of the paper's. If several reach the aim, the smallest are taken.
     """
     from scipy.optimize import brentq
 
@@ -150,9 +149,9 @@ def choose(
 
 
 def stretch_for(correlation: Correlation) -> tuple[float, ...]:
-    """How much longer than the shortest the correlation lengths are, to one decimal, at most MOST_STRETCH.
+    """The correlation length along each axis over the shortest one, to one decimal, at most MOST_STRETCH.
 
-    1 where the difference is within two standard errors, and along an axis of a single token.
+    1 where they differ by less than two standard errors, and along an axis of a single token.
     """
     lengths = correlation.lengths
     if np.isnan(lengths).all():
@@ -176,7 +175,7 @@ def confirm(
 ) -> dict[str, float]:
     """Reconstruct data of this correlation from masks of the bank, and from the baseline's.
 
-    The `confirmed` fields of a Recommendation; none where it would take too long, and without Numba.
+    Returns the `confirmed` fields of a Recommendation; none without Numba, and where it would take too long.
     """
     tokens = math.prod(grid)
     masks = min(CONFIRMING, int(WORK / (tokens * count_visible(tokens, ratio) ** 2)))

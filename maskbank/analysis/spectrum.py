@@ -1,7 +1,7 @@
 """Radial power spectra, measured and analytic (section A.15).
 
-Power is in units of white noise of unit variance: 1 at every frequency. Frequencies are in cycles per
-voxel, or per token; a radial bin is 1/32 wide, and the first one leaves out frequency zero.
+The unit of power is that of white noise of unit variance, which is 1 at every frequency. Frequencies are in
+cycles per voxel, or per token. A radial bin is 1/32 wide; the first one leaves out frequency zero.
 """
 
 import itertools
@@ -21,12 +21,12 @@ Int64s = npt.NDArray[np.int64]
 Grid = tuple[int, ...]
 Mixture = tuple[float, float, float]
 
-BINS = 32  # of one cycle
+BINS = 32  # per cycle
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A radial power spectrum: of each bin its middle frequency, mean power, and number of coefficients."""
+    """A radial power spectrum: the middle frequency, mean power and number of coefficients of each bin."""
 
     frequency: Float64s
     power: Float64s
@@ -36,11 +36,11 @@ class Spectrum:
     def cumulative(self) -> Float64s:
         """The share of the energy up to and including each bin."""
         energy = np.cumsum(self.power * self.count)
-        return np.asarray(energy / energy[-1:])  # none of a single voxel
+        return np.asarray(energy / energy[-1:])  # empty for a single voxel
 
 
 def radial(power: Float64s, periodic: bool = True) -> Spectrum:
-    """The mean of power (extents of a grid), as FFTs (or, not periodic, DCTs) order it, in radial bins."""
+    """The mean of power (extents of a grid) in radial bins, in FFT order or, if not periodic, DCT order."""
     square = np.zeros(power.shape)
     for axis, n in enumerate(power.shape):
         frequency = np.fft.fftfreq(n) if periodic else np.arange(n) / (2 * n)
@@ -54,7 +54,7 @@ def radial(power: Float64s, periodic: bool = True) -> Spectrum:
 
 
 def measured(fields: npt.NDArray[Any], periodic: bool = True) -> Float64s:
-    """The mean power of fields, (B, extents), as `radial` takes it: of FFTs, or of DCTs if not periodic."""
+    """The mean power of fields, (B, extents), for `radial`: by FFTs, or by DCTs if not periodic."""
     from scipy import fft
 
     total = np.zeros(fields.shape[1:])
@@ -67,9 +67,9 @@ def measured(fields: npt.NDArray[Any], periodic: bool = True) -> Float64s:
 
 
 def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
-    """The expected power of items of a coloured kind with these sigmas, (B, 0 to 2): their mean, (extents).
+    """The expected power of items of a coloured kind, averaged over their sigmas, (B, 0 to 2): (extents).
 
-    On a torus (boundary wrap) of FFT coefficients, else of DCT ones.
+    It is that of FFT coefficients for boundary wrap (a torus), else of DCT coefficients.
     """
     stretch = recipe.stretch if isinstance(recipe, Filtered) else (1.0,) * len(recipe.size)
     periodic = recipe.boundary == "wrap"
@@ -77,10 +77,10 @@ def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
     for drawn in sigmas.astype(np.float64):
         response = _response(_parts(recipe.size, recipe.mixture, drawn, stretch, periodic))
         size = recipe.size
-        if not periodic:  # the gain is that of the unbounded response: on a torus that holds all of it
+        if not periodic:  # the gain is that of an unbounded item: take a torus that holds the whole filter
             size = tuple(2 * _radius(factor * max(drawn, default=0.0)) + 1 for factor in stretch)
         parts = _parts(size, recipe.mixture, drawn, stretch, True)
-        # Parseval: the square of the gain is the response's mean over frequencies, axis by axis
+        # Parseval: the gain's square is the mean of the squared response over frequencies, axis by axis
         total += response**2 / sum(
             one * other * math.prod(float((x * y).mean()) for x, y in zip(a, b, strict=True))
             for (one, a), (other, b) in itertools.product(parts, repeat=2)
@@ -93,14 +93,14 @@ def autocorrelation(
 ) -> Float64s:
     """The autocorrelation of coloured noise on a torus of this shape, by distance.
 
-    mixture: of a recipe. sigmas: in voxels, before each axis' `stretch` multiplies them.
+    mixture: of a recipe. sigmas: in voxels, before `stretch` multiplies them along each axis.
     """
     power = _response(_parts(shape, mixture, sigmas, stretch, True)) ** 2
     covariance = np.real(np.fft.ifftn(power))
     return np.asarray(covariance / covariance.flat[0])
 
 
-Parts = list[tuple[float, list[Float64s]]]  # weights, and factors along each axis
+Parts = list[tuple[float, list[Float64s]]]  # a weight, and the factors along each axis
 
 
 def _parts(
@@ -110,7 +110,7 @@ def _parts(
     stretch: Iterable[float],
     periodic: bool,
 ) -> Parts:
-    """The identity and the Gaussians that a filter adds up."""
+    """The weighted identity and Gaussians whose sum is a filter."""
     delta, *weights = mixture
     parts = [(delta, [np.ones(n) for n in size])]
     for weight, sigma in zip(weights, sigmas, strict=False):
@@ -120,7 +120,7 @@ def _parts(
 
 
 def _response(parts: Parts) -> Float64s:
-    """The factor of each coefficient in a filter."""
+    """The factor by which a filter multiplies each coefficient."""
     return np.asarray(sum(weight * reduce(np.multiply.outer, lines) for weight, lines in parts))
 
 
@@ -129,7 +129,7 @@ def _radius(sigma: float) -> int:
 
 
 def _transfer(sigma: float, n: int, periodic: bool) -> Float64s:
-    """The factor of each of an axis' n FFT (or, not periodic, DCT) coefficients in a Gaussian filter.
+    """The factors by which a Gaussian filter multiplies an axis' n FFT (or, not periodic, DCT) coefficients.
 
     The Gaussian is that of scipy.ndimage with truncate=4.
     """
@@ -140,9 +140,10 @@ def _transfer(sigma: float, n: int, periodic: bool) -> Float64s:
 
 
 def of_windows(power: Float64s, grid: Grid) -> Float64s:
-    """The expected power of windows as large as a grid, cut out of items with this one (of FFTs).
+    """The expected power of windows as large as a grid, from the power of their items, both by FFTs.
 
-    A window's edges blur its spectrum: the autocovariance is weighted by the share of pairs in it.
+    A window's edges blur its spectrum: the autocovariance at each distance is weighted by the share of pairs
+    that lie in the window.
     """
     covariance = np.real(np.fft.ifftn(power))
     places = [np.arange(-n + 1, n) for n in grid]

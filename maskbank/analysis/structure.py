@@ -1,8 +1,4 @@
-"""Numbers about the structure of noise and masks: what a model will be given, measured without data.
-
-Spectra are in units of white noise of unit variance, whose power is 1 at every frequency. Frequencies are
-in cycles per voxel, or per token.
-"""
+"""Numbers about the structure of masks, measured without training a model."""
 
 import itertools
 import math
@@ -20,7 +16,7 @@ DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # horizontal, vertical and both 
 SPACE, TIME = 2.0, 4.0  # correlation lengths, in tokens, of the signal that `difficulty` reconstructs
 NUGGET = 1e-3  # its noise, added to the diagonal
 
-_AT_ONCE = 2048  # masked tokens whose covariances are held
+_AT_ONCE = 2048  # masked tokens whose covariances are in memory
 
 
 def clustering(
@@ -31,8 +27,8 @@ def clustering(
 ) -> Float64s:
     """The score S of equation 5, summed over the windows, averaged over the visible patches of each mask.
 
-    masks: (..., H, W), True where visible. Returns (...). 0: no visible patch has another one in a window,
-    in line with it. wrap: windows go on at the other side, instead of ending at the edge.
+    masks: (..., H, W), True where visible. Returns (...). 0: no visible patch has another one on a line
+    through it in a window. wrap: windows continue at the other side, instead of ending at the edge.
     """
     visible = np.asarray(masks, bool)
     total = np.zeros(visible.shape)
@@ -64,7 +60,7 @@ def clumped(masks: Bools, wrap: bool = False) -> Bools:
 
 
 def _moved(visible: Bools, dy: int, dx: int, wrap: bool) -> Bools:
-    """What lies dy rows below and dx columns to the right; beyond the edge nothing is visible."""
+    """Masks of the patches dy rows below and dx columns to the right; none is visible beyond the edge."""
     moved = np.roll(visible, (-dy, -dx), (-2, -1))
     height, width = visible.shape[-2:]
     if dy % height == 0 and dx % width == 0:  # once around: a patch is no neighbour of itself
@@ -76,10 +72,10 @@ def _moved(visible: Bools, dy: int, dx: int, wrap: bool) -> Bools:
 
 
 def continuity(masks: Bools, axis: int) -> Float64s:
-    """How likely the next token along an axis is visible, where one is: for each mask, (B,).
+    """How likely the token after a visible one, along an axis, is visible, too: for each mask, (B,).
 
-    masks: (B, T, H, W), (B, H, W) or (B, L), True where visible. axis: 0 for the first one after B; along one
-    of a single place, NaN.
+    masks: (B, T, H, W), (B, H, W) or (B, L), True where visible. axis: 0 for the first one after B. NaN along
+    an axis of a single token.
     """
     visible = np.moveaxis(np.asarray(masks, bool), axis + 1, 1)
     visible = visible.reshape(*visible.shape[:2], -1)
@@ -96,9 +92,9 @@ def repeated(masks: Bools) -> bool:
 def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
     """How alike neighbours along an axis are: (value, standard error, the chance of random masks).
 
-    Value: the correlation of neighbours that Gaussian noise needs for as many visible neighbours, to first
-    order: p (P - chance) / phi(z)**2, p being the share of visible tokens, P how likely the next token is
-    visible where one is, z the quantile of p. It hardly depends on the ratio. NaN along one place.
+    Value: the correlation of neighbours in Gaussian noise whose masks have as many visible neighbours. To
+    first order it is p (P - chance) / phi(z)**2: p is the share of visible tokens, z its quantile, P the mean
+    of `continuity`. It hardly depends on the ratio. NaN along an axis of a single token.
     """
     visible = np.asarray(masks, bool)
     each = continuity(visible, axis)
@@ -108,7 +104,9 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
     cells, kept = visible[0].size, float(visible.sum() / len(visible))
     share = kept / cells
     frames = visible.reshape(len(visible), -1, *(1, *visible.shape[1:])[-2:]).sum((2, 3))
-    even = bool((frames == frames[0, 0]).all())  # as many in each frame: chance knows nothing of the others
+    even = bool(
+        (frames == frames[0, 0]).all()
+    )  # the same number in each frame: chance depends on one frame only
     if even:
         cells, kept = cells // frames.shape[1], float(frames[0, 0])
     chance = share if even and visible.ndim == 4 and axis == 0 else (kept - 1) / max(cells - 1, 1)
@@ -119,7 +117,7 @@ def correlation(masks: Bools, axis: int) -> tuple[float, float, float]:
 
 
 def lagged(masks: Bools, lags: tuple[int, ...] = (1, 2, 3)) -> float:
-    """The sum, over axes and distances, of the squared correlation of tokens so far apart.
+    """The sum, over axes and distances, of the squared correlation of tokens at that distance.
 
     masks: (B, T, H, W), (B, H, W) or (B, L), True where visible.
     """
@@ -137,11 +135,11 @@ def lagged(masks: Bools, lags: tuple[int, ...] = (1, 2, 3)) -> float:
 def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
     """The error of the best linear reconstruction of the masked tokens from the visible ones: (B,).
 
-    For a signal of unit variance: one minus the mean of c' A^-1 c over the masked tokens, A being the
-    covariance of the visible ones (1e-3 added to its diagonal) and c theirs with a masked one. 0: all is
-    known; 1: nothing; NaN: nothing is masked. masks: (B, *grid), True where visible, on one
-    to three axes. covariance: of the data, twice the grid's extents, by distance as in `analysis.covariance`.
-    Without it exp(-d), d being the distance in correlation lengths: 2 tokens, and 4 in the time of video.
+    The signal has unit variance. The error is one minus the mean of c' A^-1 c over the masked tokens: A is
+    the covariance of the visible ones (1e-3 added to its diagonal), c is theirs with a masked one. 0: all
+    is known; 1: nothing; NaN: nothing is masked. masks: (B, *grid), one to three axes, True where visible.
+    covariance: of data, by distance as in `analysis.covariance`. Without it: exp(-d), with d the distance in
+    correlation lengths of 2 tokens, and of 4 tokens along the time of video.
     """
     from scipy.linalg import solve_triangular
 
@@ -165,11 +163,11 @@ def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
 
 
 def _between(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64], covariance: Float64s) -> Float64s:
-    """The covariances of two lists of tokens, (n, axes) and (m, axes): (n, m)."""
-    apart = other[None] - one[:, None]  # a negative distance counts from the end, as FFTs order it
+    """The covariances between two lists of tokens, (n, axes) and (m, axes): (n, m)."""
+    apart = other[None] - one[:, None]  # negative distances index from the end, the order of an FFT
     return np.asarray(covariance[tuple(np.moveaxis(apart, -1, 0))])
 
 
 def visible_per_frame(masks: Bools) -> npt.NDArray[np.int64]:
-    """Visible tokens of each frame: (B, T) from (B, T, H, W)."""
+    """The number of visible tokens in each frame of masks (B, T, H, W): (B, T)."""
     return np.asarray(np.asarray(masks, bool).sum((2, 3)))

@@ -1,4 +1,4 @@
-"""The correlation of tokens of usual data, for `fit` without data: sums of exp(-d), and their sources."""
+"""Correlations of tokens of typical data, for `fit` without data: sums of exp(-d), and their sources."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from maskbank.checks import choice
 
 @dataclass(frozen=True)
 class Typical:
-    """Data of one kind, cut into patches as usual.
+    """Typical data of one kind, cut into the usual patches.
 
-    terms: of their correlation, (weight, lengths in tokens along each axis), the weights adding up to 1.
+    terms: of their correlation, (weight, lengths in tokens along each axis). The weights add up to 1.
     """
 
     patch: tuple[int, ...]
@@ -42,7 +42,7 @@ TYPICAL = {
 
 
 def typical(name: str) -> tuple[Typical, Correlation]:
-    """An entry of the table, and its correlation, which has no clips and no errors; or RecipeError."""
+    """An entry of the table and its correlation, without clips and errors; or RecipeError."""
     choice("like", name, tuple(TYPICAL))
     entry = TYPICAL[name]
     values = np.sum([weight * exponential(entry.grid, axes) for weight, axes in entry.terms], 0)

@@ -1,4 +1,4 @@
-"""The command line: one module for a command. A command parses, calls one function, and prints."""
+"""The command line: a module for each command. A command parses, calls one function, and prints."""
 
 import importlib
 import os
@@ -24,13 +24,13 @@ COMMANDS = {
     "inspect": "Show what is in a bank.",
     "verify": "Check that a bank is whole.",
     "repair": "Make damaged items again.",
-    "join": "Join parts to one bank.",
+    "join": "Join parts into one bank.",
     "rebuild": "Make a bank from its recipe's line.",
     "fit": "Choose a mask for data.",
     "preview": "Draw what is in a bank.",
     "export": "Write masks as a .npy file.",
 }
-GOES_ON = {"generate", "join", "rebuild", "repair"}  # the same command goes on where it was stopped
+GOES_ON = {"generate", "join", "rebuild", "repair"}  # if stopped, the same command goes on
 
 
 class _Commands(click.Group):
@@ -64,14 +64,14 @@ def cli() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """The entry point: exit codes, and one line for whatever goes wrong.
+    """Run a command line: print one line for any error, and exit with a code.
 
     0 done; 1 failed; 2 wrong usage; 130 after Ctrl-C, 143 after SIGTERM.
     """
     given = list(sys.argv[1:] if args is None else args)
     output.quiet = False
     before = signal.signal(signal.SIGTERM, _terminate)
-    # what little linear algebra there is, in `inspect --structure`, only loses time to threads
+    # The linear algebra of `inspect --structure` is small: threads make it slower
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with output.prepared():
         status = _status(given)
@@ -103,10 +103,10 @@ def _status(args: list[str]) -> int:
         if isinstance(error, Stopped):
             return error.code
         return 2 if isinstance(error, RecipeError) else 1
-    except BrokenPipeError:  # the reader of our output has left: there is nobody to write to
+    except BrokenPipeError:  # nobody reads our output any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a disk that fails where nothing else could be said of it
+    except OSError as error:  # a failing disk
         output.complain(f"{error.filename or 'the disk'}: {error.strerror or error}")
         return 1
     except MemoryError:
@@ -114,12 +114,12 @@ def _status(args: list[str]) -> int:
         return 1
     except (click.Abort, KeyboardInterrupt) as error:
         output.complain("interrupted; run the same command again" + " to go on" * bool({*args} & GOES_ON))
-        # click makes an Abort of a KeyboardInterrupt, and keeps that as the cause
+        # click raises an Abort for a KeyboardInterrupt, which becomes its cause
         return 143 if isinstance(error.__cause__ or error, _Terminated) else 130
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM, while nothing is at work that would rather finish the items in hand."""
+    """SIGTERM while no items are being made, so the command ends at once."""
 
 
 def _terminate(_number: int, _frame: object) -> None:

@@ -24,14 +24,14 @@ MARKS = click.Choice(["masked", "visible"])
     help="The share that is masked: 0.9 or 90%. For timefreq twice: of rows and of columns.",
 )  # fmt: skip
 @click.option("--num-visible", type=int, metavar="V", help="Visible tokens, instead of the ratio.")
-@click.option("--per-frame", is_flag=True, help="The same number in every frame.")
+@click.option("--per-frame", is_flag=True, help="The same number visible in every frame.")
 @click.option(
-    "-n", "--n", "n", type=Count(), required=True, metavar="N", help="Masks: of samples 0 to N - 1."
+    "-n", "--n", "n", type=Count(), required=True, metavar="N", help="Number of masks: of samples 0 to N - 1."
 )
 @SAMPLER_SEED
-@click.option("--epoch", type=int, default=0, show_default=True, metavar="E", help="Other masks for each.")
+@click.option("--epoch", type=int, default=0, show_default=True, metavar="E", help="Each has other masks.")
 @click.option("--mark", type=MARKS, default="masked", show_default=True, help="Which tokens are True.")
-@click.option("--packed", is_flag=True, help="Eight tokens a byte, as numpy.packbits makes it.")
+@click.option("--packed", is_flag=True, help="Pack eight tokens into a byte, as numpy.packbits does.")
 @click.option("-o", "--output", type=click.Path(), default="masks.npy", show_default=True, metavar="OUT")
 @FORCE
 @QUIET
@@ -49,8 +49,8 @@ def command(
     """Write masks for any language or framework: a NumPy array, N x tokens, that can be memory-mapped.
 
     BANK is a bank, or one of the baselines random, tube, grid, running-cell, block, multiblock,
-    inverse-block, span, time, frequency and timefreq. The same arguments give the same file, and the masks
-    that maskbank.MaskSampler gives to the same sample ids.
+    inverse-block, span, time, frequency and timefreq. The same arguments give the same file. Its masks
+    are those that maskbank.MaskSampler gives for the same sample ids.
 
     \b
     maskbank export green3d.h5 --grid 8x14x14 --mask-ratio 0.9 --n 10000 -o masks.npy

@@ -1,4 +1,4 @@
-"""maskbank fit DATA...: which mask for these data."""
+"""maskbank fit DATA...: choose a mask for data."""
 
 import json
 import math
@@ -38,15 +38,15 @@ BARS = " ▁▂▃▄▅▆▇█"
     help="What the loss compares: pixels, or pixels normalised per patch.",
 )  # fmt: skip
 @click.option(
-    "--clips", type=Count(), default=256, show_default=True, metavar="N", help="How many are looked at."
+    "--clips", type=Count(), default=256, show_default=True, metavar="N", help="How many to measure, at most."
 )
-@click.option("--like", metavar="video|image|audio", help="What is typical of such data, instead of DATA.")
+@click.option("--like", metavar="video|image|audio", help="Typical data of this kind, instead of DATA.")
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(),
     help="Draw a page, too: FILE.png, .pdf or .svg, with masks over the data.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
-@click.option("--json", "as_json", is_flag=True, help="The same for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(
     data: tuple[str, ...],
     patch: str | None,
@@ -60,7 +60,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Choose a mask for data: measure them, predict how hard each mask makes them, recommend a bank.
+    """Choose a mask for data: measure them, predict how hard each mask is for them, recommend a bank.
 
     DATA is one array of clips, or several files of them: .npy, .npz, .h5:DATASET; of the shape (N, T, H, W),
     (N, T, H, W, C), (N, H, W), (N, H, W, C), spectrograms (N, T, F), signals (N, L), or, with a patch of one
@@ -82,11 +82,6 @@ def command(
         check_picture(output, force)
     extents = None if patch is None else parse_size(patch)
     with Bar(0, "clip", wait="reading the data") as bar:
-
-        def progress(done: int, count: int) -> None:
-            bar.n = count
-            bar.show(done)
-
         found = fit(
             list(data) or None,
             extents,
@@ -96,7 +91,7 @@ def command(
             target=target,
             like=like,
             most=clips,
-            progress=progress,
+            progress=bar.show,
         )
     chosen = found.recommend
     if not chosen.reached:
@@ -114,7 +109,7 @@ def command(
 
 
 def text(found: "Fit") -> str:
-    """The page that is printed."""
+    """The text that the command prints."""
     chosen = found.recommend
     what = f"{found.clips:,} clips" if found.clips else f"typical data ({found.source})"
     lengths = ", ".join(
@@ -152,7 +147,7 @@ def _with_error(value: float, error: float, digits: int = 3) -> str:
 
 
 def _confirmation(found: "Fit") -> list[str]:
-    """What masks of such a bank showed."""
+    """The difficulty that masks of the recommended bank showed."""
     chosen = found.recommend
     if chosen.confirmed is None:
         return ["  not confirmed on masks: the grid is too large, or Numba is not installed"]
@@ -171,7 +166,7 @@ def _confirmation(found: "Fit") -> list[str]:
 
 
 def _table(found: "Fit") -> list[str]:
-    """The masks, the easiest first."""
+    """The table of masks, the easiest first."""
     from maskbank.analysis.fit import PAPER
 
     losses = PAPER.get(len(found.grid), {})

@@ -22,8 +22,8 @@ WHAT = {
     "red": "low-pass noise G(sigma) w",
     "blue": "high-pass noise w - G(sigma) w",
     "green": "band-pass noise G(sigma1) w - G(sigma2) w",
-    "purple": "band-stop noise: w less its green",
-    "rbn": "regularised blue noise for spectrograms: orders of patches, from disjoint masks",
+    "purple": "band-stop noise: w less green noise",
+    "rbn": "regularised blue noise for spectrograms: ranks of patches, from disjoint masks",
 }
 _RANGE = {"nargs": 2, "type": float, "metavar": "LO HI"}
 # parameter of a recipe -> help and settings of its option; the defaults are the recipe's
@@ -38,9 +38,9 @@ RECIPE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "sigma2": ("Range of the larger sigma, in voxels; drawn for each item.", _RANGE),
     "stretch": ("Factors that multiply the sigmas along each axis.", {}),
     "mask_ratio": (
-        "The native ratio, masked: Algorithm 1 makes masks for this one.", {"type": Share(), "metavar": "R"}
+        "The native mask ratio, at which Algorithm 1 makes the masks.", {"type": Share(), "metavar": "R"}
     ),
-    "masks_per_set": ("Masks made together, disjoint.", {"type": int, "metavar": "K"}),
+    "masks_per_set": ("Number of disjoint masks that are made together.", {"type": int, "metavar": "K"}),
     "window": (
         "Width of a window in which patches are kept apart; give it once for each width.",
         {"type": int, "multiple": True, "metavar": "WIDTH"},
@@ -54,7 +54,7 @@ RECIPE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": click.Choice(["zeros", "white", "blue"])},
     ),
     "ties": (
-        "Which of equal masks gets a patch; first is Algorithm 1 to the letter.",
+        "Which of equally good masks gets a patch; Algorithm 1 takes the first.",
         {"type": click.Choice(["random", "first"])},
     ),
     "boundary": (
@@ -64,11 +64,11 @@ RECIPE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 RUN_OPTIONS = [
     click.option("-n", "--n", "n", type=Count(), metavar="N", help="Number of items: 10000, 10k or 1e4."),
-    click.option("--items", metavar="A:B", help="Only items A to B - 1 of them: a part, for maskbank join."),
+    click.option("--items", metavar="A:B", help="Make only items A to B - 1: a part, for maskbank join."),
     WORKERS,
     click.option(
         "--dask", metavar="ADDRESS",
-        help="Work on a Dask cluster: its scheduler's address, or local for one on this machine.",
+        help="Use a Dask cluster: its scheduler's address, or local for one on this machine.",
     ),
     FORCE,
     QUIET,
@@ -102,7 +102,7 @@ class _KindCommand(click.Command):
 
 
 class _Kinds(click.Group):
-    """A group that takes KIND behind options, too."""
+    """A group that also takes KIND after options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("-"):
@@ -117,13 +117,13 @@ class _Kinds(click.Group):
 def command() -> None:
     """Make a bank of noise.
 
-    The same command again finds the bank and leaves it. Each kind has its own options: see, for example,
+    If the bank is there already, it is left as it is. Each kind has its own options: see, for example,
     maskbank generate green3d --help.
     """
 
 
 def _recipe_option(name: str, recipe: Recipe) -> Any:
-    """The option of a recipe's parameter; its help ends with the default."""
+    """The option for a parameter of a recipe; its help ends with the default."""
     text, settings = RECIPE_OPTIONS[name]
     settings = dict(settings)
     value = getattr(recipe, name)
@@ -191,7 +191,7 @@ def _generate(
 
 
 def _how_to_grow(path: str, content: "Content") -> str:
-    """Where `path` holds the first of these items: the commands that make the others and join them."""
+    """If `path` holds the first of these items: the commands that make the others and join them."""
     from maskbank.bank.reader import Bank
 
     try:

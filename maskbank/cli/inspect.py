@@ -19,12 +19,12 @@ from maskbank.sampling.baselines import NAMES
 @click.command(context_settings=SETTINGS)
 @SOURCES
 @click.option(
-    "--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank."
+    "--json", "as_json", is_flag=True, help="Print JSON for programs: a list, an object for each bank."
 )
 @click.option(
-    "--recipe", "as_recipe", is_flag=True, help="One line of JSON: all that is needed to make it again."
+    "--recipe", "as_recipe", is_flag=True, help="Print one line of JSON: all that is needed to make it again."
 )
-@click.option("--structure", "as_structure", is_flag=True, help="What masks from it look like, in numbers.")
+@click.option("--structure", "as_structure", is_flag=True, help="Measure the structure of its masks.")
 @click.option(
     "--grid", metavar="TxHxW", help="With --structure: the model's tokens.  [default: 8x14x14, 14x14, 500]"
 )
@@ -46,9 +46,9 @@ def command(
 ) -> None:
     """Show what is in a bank. Several banks stand side by side.
 
-    Reads the header and the sigmas only, so it takes the same time for any size. With --structure it looks
-    at some hundred masks, beside random and tube masks, and says whether structure reaches the model; BANK
-    can then be a baseline, too: random, tube, grid, block.
+    The command reads the header and the sigmas only, so it takes the same time for any size. With --structure
+    it measures some hundred masks, beside random and tube masks, and says whether structure reaches the
+    model. BANK can then be a baseline, too: random, tube, grid, block.
     """
     if (grid or mask_ratio is not None or fit != "crop" or data) and not as_structure:
         raise click.UsageError("--grid, --mask-ratio, --fit and --data go with --structure")
@@ -78,7 +78,7 @@ def command(
 
 
 def describe(bank: Bank | str) -> dict[str, Any]:
-    """Everything `inspect` knows of a bank, or of a baseline, for programs."""
+    """All facts of a bank or of a baseline, for programs."""
     if isinstance(bank, str):
         return {"kind": bank}
     facts = bank.content.facts | {
@@ -138,7 +138,7 @@ def _show(recipe: Recipe, key: str, value: Any) -> str:
 def table(columns: list[dict[str, str]], names: list[str]) -> str:
     """A line for each fact; banks side by side, or below each other where they do not fit into a line."""
     keys = list(dict.fromkeys(key for column in columns for key in column))
-    # what is drawn stands below all recipes, whichever bank brought it
+    # Drawn sigmas stand below the recipes of all banks
     keys.sort(key=lambda key: key.startswith("drawn"))
     most = WIDTH - 2 - max(map(len, keys)) if len(names) == 1 else WIDTH
     head = ["bank", *(shortened(name, most) for name in names)]

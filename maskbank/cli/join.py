@@ -1,4 +1,4 @@
-"""maskbank join: parts put together."""
+"""maskbank join PART...: put parts together."""
 
 import click
 
@@ -10,12 +10,12 @@ from maskbank.cli.progress import make
 @click.command(context_settings=SETTINGS)
 @click.argument("parts", metavar="PART...", nargs=-1, required=True, type=BankFile())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to make.")
-@click.option("--partial", is_flag=True, help="The first part may begin after item 0: OUT is a part, too.")
+@click.option("--partial", is_flag=True, help="Let the first part begin after item 0: OUT is a part, too.")
 @WORKERS
 @FORCE
 @QUIET
 def command(parts: tuple[str, ...], output: str, partial: bool, workers: int | None, force: bool) -> None:
-    """Put parts together that were made with --items: the file equals the one made in one go.
+    """Put together parts that were made with --items. The file equals one made in one run.
 
     \b
     maskbank generate green3d -n 10000 --items 0:5000 -o a.h5

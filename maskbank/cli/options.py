@@ -1,4 +1,4 @@
-"""Options that several commands have, and what people may type for them."""
+"""Options of several commands, and the types of their values."""
 
 import os
 import re
@@ -40,7 +40,7 @@ class Share(click.ParamType[float]):
 
 
 class BankFile(click.Path):
-    """A bank's file; or one of the given names, of baselines. Names what was probably meant."""
+    """A bank's file, or one of the given names of baselines. An error suggests the nearest name."""
 
     def __init__(self, *names: str) -> None:
         super().__init__()

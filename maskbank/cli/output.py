@@ -1,4 +1,4 @@
-"""All that the command line prints passes here: results to stdout, the rest to stderr."""
+"""Printing: results go to stdout, everything else goes to stderr."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ def line(text: str) -> str:
 
 
 def shortened(name: str, most: int) -> str:
-    """A name of at most so many characters: the end of one that is longer."""
+    """A name, or its end where it is longer than `most` characters."""
     return name if len(name) <= most else f"..{name[2 - most :]}"
 
 
@@ -60,12 +60,12 @@ def say(text: str, *, result: bool = False) -> None:
 
 
 def report(text: str) -> None:
-    """Print what the library says on its way."""
+    """Print a message of the library on stderr."""
     say(f"maskbank: {text}")
 
 
 def complain(text: str) -> None:
-    """Print an error on stderr, as one line; the library's parameters get the names that options have."""
+    """Print an error on stderr as one line. Parameters of the library are named as options."""
     text = re.sub(r"\b(force|partial)=True\b", r"--\1", text).replace("another path", "another -o")
     _to_stderr("maskbank: " + line(text))
 
@@ -75,7 +75,7 @@ def _to_stderr(text: str) -> None:
     try:
         (tqdm.write if tqdm else print)(text, file=sys.stderr)
         sys.stderr.flush()
-    except OSError:  # nobody can read it: that is no reason to stop
+    except OSError:  # nobody can read it; the command goes on
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
@@ -93,10 +93,10 @@ def after_a_while(text: str, seconds: float = 2.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """Streams that can take any text, also where they were closed; warnings and the log as lines of ours."""
+    """Let the streams take any text, even where they were closed; print warnings and the log as messages."""
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # opened now, so that no bank gets its number
+        if stream is None:  # opened now, so that no bank gets its descriptor
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
             stream.reconfigure(errors="backslashreplace")
@@ -105,7 +105,7 @@ def prepared() -> Iterator[None]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those for developers
+        warnings.simplefilter("ignore")  # warnings for developers
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = lambda message, *_args, **_kwargs: report(str(message))
         try:

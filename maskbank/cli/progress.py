@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, elsewhere a line at the start and one a minute."""
+"""Progress of a command: a bar on a terminal; elsewhere a line at the start and one each minute."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ LINE_SECONDS = 60.0  # between lines, where there is no terminal
 class Bar:
     """Shows how many of `n` are done.
 
-    start: the line at the start, once work begins. wait: what is done meanwhile, if that takes long.
+    start: printed when work begins. wait: printed before that, if it takes more than two seconds.
     """
 
     def __init__(self, n: int, unit: str = "item", start: str = "", wait: str = "") -> None:
@@ -46,8 +46,9 @@ class Bar:
         if self.bar is not None:
             self.bar.close()
 
-    def show(self, done: int) -> None:
-        """Show that `done` are made."""
+    def show(self, done: int, n: int | None = None) -> None:
+        """Show that `done` are made, of `n` if that is known only now."""
+        self.n = n or self.n
         now = time.monotonic()
         if self.first is None:
             self.waiting.close()
@@ -75,9 +76,9 @@ class Bar:
 def run(
     function: Callable[..., Any], *args: Any, n: int, start: str = "", wait: str = "", **options: Any
 ) -> Any:
-    """Call a function of the library that makes n items, and show its progress; signals stop it.
+    """Call a function of the library that makes n items, and show its progress.
 
-    What was stopped by a signal ends the command with that signal's exit code.
+    A signal stops it; then Stopped is raised, with the signal's exit code.
     """
     with Stop() as stop, Bar(n, start=start, wait=wait) as bar:
         try:
@@ -87,7 +88,7 @@ def run(
 
 
 def make(path: str, content: "Content", *source: Any, **options: Any) -> None:
-    """Make the bank of a content at `path`, and say what was made or found there; arguments as of `write`."""
+    """Make the bank of a content at `path`, or find it there, and say so. Arguments: as in `write`."""
     from maskbank.generation.generate import write
 
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""maskbank rebuild: a bank from its recipe's line."""
+"""maskbank rebuild RECIPE: make a bank from the line of its recipe."""
 
 import os
 import shlex
@@ -11,7 +11,7 @@ from maskbank.cli.options import FORCE, QUIET, WORKERS
 from maskbank.cli.progress import make
 from maskbank.errors import BankError
 
-HDF5 = b"\x89HDF\r\n\x1a\n"  # how each such file begins
+HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of each HDF5 file
 
 
 @click.command(context_settings=SETTINGS)

@@ -1,4 +1,4 @@
-"""maskbank repair BANK: damaged items made again, in place."""
+"""maskbank repair BANK: make damaged items again, in place."""
 
 import click
 
@@ -16,7 +16,7 @@ from maskbank.cli.progress import run
 def command(bank: str, workers: int | None) -> None:
     """Make damaged or missing items of a bank again, in place, bit for bit.
 
-    Recipe and seed say what an item was, so nothing else is needed. You can stop it at any time; the same
+    Recipe and seed determine each item, so nothing else is needed. You can stop it at any time; the same
     command goes on.
     """
     from maskbank.generation.repair import repair

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one finishes the items in hand, the second one ends at once."""
+"""Ctrl-C and SIGTERM: after the first one a command finishes the items in hand; the second ends it."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ class Stopped(Interrupted):
 
 
 class Stop(threading.Event):
-    """Set by the first signal. Use as a context manager around the work that looks at it."""
+    """An event that the first signal sets, within this context manager. The work looks at it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Stop(threading.Event):
 
     def __enter__(self) -> "Stop":
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background
+            if signal.getsignal(number) is not signal.SIG_IGN:  # ignored in a shell's background
                 self._before[number] = signal.signal(number, self._handle)
         return self
 
@@ -50,6 +50,6 @@ class Stop(threading.Event):
 
 
 def _answer(text: str) -> None:
-    """A line on stderr, past Python's buffers, which the interrupted code may be writing to."""
+    """Print a line on stderr. Python's buffers are not used: the interrupted code may be writing to them."""
     with contextlib.suppress(OSError):
         os.write(2, ("\n" * os.isatty(2) + f"maskbank: {text}\n").encode())

@@ -37,8 +37,8 @@ def structure_table(
     """Measure the structure of the masks of banks and baselines: what `inspect --structure --json` prints.
 
     sources: Banks, their paths, or names of baselines. grid, mask_ratio: as in `usual_sampler`. data: a
-    file of clips, for which the difficulty is measured. Returns a `Structure` for each, and its `sampler`,
-    the sampler's parameters. Raises RecipeError and BankError.
+    file of clips, for which the difficulty is measured. Returns for each a `Structure`,
+    to which `sampler` is added: the sampler's parameters. Raises RecipeError and BankError.
     """
     samplers = [usual_sampler(source, grid, mask_ratio, fit=fit) for source in sources]
     found = []
@@ -49,9 +49,11 @@ def structure_table(
 
 
 def table(names: Sequence[str], found: Sequence[dict[str, Any]], blocks: bool = True) -> str:
-    """What `structure_table` found as text of 80 columns; blocks: with characters beyond ASCII."""
+    """The result of `structure_table` as text of 80 columns. blocks: use characters beyond ASCII."""
     lines: list[str] = []
-    grids: dict[tuple[Any, ...], list[int]] = {}  # banks with the same grid and number share baselines
+    grids: dict[
+        tuple[Any, ...], list[int]
+    ] = {}  # banks of one grid and number of visible tokens have the same baselines
     for k, one in enumerate(found):
         grids.setdefault((*one["grid"], one["num_visible"]), []).append(k)
     for (*grid, visible), members in grids.items():
@@ -95,7 +97,7 @@ def _row(name: str, values: dict[str, float | None]) -> str:
 
 
 def _spark(power: list[float], blocks: bool) -> str:
-    """A spectrum as a line of characters, its highest bin full."""
+    """A spectrum as a line of characters; the highest bin gets the fullest one."""
     signs = " ▁▂▃▄▅▆▇█" if blocks else " .:-=+*#@"
     top = max(power)
     return "".join(signs[round(8 * value / top)] if top else " " for value in power[:32])

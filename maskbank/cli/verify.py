@@ -1,4 +1,4 @@
-"""maskbank verify BANK...: whether banks are whole."""
+"""maskbank verify BANK...: check that banks are whole."""
 
 import json
 from dataclasses import asdict
@@ -18,15 +18,17 @@ from maskbank.errors import BankError
 
 @click.command(context_settings=SETTINGS)
 @BANKS
-@click.option("--sample", type=Share(), metavar="SHARE", help="Look at a random share only, as 1%.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="The same for programs: a list, an object for each bank."
+    "--sample", type=Share(), metavar="SHARE", help="Check a random share of the items only, as 1%."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs: a list, an object for each bank."
 )
 @QUIET
 def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
     """Check that banks are whole: header, layout, every checksum, and the sigmas of recipe and seed.
 
-    Says which items are damaged, if any, and then ends with exit code 1.
+    The command names the damaged items, if any, and then ends with exit code 1.
 
     \b
     maskbank verify green3d.h5
@@ -38,7 +40,7 @@ def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
 
 
 def _verify(bank: str, sample: float | None, as_json: bool) -> dict[str, Any]:
-    """What was found, for programs; for people it is printed."""
+    """Verify a bank. Returns the result, and prints it unless it is for programs."""
     try:
         n = layout.read(bank).content.n
         with Bar(count_sampled(n, sample), wait=f"checking {bank}") as bar:

@@ -1,4 +1,4 @@
-"""Recipes: every parameter that decides what an item looks like, seed apart. Checked when made."""
+"""Recipes: all parameters that decide what an item looks like, except the seed; checked when made."""
 
 import dataclasses
 import difflib
@@ -30,7 +30,7 @@ _KINDS = f"this version knows {', '.join(KINDS)}"
 
 
 def recipe_for(kind: str, **options: Any) -> Recipe:
-    """The recipe of a kind's name, as "green3d", and the options of its class."""
+    """A recipe from the name of a kind, such as "green3d", and options of its class."""
     if kind not in KINDS:
         near = difflib.get_close_matches(kind.lower(), KINDS, 1)
         raise RecipeError(
@@ -66,12 +66,12 @@ def from_json(kind: str, text: str) -> Recipe:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: one text for one value."""
+    """JSON with sorted keys and no spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def command_options(recipe: Recipe) -> list[str]:
-    """The options of `maskbank generate` for all that differs from the defaults of the recipe's kind."""
+    """The options of `maskbank generate` that give this recipe; the defaults of its kind are left out."""
     cls, size = KINDS[recipe.kind]
     usual = {field.name: field.default for field in dataclasses.fields(cls)} | {"size": size}
     if isinstance(recipe, RBN):  # these two follow from the others

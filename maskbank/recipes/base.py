@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from maskbank.checks import axis_names, check_size, choice, shown
 from maskbank.errors import RecipeError
 
-LEAST_SIGMA = 0.1  # below, a Gaussian is the identity
+LEAST_SIGMA = 0.1  # voxels; a narrower Gaussian is the identity
 MOST_SIGMA = 64.0
 
 Range = tuple[float, float]
@@ -25,7 +25,7 @@ def float32(x: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What all kinds share.
+    """The parameters of all kinds.
 
     size: (T, H, W), (H, W) or (L,), in voxels. dtype: float16, float32 or uint8 (256 equally likely levels).
     boundary: what lies beyond an edge: "wrap" (an item tiles, so a window can start anywhere) or
@@ -53,7 +53,7 @@ class Recipe:
         self._check()
 
     def _check(self) -> None:
-        """What only one kind asks for."""
+        """Checks that only one kind needs."""
 
     @property
     def kind(self) -> str:
@@ -62,16 +62,16 @@ class Recipe:
 
     @property
     def caution(self) -> str:
-        """What a user should know before making such a bank, or nothing."""
+        """A warning to give before such a bank is made, or ""."""
         return ""
 
     @property
     def ranges(self) -> tuple[Range, ...]:
-        """The sigma ranges, in the order in which a bank's `sigma` holds the draws."""
+        """The sigma ranges, in the order of the columns of a bank's `sigma`."""
         return tuple(getattr(self, name) for name in self.sigma_names)
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON knows it; a stretch that stretches nothing is left out."""
+        """The recipe as values that JSON has. A stretch of 1 along each axis is left out."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
@@ -80,7 +80,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`; refuses names it does not know."""
+        """The inverse of `to_dict`. RecipeError for names that are unknown or missing."""
         names = {field.name for field in dataclasses.fields(cls)}
         strange = sorted(set(values) - names)
         missing = names - set(values) - {"stretch"}
@@ -93,10 +93,10 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Filtered(Recipe):
-    """A kind whose noise Gaussians make.
+    """A kind of noise that Gaussian filters make.
 
-    stretch: what multiplies their sigmas along each axis, one factor for each axis of the size, given as
-    (2, 1, 1) or as "2x1x1"; 1 along each if nothing is given.
+    stretch: a factor for each axis of the size, which multiplies the sigmas along that axis; given as
+    (2, 1, 1) or as "2x1x1". The default is 1 along each.
     """
 
     stretch: tuple[float, ...] = ()
@@ -113,7 +113,7 @@ def _stretch(recipe: Filtered) -> tuple[float, ...]:
         factors = tuple(map(float, re.split("[x×]", given.lower()) if isinstance(given, str) else given))
     except (TypeError, ValueError, OverflowError):
         factors = (math.nan,) * axes
-    if set(factors) <= {1.0}:  # nothing is stretched; so another size may be given to a recipe
+    if set(factors) <= {1.0}:  # so `size` may be replaced by one of other axes
         factors = (1.0,) * axes
     if len(factors) != axes or not all(0.0 < factor < math.inf for factor in factors):
         raise RecipeError(

@@ -8,8 +8,8 @@ from maskbank.checks import choice, format_size
 from maskbank.errors import RecipeError
 from maskbank.recipes.base import LEAST_SIGMA, Filtered, Range, Recipe, float32
 
-LEAST_GAP = 0.05  # sigmas of one item are at least this far apart: a draw that is closer is drawn again
-LEAST_DIFFERENCE_SIGMA = 0.3  # below, nothing is left of the difference to something sharper
+LEAST_GAP = 0.05  # voxels; the two sigmas of an item are at least this far apart, or are drawn again
+LEAST_DIFFERENCE_SIGMA = 0.3  # voxels; noise less its Gaussian of a smaller sigma is nearly zero
 _QUANTILE = 2.0**-9  # recipes are refused where fewer than one draw in 2**18 could be far enough apart
 
 # Sigma ranges of the paper: Table A.1's five variants, and section 3.2's ("main", ordered by redrawing)
@@ -25,9 +25,9 @@ VARIANTS: dict[str, dict[str, Range]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class White(Recipe):
-    """White noise w ~ N(0, 1): exactly what the coloured kinds of the same size and seed are filtered from.
+    """White noise w ~ N(0, 1): the coloured kinds of the same size and seed filter exactly this noise.
 
-    Its boundary changes no number; it says whether windows may wrap around.
+    The boundary changes no number. It says whether windows may wrap around.
     """
 
     colour = "white"
@@ -44,7 +44,7 @@ class Red(Filtered):
 
 
 class _Difference(Filtered):
-    """A kind that takes a Gaussian from something: on one single voxel nothing would be left."""
+    """A kind that subtracts filtered noise: on a single voxel nothing would be left."""
 
     def _check(self) -> None:
         if math.prod(self.size) == 1:
@@ -105,7 +105,7 @@ class Purple(Green):
 def variant(colour: str, name: str) -> dict[str, Range]:
     """The sigma ranges of a row of Table A.1 ("1" to "5") or of section 3.2 ("main"), for green or purple.
 
-    Purple asks for sigmas of 0.3 and more, so there the range of variant 4 begins at 0.3, not 0.2.
+    Sigmas of purple noise are at least 0.3, so its range in variant 4 begins at 0.3 instead of 0.2.
     """
     choice("variant", name, tuple(VARIANTS))
     least = LEAST_DIFFERENCE_SIGMA if colour == "purple" else LEAST_SIGMA
@@ -113,10 +113,10 @@ def variant(colour: str, name: str) -> dict[str, Range]:
 
 
 def _check_order(sigma1: Range, sigma2: Range) -> None:
-    """Refuse ranges in which hardly any pair has sigma1 + 0.05 <= sigma2: drawing would go on and on.
+    """Refuse ranges in which hardly any pair has sigma1 + 0.05 <= sigma2: drawing would hardly end.
 
     A low quantile of sigma1 and a high one of sigma2, in the arithmetic of the draw (kernels.colour.draw),
-    must be far enough apart. Then so is each pair of a lower sigma1 and a higher sigma2.
+    must be far enough apart. Then each pair of a lower sigma1 and a higher sigma2 is, too.
     """
     (low1, high1), (low2, high2) = sigma1, sigma2
     small = float32(low1 + (high1 - low1) * _QUANTILE)

@@ -10,23 +10,21 @@ from maskbank.errors import RecipeError
 from maskbank.recipes.base import Recipe
 
 MOST_PATCHES = 2**20
-MOST_WEIGHT = (
-    2**20
-)  # of all neighbours of a patch, in whole numbers, so that kernels.rbn can compare shares of it
+MOST_WEIGHT = 2**20  # whole weights of all neighbours of a patch; kernels.rbn compares shares of this exactly
 
 
 @dataclass(frozen=True, kw_only=True)
 class RBN(Recipe):
-    """Regularised blue noise: full orders of a grid's positions, from Algorithm 1 and its rank extension.
+    """Regularised blue noise: an item ranks all patches of a grid, by Algorithm 1 and its rank extension.
 
-    size: (H, W) or (L,), in patches. mask_ratio: the native one, for which Algorithm 1 makes the masks; each
-    has `count_visible(H * W, mask_ratio)` visible patches. masks_per_set: K, disjoint masks made together;
-    None for as many as fit. window: odd widths of the windows of equation 5, summed over; intervals on one
-    axis. weights: of its horizontal, vertical and two diagonal counts; one axis has neighbours along it only,
-    with the first weight. init: "zeros", or "white" or "blue" for masks that are
-    thresholded from such noise first (section 3.3). ties: which of equal masks gets a position, a
-    "random" one or the "first" (Algorithm 1 to the letter). boundary: beyond an edge are the patches of
-    the other side ("wrap") or none ("open"). dtype: uint16, or uint32 beyond 65,536 patches, found by itself.
+    size: (H, W) or (L,), in patches. mask_ratio: the native one, at which Algorithm 1 makes the masks; each
+    has `count_visible(H * W, mask_ratio)` visible patches. masks_per_set: K disjoint masks are made together;
+    None: as many as fit. window: odd widths of the windows over which equation 5 is summed; on one axis they
+    are intervals. weights: of its horizontal, vertical and two diagonal counts; one axis uses only the first.
+    init: masks start from "zeros", or from thresholded "white" or "blue" noise (section 3.3). ties: which of
+    equally good masks gets a patch, a "random" one or the "first" (as in Algorithm 1). boundary: beyond an
+    edge lie the patches of the other side ("wrap") or none ("open"). dtype: uint16, or uint32 for more than
+    65,536 patches; chosen by the size if left out.
     """
 
     size: tuple[int, ...] = (64, 8)
@@ -60,7 +58,7 @@ class RBN(Recipe):
 
     @property
     def placed(self) -> int:
-        """What Algorithm 1 places of a mask: its visible patches, or the masked ones where they are fewer."""
+        """How many patches of a mask Algorithm 1 places: the visible ones, or the masked ones if fewer."""
         return min(self.num_visible, math.prod(self.size) - self.num_visible)
 
     @property
@@ -70,9 +68,9 @@ class RBN(Recipe):
 
     @property
     def whole_weights(self) -> tuple[int, ...]:
-        """The weights as the smallest whole numbers of the same proportions: scores and ties are exact.
+        """The weights as the smallest whole numbers of the same proportions, so scores and ties are exact.
 
-        On one axis nothing is above, below or diagonal, so these weights are 0.
+        On one axis the last three are 0.
         """
         exact = [Fraction(repr(weight)) for weight in self.weights[: 4 if len(self.size) == 2 else 1]]
         scaled = [int(weight * math.lcm(*(w.denominator for w in exact))) for weight in exact]
@@ -108,7 +106,7 @@ class RBN(Recipe):
 
     @property
     def caution(self) -> str:
-        """What a user should know before making such a bank, or nothing."""
+        """A warning to give before such a bank is made, or ""."""
         if self.masks_per_set > 1:
             return ""
         return (
@@ -144,7 +142,7 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _weights(value: Any, axes: int) -> tuple[float, ...]:
-    """Four weights, none negative, not all zero; on one axis not the first of them."""
+    """Four weights, none negative and not all zero; on one axis the first is above zero."""
     try:
         weights = tuple(float(weight) for weight in (() if isinstance(value, str) else value))
     except (TypeError, ValueError, OverflowError):
