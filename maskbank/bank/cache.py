@@ -15,15 +15,15 @@ from maskbank.errors import BankError, OutputError
 from maskbank.files import check_space, check_system, lock
 
 _AT_ONCE = 2**22  # bytes read and written at once, where items are smaller
-_ALONE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def copy_of(path: str, folder: str) -> str:
     """The path of a checked copy of the bank at `path` in `folder`, named after the user and the fingerprint.
 
-    The first process makes it, under a lock that ends with the process; others wait, and use it. It gets
-    its name when it is complete, its items have the bank's checksums, and it is synced. A copy of another
-    user's, or one whose header, checksums or sigmas are not the bank's any more, is made anew.
+    The first process makes it, under a lock that ends with the process. Others wait and use it. The copy
+    gets its name when it is complete, every item has its checksum, and it is synced. A copy is made anew
+    where another user owns it, or where its header, checksums or sigmas differ from the bank's.
     """
     with layout.open_file(path) as source:
         wanted = layout.read_open(source, path)
@@ -32,10 +32,10 @@ def copy_of(path: str, folder: str) -> str:
             copy = os.path.join(folder, f"maskbank-{os.geteuid()}-{wanted.content.fingerprint}.h5")
             os.makedirs(folder, exist_ok=True)
             if not _is_current(copy, source, wanted):
-                with _locked(copy + ".lock") as alone:
+                with _locked(copy + ".lock") as locked:
                     if not _is_current(copy, source, wanted):
-                        # alone, it may remove what a killed process left
-                        name = f"{copy}.partial" if alone else f"{copy}.{os.getpid()}.partial"
+                        # with the lock, this process may remove what a killed one left
+                        name = f"{copy}.partial" if locked else f"{copy}.{os.getpid()}.partial"
                         _copy(source, path, wanted, name)
                         os.replace(name, copy)
         except (OSError, OutputError) as error:
@@ -48,7 +48,7 @@ def copy_of(path: str, folder: str) -> str:
 
 
 def _is_current(copy: str, source: BinaryIO, wanted: Layout) -> bool:
-    """Whether this is our own copy, with the bank's header, checksums and sigmas. Its items were checked."""
+    """Whether this copy is ours and has the bank's header, checksums and sigmas. Its items were checked."""
     try:
         with layout.open_file(copy) as file:
             found = os.fstat(file.fileno())
@@ -62,11 +62,11 @@ def _is_current(copy: str, source: BinaryIO, wanted: Layout) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[bool]:
-    """Wait for a file's lock and hold it: whether the file system has locks at all."""
-    fd = os.open(path, _ALONE, 0o600)
+    """Wait for a file's lock and hold it. Yields whether the file system has locks."""
+    fd = os.open(path, _FLAGS, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OutputError(f"{path} is no file")
+            raise OutputError(f"{path} is not a regular file")
         yield lock(fd, path, wait=True)
     finally:
         os.close(fd)
@@ -82,7 +82,7 @@ def _copy(source: BinaryIO, path: str, wanted: Layout, name: str) -> None:
     try:
         with (
             open(source.fileno(), "rb", _AT_ONCE, closefd=False) as pieces,
-            open(os.open(name, _ALONE | os.O_EXCL, 0o600), "wb", _AT_ONCE) as target,
+            open(os.open(name, _FLAGS | os.O_EXCL, 0o600), "wb", _AT_ONCE) as target,
         ):
             head = pieces.read(wanted.offsets["noise"])
             target.write(head)

@@ -1,4 +1,4 @@
-"""Which items of a bank's file are whole: written, with the checksum and the sigmas that they should have."""
+"""Finds the whole items of a bank: those that are written, with the right checksum and sigmas."""
 
 import itertools
 import os
@@ -23,8 +23,8 @@ Progress = Callable[[int], None]
 
 _AT_ONCE = 2**22  # bytes read at once by a thread
 _RUNS_AT_ONCE = 4096
-_THREADS = 4  # a disk is faster when several pieces are asked for at once, and checksums cost little
-_MOST_RUNS = 10  # ranges of damaged items that are named
+_THREADS = 4  # a disk is faster with several requests at once; checksums cost little
+_MOST_RUNS = 10  # ranges of damaged items that a message names
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Verification:
     kind: str
     fingerprint: str
     items: int  # of the bank
-    checked: int  # items that were looked at: all, or the sample
-    damaged: list[int]  # which of those are damaged or missing
-    missing: int  # how many of those were never written
-    header_bytes: int  # bytes between metadata and tables that should be zero, and are not
+    checked: int  # number of items read: all, or the sample
+    damaged: list[int]  # the checked items that are damaged or missing
+    missing: int  # number of checked items that were never written
+    header_bytes: int  # number of unused bytes in the header that are not zero
     bytes_read: int
     seconds: float
 
@@ -57,11 +57,11 @@ class Verification:
 def verify(
     path: str | os.PathLike[str], sample: float | None = None, progress: Progress | None = None
 ) -> Verification:
-    """Compare a bank's header, journal, checksums and sigmas with what its recipe and seed ask for.
+    """Check a bank's header, journal and checksums, and compare its sigmas with those of recipe and seed.
 
-    sample: look at a random share of the items only, 0 < sample <= 1. progress: called now and then with
-    the number of items looked at. Damage is in the result; BankError is raised for a file that is no bank,
-    or whose header cannot be read, RecipeError for `sample`.
+    sample: check only a random share of the items, 0 < sample <= 1. progress: called now and then with the
+    number of items checked. The result lists damage. Raises BankError where the file is no bank or its
+    header cannot be read, RecipeError for a `sample` outside of these limits.
     """
     check_system()
     start = time.perf_counter()
@@ -83,7 +83,7 @@ def verify(
 
 
 def count_sampled(n: int, sample: float | None) -> int:
-    """How many of n items a share of them is (None: all), or RecipeError."""
+    """How many of n items a sample has (None: all of them); RecipeError for a share that is none."""
     if sample is not None and not 0.0 < sample <= 1.0:
         raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
     return n if sample is None else max(1, round(sample * n))
@@ -100,7 +100,7 @@ def ranges(items: list[int]) -> str:
 def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progress | None = None) -> Bools:
     """Which of these items (ascending; None: all) are whole: bool (items,).
 
-    progress: called now and then with the number of items looked at. What the disk cannot read is not whole.
+    progress: called now and then with the number of items checked. Items that cannot be read are not whole.
     """
     content = layout.content
     good = np.zeros(content.n if items is None else len(items), bool)
@@ -121,11 +121,11 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
         good[start:stop] = right
         return count
 
-    crc32()  # before any thread could need it
+    crc32()  # compiled before the threads start
     done = 0
     runs = ((start, min(start + step, len(good))) for start in range(0, len(good), step))
     with ThreadPoolExecutor(_THREADS) as pool:
-        while some := list(itertools.islice(runs, _RUNS_AT_ONCE)):  # or all would wait in a queue
+        while some := list(itertools.islice(runs, _RUNS_AT_ONCE)):  # keeps the pool's queue short
             for count in pool.map(check, some):
                 done += count
                 if progress:
@@ -140,7 +140,7 @@ def _sigmas(layout: Layout, first: int, count: int) -> npt.NDArray[np.float32]:
 
 
 def _rows(fd: int, layout: Layout, name: str, first: int, count: int) -> npt.NDArray[Any]:
-    """Rows of one of the small tables; zeros where the file was cut off."""
+    """Rows of one of the small tables; zeros beyond the end of a file that was cut off."""
     shape, dtype = layout.content.tables[name]
     size = count * layout.content.row_bytes(name)
     data = os.pread(fd, size, layout.offset(name, first))
@@ -148,12 +148,12 @@ def _rows(fd: int, layout: Layout, name: str, first: int, count: int) -> npt.NDA
 
 
 def _checksums(fd: int, layout: Layout, first: int, count: int) -> Int64s:
-    """The checksums of items; -1 for one that cannot be read, or that is cut off."""
+    """The checksums of items; -1 for an item that cannot be read or is cut off."""
     size = layout.content.item_bytes
     try:
         data = memoryview(os.pread(fd, count * size, layout.offset("noise", first)))
     except OSError:
-        if count > 1:  # one by one: only what lies on the bad place is lost
+        if count > 1:  # read one by one, so only the items on bad sectors are lost
             return np.concatenate([_checksums(fd, layout, first + i, 1) for i in range(count)])
         return np.array([-1])
     items = (np.frombuffer(data[i * size : (i + 1) * size], np.uint8) for i in range(count))
@@ -161,10 +161,10 @@ def _checksums(fd: int, layout: Layout, first: int, count: int) -> Int64s:
 
 
 def header_damage(fd: int, layout: Layout) -> list[int]:
-    """Where bytes between metadata and tables are not zero, which nobody reads: offsets in the file.
+    """Offsets of the unused bytes between metadata and tables that are not zero.
 
-    The metadata itself needs no look: HDF5 keeps checksums of it, and `read` has read it. Where it is not
-    what this HDF5 writes, another version has written it, in its own way, and other bytes may be in use.
+    HDF5 checks the metadata itself by checksums when `read` reads it. Where the metadata differs from what
+    this HDF5 writes, another version wrote it and may use other bytes: then the result is empty.
     """
     ours, pieces = lay_out(layout.content)
     if ours.offsets != layout.offsets or any(os.pread(fd, len(data), at) != data for at, data in pieces):
@@ -180,7 +180,7 @@ def header_damage(fd: int, layout: Layout) -> list[int]:
 
 @cache
 def crc32() -> Callable[[Any], int]:
-    """zlib.crc32, or the kernel that does the same faster, where Numba is installed."""
+    """The kernel for CRC-32 where Numba is installed, because it is faster; otherwise zlib.crc32."""
     try:
         from maskbank.kernels import checksum
     except ImportError:

@@ -1,4 +1,4 @@
-"""The bank file: what stands where in it. Written and read here, and nowhere else.
+"""The layout of the bank file. Its metadata is written and read here, and nowhere else.
 
 A bank is HDF5 with library bounds exactly V18. Root attributes: format, format_version,
 numbers_version, kind, recipe (JSON), seed, first, fingerprint. Datasets, in this order, contiguous,
@@ -33,7 +33,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Content:
-    """What a bank holds: enough to make every byte of it."""
+    """What a bank holds. Every byte of its file follows from this."""
 
     recipe: Recipe
     seed: int
@@ -42,7 +42,7 @@ class Content:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """All that the bytes of the bank depend on, as JSON knows it."""
+        """Everything that the bytes of the bank depend on, as JSON values."""
         return {
             "kind": self.recipe.kind,
             "n": self.n,
@@ -54,7 +54,7 @@ class Content:
 
     @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of the SHA-256 of `facts`: names the content without reading it."""
+        """The first 12 hex digits of the SHA-256 of `facts`. They name the content without reading it."""
         return hashlib.sha256(canonical_json(self.facts).encode()).hexdigest()[:12]
 
     @property
@@ -82,7 +82,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything stands. offsets: dataset -> bytes from the start of the file; size: of the file."""
+    """Where each dataset begins. offsets: dataset -> bytes from the file's start. size: bytes of the file."""
 
     content: Content
     offsets: dict[str, int]
@@ -96,8 +96,8 @@ class Layout:
 def lay_out(content: Content) -> tuple[Layout, list[tuple[int, bytes]]]:
     """The layout of a bank and its metadata: (offset, bytes) pieces, superblock last.
 
-    HDF5 writes into a file object that keeps only what is written, so this takes milliseconds and
-    kilobytes however large the bank.
+    HDF5 writes to a file object that keeps only the pieces written. So this takes milliseconds and
+    kilobytes, however large the bank is.
     """
     sink = _Sink()
     access = _access(sink)
@@ -144,7 +144,7 @@ def _attributes(content: Content) -> dict[str, Any]:
 
 
 def _access(file: "_File") -> h5p.PropFAID:
-    """How HDF5 opens a file object. Its own drivers would lock the file."""
+    """The settings with which HDF5 opens a file object. HDF5's own drivers would lock the file."""
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_fileobj_driver(h5fd.fileobj_driver, file)
     return access
@@ -166,7 +166,7 @@ class _File(io.RawIOBase):
 
 
 class _Sink(_File):
-    """Remembers the pieces that are written, and no more."""
+    """Keeps the pieces that HDF5 writes, and nothing else."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -188,7 +188,7 @@ class _Sink(_File):
 
 
 class _Padded(_File):
-    """A file, followed by zeros where it was cut off."""
+    """A file to read. Zeros stand for an end that was cut off."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         super().__init__(size)
@@ -196,7 +196,7 @@ class _Padded(_File):
 
     def readinto(self, buffer: Any) -> int:
         if not 0 <= self.position <= self.size - len(buffer):
-            raise OSError("the header points to what is outside of the file")
+            raise OSError("the header points outside the file")
         self.file.seek(self.position)
         piece = self.file.read(len(buffer)).ljust(len(buffer), b"\0")
         memoryview(buffer).cast("B")[:] = piece
@@ -204,16 +204,16 @@ class _Padded(_File):
 
 
 def read(path: str | os.PathLike[str], cut_off: bool = False) -> Layout:
-    """The layout of the bank at `path`, checked; BankError says in one line why it is none.
+    """The checked layout of the bank at `path`; BankError where the file is no bank.
 
-    Reads the header only. cut_off: allow a file that ends before its last item does.
+    Reads the header only. cut_off: allow a file that ends before its last item.
     """
     with open_file(path) as file:
         return read_open(file, os.fspath(path), cut_off)
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """A file to be read, or BankError."""
+    """Open a file for reading; BankError where that fails."""
     name = os.fspath(path)
     if os.path.isdir(name):
         raise BankError(f"{name} is a folder, not a bank")
@@ -226,7 +226,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_open(file: BinaryIO, name: str, cut_off: bool = False) -> Layout:
-    """`read` of an open file; name: for messages. HDF5 has closed it again before this returns."""
+    """`read` for an open file. name: for messages. HDF5 has closed the file when this returns."""
     try:
         size = os.fstat(file.fileno()).st_size
         file.seek(0)
@@ -249,7 +249,7 @@ def read_open(file: BinaryIO, name: str, cut_off: bool = False) -> Layout:
 def remedy(name: str) -> str:
     """What to do about a bank with missing or damaged items, for a message."""
     if name.endswith(".partial"):
-        return "run the command that made it again"
+        return "repeat the command that made it"
     return "maskbank repair makes it whole"
 
 
@@ -288,7 +288,7 @@ def _parse(name: str, file: h5py.File, size: int) -> Layout:
             )
         offset = dataset.get_offset()
         if offset is None or offset % ALIGNMENT or offset < max(end, superblock.SIZE):
-            raise BankError(f"{name}: {key} stands at {offset}, where no bank keeps it")
+            raise BankError(f"{name}: {key} begins at byte {offset}, where no bank has it")
         offsets[key] = offset
         end = offset + n * content.row_bytes(key)
     if end != size:
@@ -303,7 +303,7 @@ def _parse(name: str, file: h5py.File, size: int) -> Layout:
 
 
 def _dataset(name: str, file: h5py.File, key: str) -> h5d.DatasetID:
-    """A dataset of the file's own: contiguous, of a plain type, behind a hard link."""
+    """A contiguous dataset inside the file, reached by a hard link; BankError for anything else."""
     link = file.id.links.get_info(key.encode()) if file.id.links.exists(key.encode()) else None
     if link is None or link.type != h5py.h5l.TYPE_HARD:
         raise BankError(f"{name} has no {key}" if link is None else f"{name}: {key} is a link to elsewhere")

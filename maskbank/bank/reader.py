@@ -1,4 +1,4 @@
-"""Bank: a thin reader. Memory-mapped items, no HDF5 handle, safe over forks, threads and pickles."""
+"""Bank, a thin reader: memory-mapped items, no HDF5 handle, safe with forks, threads and pickles."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ Path = str | os.PathLike[str]
 class Part:
     """One file of a bank, memory-mapped.
 
-    bits: the items as unsigned integers, (items, voxels), whatever their type.
+    content: what the file holds. bits: the items as unsigned integers, (items, voxels).
     """
 
     def __init__(self, path: str, cache_dir: str | None) -> None:
@@ -38,6 +38,7 @@ class Part:
                 reason = getattr(error, "strerror", None) or error
                 raise BankError(f"cannot map the {self.layout.size:,} bytes of {path}: {reason}") from None
         _use_large_pages(self._map)
+        self.content = self.layout.content
         self.noise = self.table("noise")
         stored = self.noise.reshape(len(self.noise), -1)
         self.bits = stored.view(f"u{stored.dtype.itemsize}")
@@ -48,11 +49,6 @@ class Part:
                 f"{layout.remedy(path)}"
             )
 
-    @property
-    def content(self) -> Content:
-        """What the file holds."""
-        return self.layout.content
-
     def table(self, name: str) -> Array:
         """A read-only view of one of the file's datasets."""
         shape, dtype = self.content.tables[name]
@@ -61,14 +57,14 @@ class Part:
 
 
 class Bank:
-    """A bank of noise items, opened by path; or by the paths of parts that follow on each other.
+    """A bank of noise items, opened by its path, or by the paths of consecutive parts.
 
-    len(bank) items; bank[i] is item i, a read-only view (T, H, W), (H, W) or (L,) into the file's memory
-    map; bank[a:b] is a read-only array (items, ...), a view where it does not cross from part to part.
-    Nothing is read before it is looked at, and all processes of a machine share one copy in the page cache.
+    len(bank) is the number of items. bank[i] is item i, a read-only view (T, H, W), (H, W) or (L,) of the
+    memory-mapped file. bank[a:b] is a read-only array (items, ...), a view if the bank is one file. An item
+    is read from the disk when it is first used. All processes of a machine share one copy in the page cache.
 
-    cache_dir: a folder on a local disk, or /dev/shm: the file is copied there once for all processes of
-    the machine, checked, and the copy is read.
+    cache_dir: a folder on a local disk, or /dev/shm. The file is copied there once for all processes of
+    the machine and checked, and the copy is read.
 
     Raises BankError if a file is not a whole bank of a version this maskbank knows, or if parts leave a
     gap, overlap, or differ in recipe or seed.
@@ -76,9 +72,8 @@ class Bank:
 
     def __init__(self, path: Path | Sequence[Path], *, cache_dir: Path | None = None) -> None:
         given = [path] if isinstance(path, str | os.PathLike) else list(path)
-        paths = [os.path.abspath(os.fspath(one)) for one in given]
-        self.cache_dir = None if cache_dir is None else os.path.abspath(os.fspath(cache_dir))
-        self.parts = in_order([Part(one, self.cache_dir) for one in paths])
+        self.cache_dir = None if cache_dir is None else os.path.abspath(cache_dir)
+        self.parts = in_order([Part(os.path.abspath(one), self.cache_dir) for one in given])
         self.path = ", ".join(part.path for part in self.parts)
         self.content = whole_of(self.parts)
         self._ends = np.cumsum([part.content.n for part in self.parts])
@@ -94,28 +89,28 @@ class Bank:
         if isinstance(index, slice):
             return self._slice(index)
         try:
-            place = index.__index__()
+            i = index.__index__()
         except AttributeError:
             raise TypeError(f"bank[{index!r}]: give a whole number or a slice") from None
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"bank[{place}] is out of range: the bank has {len(self):,} items")
-        place %= len(self)
-        part = int(np.searchsorted(self._ends, place, "right"))
-        item: Array = self.parts[part].noise[place - self._ends[part]]  # counted from the part's end
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"bank[{i}] is out of range: the bank has {len(self):,} items")
+        i %= len(self)
+        part = int(np.searchsorted(self._ends, i, "right"))
+        item: Array = self.parts[part].noise[i - self._ends[part]]  # counted from the part's end
         return item
 
     def _slice(self, index: slice) -> Array:
         if len(self.parts) == 1:
             return self.parts[0].noise[index]
-        places = range(len(self))[index]
-        if not places:
+        chosen = range(len(self))[index]
+        if not chosen:
             return self.parts[0].noise[:0]
-        items = np.stack([self[place] for place in places])
+        items = np.stack([self[i] for i in chosen])
         items.flags.writeable = False
         return items
 
     def __iter__(self) -> Iterator[Array]:
-        return (self[place] for place in range(len(self)))
+        return (self[i] for i in range(len(self)))
 
     def _column(self, name: str) -> Array:
         columns = [part.table(name) for part in self.parts]
@@ -175,7 +170,7 @@ class Bank:
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits that name the bank's content; belongs into a paper or a run's log.
+        """12 hex digits that name the bank's content. Write them into a paper or a run's log.
 
         Parts together have the fingerprint of the bank that `maskbank join` makes of them.
         """
@@ -197,17 +192,17 @@ class Bank:
 
 
 def _use_large_pages(memory: mmap.mmap) -> None:
-    """Have Linux read a bank in pieces of up to 2 MB: fewer page faults at the first touch of each item.
+    """Have Linux read a bank in pieces of up to 2 MB, which causes fewer page faults.
 
-    Only where the bank takes a quarter of the machine's memory at most: what is read should stay there.
+    Only where the bank takes at most a quarter of the machine's memory, so that what is read stays there.
     """
-    with contextlib.suppress(OSError, AttributeError, ValueError):  # not every system or file system has it
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # not every system has large pages
         if 4 * len(memory) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
             memory.madvise(mmap.MADV_HUGEPAGE)
 
 
 def in_order(parts: list[Part]) -> list[Part]:
-    """Parts of one bank, by their first items; BankError where they do not belong together."""
+    """The parts, sorted by first item; BankError where they are not consecutive parts of one bank."""
     if not parts:
         raise BankError("a bank has at least one part; give a path")
     parts = sorted(parts, key=lambda part: part.content.first)
@@ -223,13 +218,13 @@ def in_order(parts: list[Part]) -> list[Part]:
 
 
 def whole_of(parts: list[Part]) -> Content:
-    """What parts hold together."""
+    """The content of the bank that these parts make together."""
     one = parts[0].content
     return Content(one.recipe, one.seed, sum(part.content.n for part in parts), one.first)
 
 
 def _reopen(paths: list[str], fingerprint: str, cache_dir: str | None) -> Bank:
-    """Unpickle: the same bank, or a complaint."""
+    """Open a pickled bank again; BankError where its files hold another bank by now."""
     bank = Bank(paths, cache_dir=cache_dir)
     if bank.fingerprint != fingerprint:
         raise BankError(f"{bank.path} now holds bank {bank.fingerprint}; the pickled one was {fingerprint}")

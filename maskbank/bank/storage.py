@@ -1,4 +1,4 @@
-"""A bank's file, written in place: the items, and the journal that says which of them are there."""
+"""Writes to a bank's file in place: items, and the journal that records which of them are written."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank import check
-from maskbank.bank.layout import Content, Layout, read, read_open
+from maskbank.bank.layout import Layout, read, read_open
 from maskbank.errors import MaskbankError, OutputError
 from maskbank.files import ALIGNMENT, check_space, check_system, lock, sync
 
@@ -25,6 +25,7 @@ class BankFile:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self.content = layout.content
         self.done = np.zeros(layout.content.n, bool)  # which items are whole already
         self._pending: list[tuple[int, Array, Array]] = []
         self._lock = threading.Lock()
@@ -33,23 +34,18 @@ class BankFile:
         self._direct_fd = -1
         self._name = ""
 
-    @property
-    def content(self) -> Content:
-        """What is being written."""
-        return self.layout.content
-
     def _take(self, fd: int, name: str) -> None:
-        """Write to this file from now on, past the page cache where that can be."""
+        """Write to this open file from now on, past the page cache where the system can."""
         self._fd, self._name = fd, name
-        with contextlib.suppress(OSError, AttributeError):  # not every file system or platform has it
+        with contextlib.suppress(OSError, AttributeError):  # not every system or file system has O_DIRECT
             direct = os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
             if os.path.samestat(os.fstat(direct), os.fstat(fd)):
                 self._direct_fd = direct
-            else:  # by now there is another file of this name
+            else:  # the name leads to another file by now
                 os.close(direct)
 
     def write(self, start: int, items: Array, sigmas: npt.NDArray[np.float32], crcs: list[int]) -> None:
-        """Put items start, start + 1, ... (counted from the bank's first) in their place.
+        """Write items start, start + 1, ... (counted from the bank's first), and `record` them.
 
         items: (count, ...) as stored. sigmas: float32 (count, 0 to 2). crcs: zlib.crc32 of each item.
         """
@@ -57,12 +53,12 @@ class BankFile:
         self.record(start, np.array(crcs, "<u4"), sigmas.copy())
 
     def record(self, start: int, crcs: Array, sigmas: Array) -> None:
-        """Have the next checkpoint say that these items are in their place."""
+        """Have the next checkpoint enter these items in the journal."""
         with self._lock:
             self._pending.append((start, crcs, sigmas))
 
     def checkpoint(self) -> None:
-        """Bring what has been written to the disk, then say so in the bank's own journal."""
+        """Sync what was written, then enter it in the journal, which is part of the file."""
         with self._lock:
             pending, self._pending = self._pending, []
         if not pending:
@@ -75,17 +71,17 @@ class BankFile:
             self._pwrite(b"\x01" * len(crcs), self.layout.offset("written", start))
 
     def _write_items(self, data: memoryview, offset: int) -> None:
-        """Directly, past the page cache, where that can be: it saves copying and the memory.
+        """Write past the page cache where the system can: it saves a copy, and memory.
 
-        Direct writes take whole pages, so the last items of a bank may have to go the other way. Threads
-        that write through the page cache of one file only wait for each other, so there they queue up.
+        Direct writes take whole pages, so the last items of a bank may go through the page cache. There,
+        threads that write to one file only wait for each other, so they take turns.
         """
         if self._direct_fd >= 0 and offset % ALIGNMENT == 0 and len(data) % ALIGNMENT == 0:
             try:
                 if os.pwrite(self._direct_fd, data, offset) == len(data):
                     return
             except OSError as error:
-                if error.errno != errno.EINVAL:  # not a disk that wants larger or other pieces
+                if error.errno != errno.EINVAL:  # EINVAL: this disk takes no direct write of this size
                     raise self._failed(error) from None
         with self._queue:
             self._pwrite(data, offset)
@@ -120,7 +116,7 @@ class BankFile:
     ) -> None:
         try:
             if value is not None and not isinstance(value, OutputError) and self._fd >= 0:
-                with contextlib.suppress(OutputError):  # what is done is kept, whatever went wrong elsewhere
+                with contextlib.suppress(OutputError):  # whatever went wrong elsewhere, keep what is done
                     self.checkpoint()
         finally:
             self._close()
@@ -129,12 +125,12 @@ class BankFile:
 class RepairFile(BankFile):
     """Writes items of a finished bank again. Use as a context manager; `done` says which are whole."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         check_system()
         self.path = os.path.abspath(path)
 
     def __enter__(self) -> "RepairFile":
-        read(self.path, cut_off=True)  # says what is wrong with it, before it is opened for writing
+        read(self.path, cut_off=True)  # refuses what is no bank, before anything is opened for writing
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
@@ -143,9 +139,9 @@ class RepairFile(BankFile):
             undo.callback(os.close, fd)
             lock(fd, self.path)
             with open(fd, "rb", buffering=0, closefd=False) as file:
-                layout = read_open(file, self.path, cut_off=True)  # only what is read now is what was locked
+                layout = read_open(file, self.path, cut_off=True)  # again: this is the file that is locked
             if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
-                raise OutputError(f"{self.path} was replaced in this moment; run the same command again")
+                raise OutputError(f"{self.path} was replaced just now; run the same command again")
             if os.fstat(fd).st_size < layout.size:
                 check_space(self.path, layout.size, self.path, "make room")
                 os.ftruncate(fd, layout.size)
@@ -157,7 +153,7 @@ class RepairFile(BankFile):
         return self
 
     def repair_header(self) -> int:
-        """Write zeros where `header_damage` finds other bytes: how many there were."""
+        """Write zeros where `header_damage` finds other bytes. Returns how many there were."""
         places = check.header_damage(self._fd, self.layout)
         for place in places:
             self._pwrite(b"\0", place)
@@ -165,6 +161,6 @@ class RepairFile(BankFile):
         return len(places)
 
     def finish(self) -> None:
-        """Bring everything to the disk."""
+        """Sync everything, and bring the journal up to date."""
         self.checkpoint()
         self._sync()

@@ -1,7 +1,7 @@
 """The superblock: the first 48 bytes of a bank, checked before HDF5 sees them.
 
-Where HDF5 cannot open a file, it loads every library in its plugin folders, in search of one that can. A
-file whose superblock is right is opened by HDF5 itself, and what is wrong elsewhere is an error.
+Where HDF5 cannot open a file, it loads every library in its plugin folders, to find one that can. If the
+superblock is right, HDF5 opens the file itself and reports damage elsewhere as an error.
 """
 
 import struct
@@ -17,13 +17,13 @@ _UNDEFINED = 2**64 - 1  # there is no superblock extension
 
 
 def end_of_file(name: str, size: int, superblock: bytes) -> int:
-    """Where the file ends by its superblock; BankError where that is not one that a bank has.
+    """The end of the file that its superblock states; BankError where it is not a bank's superblock.
 
     name, size: of the file. superblock: its first 48 bytes. Source: HDF5 File Format 3.0, section II.A.
     """
     if not superblock.startswith(SIGNATURE):
         if name.endswith(".partial") and not any(superblock):
-            raise BankError(f"{name} is a bank that was never finished, and nothing of it is done yet")
+            raise BankError(f"{name} is an unfinished bank, and none of its items is done yet")
         raise BankError(f"{name} is {'not an HDF5' if size else 'an empty'} file, so no bank")
     if len(superblock) < SIZE:
         raise BankError(f"{name} is truncated: it has {size:,} bytes; {REBUILD}")
@@ -40,7 +40,7 @@ def end_of_file(name: str, size: int, superblock: bytes) -> int:
 
 
 def lookup3(data: bytes) -> int:
-    """Jenkins' hash `lookup3` of the 44 bytes before it: HDF5's checksum of a superblock."""
+    """Jenkins' hash `lookup3` of the superblock's first 44 bytes: HDF5's checksum of it."""
     mask = 2**32 - 1
 
     def rotate(x: int, k: int) -> int:

@@ -13,22 +13,22 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
-LONG = 3  # of two axes, one that is longer by this factor is time, and the other one frequency
+LONG = 3  # if one of two axes is longer by this factor, it is time, and the other is frequency
 MASKED, VISIBLE = (233, 233, 233), (0, 114, 178)
 SCALE = 5  # pixels of a token
 MOST_PANELS, MOST_ROWS = 8, 4
-MOST_TOKENS = 64  # of a panel, along each axis: a larger one is cut
+MOST_TOKENS = 64  # along each axis of a panel; a larger one is cut
 
 
 def is_spectrogram(grid: tuple[int, ...]) -> bool:
-    """Whether the axes of a grid are time, the longer one, and frequency; or time alone."""
+    """Whether the axes of a grid are time and frequency, time being the longer one; or time alone."""
     return len(grid) == 1 or (len(grid) == 2 and max(grid) >= LONG * min(grid))
 
 
 def panels(values: Array) -> list[Array]:
-    """The pictures of a mask or an item: the frames of (T, H, W), or (H, W) itself; of one axis a row.
+    """A mask or item as pictures: the frames of (T, H, W), or (H, W) itself, or (L,) as one row.
 
-    A spectrogram has time from left to right and frequency upwards.
+    In a spectrogram time runs from left to right, and frequency upwards.
     """
     if values.ndim != 2:
         return list(values) if values.ndim == 3 else [values[None]]
@@ -43,9 +43,9 @@ def fitting(panel: Array, width: int) -> int:
 
 
 def text(shown: Sequence[Bools], width: int = 80, blocks: bool = True) -> str:
-    """Masks (H, W) beside each other, two rows of tokens in a line; what exceeds the width is cut.
+    """Masks (H, W) beside each other, two rows of tokens in a line, each cut to the width.
 
-    Visible tokens are half blocks; or, without `blocks`, the quote, dot and colon of plain ASCII.
+    Visible tokens are half blocks or, without `blocks`, the ASCII quote, dot and colon.
     """
     signs = " ▀▄█" if blocks else " '.:"  # none, upper, lower, both
     drawn = []
@@ -72,7 +72,7 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def page(title: str, rows: Sequence[Sequence[Array]]) -> str:
-    """HTML with a title and an inline PNG: rows of panels (H, W), masks in colours and numbers in greys."""
+    """HTML with a title and an inline PNG: rows of panels (H, W), masks in colour and items in grey."""
     lines = []
     for row in rows[:MOST_ROWS]:
         line = [_gap(_coloured(panel[:MOST_TOKENS, :MOST_TOKENS]), 1) for panel in row[:MOST_PANELS]]
@@ -106,7 +106,7 @@ def of_masks(visible: Bools, grid: tuple[int, ...], title: str) -> str:
 
 
 def of_item(item: Array, share: float, title: str) -> str:
-    """HTML of the corner of an item, and of the mask that its highest values make, at a visible share."""
+    """HTML of an item's corner and the mask that its highest values make. share: that of visible tokens."""
     corner = item if is_spectrogram(item.shape) else item[tuple(slice(n) for n in (8, 14, 14)[-item.ndim :])]
     order = np.argsort(-corner.astype(np.float64), axis=None, kind="stable")
     mask = np.zeros(corner.size, bool)

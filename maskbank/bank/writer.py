@@ -1,4 +1,4 @@
-"""Writing a bank: reserved in full, written in place, and given its name when it is whole."""
+"""Writes a bank: reserves the whole file, fills it in place, and gives it its name when it is whole."""
 
 import contextlib
 import errno
@@ -6,7 +6,7 @@ import os
 import stat
 
 from maskbank.bank import check
-from maskbank.bank.layout import Content, Layout, difference, lay_out, read, remedy
+from maskbank.bank.layout import Content, difference, lay_out, read, remedy
 from maskbank.bank.storage import BankFile
 from maskbank.bank.superblock import SIZE as SUPERBLOCK
 from maskbank.errors import BankError, OutputError
@@ -25,7 +25,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def is_there(path: str | os.PathLike[str], content: Content) -> bool:
-    """Whether `path` already is the bank of `content`. OutputError if it is anything else."""
+    """Whether `path` already is the bank of `content`, whole; OutputError if it is anything else."""
     path = check_place(path, SUFFIXES)
     if not os.path.lexists(path):
         return False
@@ -35,36 +35,31 @@ def is_there(path: str | os.PathLike[str], content: Content) -> bool:
         raise OutputError(
             f"{error}; it is left as it is: choose another path, or replace it with force=True"
         ) from None
-    if found.content.fingerprint == content.fingerprint:
-        _check_written(path, found)
-        with contextlib.suppress(OSError):  # killed between link and unlink, it has two names
-            two = os.lstat(path), os.lstat(path + ".partial")  # no links that only lead to it
-            if os.path.samestat(*two) and stat.S_ISREG(two[0].st_mode):
-                os.unlink(path + ".partial")
-        return True
-    raise OutputError(
-        f"{path} is another bank ({difference(content, found.content)}); choose another path, "
-        "or replace it with force=True"
-    )
-
-
-def _check_written(path: str, layout: Layout) -> None:
-    """OutputError where items are missing from a bank that has its final name."""
+    if found.content.fingerprint != content.fingerprint:
+        raise OutputError(
+            f"{path} is another bank ({difference(content, found.content)}); choose another path, "
+            "or replace it with force=True"
+        )
     with open(path, "rb") as file:
-        file.seek(layout.offsets["written"])
-        missing = layout.content.n - file.read(layout.content.n).count(1)
+        file.seek(found.offsets["written"])
+        missing = content.n - file.read(content.n).count(1)
     if missing:
         raise OutputError(
-            f"{path} is half-written, {missing:,} of {layout.content.n:,} items are missing; {remedy(path)}"
+            f"{path} is half-written, {missing:,} of {content.n:,} items are missing; {remedy(path)}"
         )
+    with contextlib.suppress(OSError):  # a run that was killed between link and unlink left two names
+        two = os.lstat(path), os.lstat(path + ".partial")  # not of files that symbolic links lead to
+        if os.path.samestat(*two) and stat.S_ISREG(two[0].st_mode):
+            os.unlink(path + ".partial")
+    return True
 
 
 class Writer(BankFile):
     """Writes one bank. Use as a context manager.
 
-    The items go to PATH.partial, which is held by a lock, has all its disk space from the start, and
-    becomes PATH in `publish`. Whatever happens before, nothing half-written bears the final name. Where
-    an earlier run left its .partial of the same content, this one goes on: `done` says with what.
+    Items go to PATH.partial, which is locked and has all its disk space from the start. `publish` renames
+    it to PATH, so no half-written file ever has the final name. Where an earlier run left a .partial of
+    the same content, this one goes on with it: `done` says which items are whole.
     """
 
     def __init__(self, path: str | os.PathLike[str], content: Content, *, force: bool = False) -> None:
@@ -72,7 +67,7 @@ class Writer(BankFile):
         self.path = check_place(path, SUFFIXES)
         self.partial = self.path + ".partial"
         self.force = force
-        # before HDF5 is asked to lay out the impossible
+        # before HDF5 lays out a file that no disk can hold
         check_space(self.path, content.n * content.item_bytes, self.partial)
         layout, self._pieces = lay_out(content)
         super().__init__(layout)
@@ -99,9 +94,9 @@ class Writer(BankFile):
         return self
 
     def _hold(self) -> int:
-        """PATH.partial, opened or made, and locked: a file descriptor.
+        """Open or make PATH.partial, and lock it. Returns the file descriptor.
 
-        A file that was renamed, removed or replaced before it was locked is not ours.
+        Starts again where the file was renamed, removed or replaced before it was locked.
         """
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
@@ -112,12 +107,12 @@ class Writer(BankFile):
                 raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
             try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise OutputError(f"{self.partial} is in the way: it is no file; remove it")
+                    raise OutputError(f"{self.partial} is in the way: it is not a regular file; remove it")
                 lock(fd, self.partial)
                 if self._is_ours(fd):
                     found = os.fstat(fd)
-                    # Not where the file has a second name; nor, with force, where workers of another run
-                    # may still write to it
+                    # A file with a second name is not reused; nor, with force, is one that workers of
+                    # another run may still write to
                     if found.st_nlink == 1 and not (self.force and found.st_size):
                         return fd
                     os.unlink(self.partial)
@@ -129,18 +124,14 @@ class Writer(BankFile):
             os.close(fd)
 
     def _is_ours(self, fd: int) -> bool:
-        """Whether PATH.partial still is the file that we hold."""
+        """Whether PATH.partial still is the file that this descriptor has open."""
         try:
             return os.path.samestat(os.stat(self.partial), os.fstat(fd))
         except FileNotFoundError:
             return False
 
-    def is_there(self) -> bool:
-        """Whether what is written still has its name."""
-        return self._is_ours(self._fd)
-
     def _goes_on(self) -> bool:
-        """Whether what stands in PATH.partial is the beginning of this bank, and has been looked through."""
+        """Whether PATH.partial is the beginning of this bank. If so, `done` is set from it."""
         if not any(os.pread(self._fd, SUPERBLOCK, 0)) and self._is_blank():
             return False
         try:
@@ -157,7 +148,7 @@ class Writer(BankFile):
         return True
 
     def _is_blank(self) -> bool:
-        """Whether a run that ended before the superblock left this, and no other program."""
+        """Whether this is what a run leaves that ended before it wrote the superblock."""
         size = os.fstat(self._fd).st_size
         if size not in (0, self.layout.size):
             return False
@@ -169,7 +160,7 @@ class Writer(BankFile):
         return all(byte in (0, right) for byte, right in zip(there, head, strict=True))
 
     def _reserve(self) -> None:
-        """Take all the disk space the bank needs, before the first item is computed."""
+        """Reserve all the disk space of the bank before the first item is computed."""
         size = self.layout.size
         try:
             os.ftruncate(self._fd, size)
@@ -190,9 +181,9 @@ class Writer(BankFile):
             raise
 
     def mark(self) -> tuple[int, bytes]:
-        """Put a random key where the checksum of the last missing item will be: that item, and the key.
+        """Write a random token where the checksum of the last missing item will be: (that item, the token).
 
-        A worker that finds the key there has opened this file, and not another one of the same name.
+        A worker that finds the token there has opened this file, and not another one of the same name.
         """
         last = self.content.n - 1 - int(self.done[::-1].argmin())
         token = os.urandom(4)
@@ -201,7 +192,7 @@ class Writer(BankFile):
         return last, token
 
     def publish(self) -> None:
-        """Give the bank its name, when all of it is on disk. Replaces nothing unasked."""
+        """Give the bank its name when all of it is on disk. Replaces another file only with force."""
         self.checkpoint()
         try:
             os.fsync(self._fd)
@@ -224,6 +215,6 @@ class Writer(BankFile):
         self._close()
 
     def discard(self) -> None:
-        """Leave nothing behind of a bank that could not even begin."""
+        """Remove the .partial of a bank that has no item yet."""
         with contextlib.suppress(OSError):
             os.unlink(self.partial)

@@ -1,10 +1,10 @@
-"""Items into a bank's file, over a Dask cluster: every worker writes its own into the one file.
+"""Makes the items of a bank on a Dask cluster, whose workers all write to the one file.
 
-The client lays the file out, gives Dask tasks, keeps the journal, and publishes. Dask schedules, and does
-again what fails or what dies with its worker. A task takes whole pages of the file, so no two writers ever
-touch one. It makes its items, writes and syncs them, and returns their checksums: done twice, it writes the
-same bytes. While the run lasts, a random key stands in place of the checksum of the last missing item. By it
-a task knows this file from others of the same name.
+The client lays the file out, submits tasks, keeps the journal and publishes the bank. Dask schedules the
+tasks, and repeats those that fail or whose worker dies. A task makes its items, writes and syncs them, and
+returns their checksums. It takes whole pages of the file, so no two tasks write to one page, and a repeated
+task writes the same bytes. During the run a random token stands where the checksum of the last missing item
+will be. By the token a task recognises the client's file among others of the same name.
 """
 
 import asyncio
@@ -35,25 +35,26 @@ if TYPE_CHECKING:
     from maskbank.bank.writer import Writer
 
 _ADDRESS = r"((tcp|tls|ucx|wss?)://)?[^\s/]+:\d{1,5}"
-_ANSWER_SECONDS = 8.0  # for a scheduler to answer
-_CHECK_SECONDS = 60.0  # for the workers to: they have to load maskbank, maybe from a slow disk
-_TASK_SECONDS = 0.5  # of computing in a task; Dask adds some 2 %
+_ANSWER_SECONDS = 8.0  # a scheduler has this long to answer
+_CHECK_SECONDS = 60.0  # the workers have this long: they load maskbank, perhaps from a slow disk
+_TASK_SECONDS = 0.5  # computing time of a task, to which Dask adds some 2 %
 _TASK_SECONDS_THREAD = 1 / 150  # or this for each thread: a scheduler passes on some 300 tasks a second
-_FIRST_BYTES = 2**25  # in a task while nobody knows how long an item takes
-_LEAST_ITEM = 2**14  # bytes that an item then counts for at least, since a small one takes its time, too
+_FIRST_BYTES = 2**25  # size of a task until the time for an item is known
+_LEAST_ITEM = 2**14  # bytes: until then, a smaller item counts as this, because it takes time, too
 _IN_FLIGHT = 3  # tasks for each thread: one at work, others waiting
 _RETRIES = 3  # of a task that fails
-_COUNT_SECONDS = 2.0  # for the scheduler to say who is there
+_COUNT_SECONDS = 2.0  # the scheduler has this long to list its workers
 _POLL_SECONDS = 0.05
 _LOST = f"the connection to the Dask scheduler is lost; {AGAIN}"
 
 
 @contextlib.contextmanager
 def connect(dask: Any, workers: int | None, stop: threading.Event | None = None) -> Iterator[Any]:
-    """A client of a Dask cluster: of a scheduler's address, of "local" processes, or the one that is given.
+    """A client of a Dask cluster.
 
-    workers: how many processes, for "local". Raises MissingError where there is no Dask, RecipeError for
-    what is no address, OutputError where nobody answers, Interrupted where `stop` is set meanwhile.
+    dask: the address of a scheduler, "local" for processes of this machine, or a client, which is used as
+    it is. workers: the number of processes, for "local". Raises MissingError where Dask is not installed,
+    RecipeError for any other `dask`, OutputError where no scheduler answers, Interrupted once `stop` is set.
     """
     try:
         from distributed import Client
@@ -64,7 +65,7 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
         ) from None
     if isinstance(dask, Client):
         if dask.asynchronous:
-            raise RecipeError(f"dask={dask!r} is asynchronous; give a client that is not, or an address")
+            raise RecipeError(f"dask={dask!r} is asynchronous; give a synchronous client, or an address")
         yield dask
         return
     if not isinstance(dask, str) or not (dask == "local" or re.fullmatch(_ADDRESS, dask)):
@@ -72,7 +73,7 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
     if dask != "local" and workers is not None:
         raise RecipeError(f"workers={workers} goes with dask=local; a cluster has as many as it has")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))  # the user gets one line of ours instead
+        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))  # the user gets one line from us instead
         try:
             if dask == "local":
                 address: Any = stack.enter_context(_local(count_workers(workers)))
@@ -93,7 +94,7 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
 
 
 async def _ask(address: str) -> None:
-    """Have a scheduler answer once: Client waits without end for one that accepts and is then silent."""
+    """Have a scheduler answer once. Client waits without end for one that accepts and is then silent."""
     from distributed import Security
     from distributed.core import rpc
 
@@ -105,10 +106,10 @@ async def _ask(address: str) -> None:
 
 
 def _local(workers: int) -> Any:
-    """Processes of this machine that ignore Ctrl-C: a terminal sends it to all, but it is for the client."""
+    """Processes of this machine that ignore Ctrl-C. Only the client handles it."""
     from distributed import LocalCluster
 
-    resource_tracker.ensure_running()  # or it would unblock the signal when it is started by one of them
+    resource_tracker.ensure_running()  # started later, by a worker, it would unblock the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return LocalCluster(
@@ -127,7 +128,7 @@ def write_items_on(
 ) -> None:
     """Write all items that are not `writer.done`, by tasks of a cluster, and record them in the journal.
 
-    OutputError where a worker cannot write to the file, or the scheduler is lost. What is done is kept.
+    OutputError where a worker cannot write to the file, or the scheduler is lost. Items done are kept.
     """
     if writer.done.all():
         return
@@ -155,16 +156,16 @@ class _Run:
     def __init__(self, client: Any, writer: "Writer", stop: threading.Event) -> None:
         self.client = client
         self.writer = writer
-        self.key = writer.mark()
+        self.mark = writer.mark()
         self.stop = stop
         self.done = int(writer.done.sum())
         self.threads: dict[str, int] = {}  # of each worker, by address
-        self.pace = 0.0  # seconds an item
-        self.tasks: set[Any] = set()  # futures of those in flight
-        self.last: Any = None  # the piece that is recorded at the very end: the key stands in its place
+        self.pace = 0.0  # seconds for an item
+        self.tasks: set[Any] = set()  # futures of the tasks in flight
+        self.last: Any = None  # the piece with the marked item: recorded last, since it replaces the token
 
     def find_workers(self, report: Report | None) -> None:
-        """Wait for workers, and see whether all can write: OutputError where one cannot."""
+        """Wait for workers, and check that all can write; OutputError where one cannot."""
         self._count_threads()
         if report:
             link = self.client.dashboard_link
@@ -177,27 +178,28 @@ class _Run:
             self._count_threads()
         try:
             answers = self.client.run(
-                make_items, self.writer.partial, self.key, [],
+                make_items, self.writer.partial, self.mark, [],
                 on_error="return", callback_timeout=_CHECK_SECONDS,
             )  # fmt: skip
         except TimeoutError:
-            raise OutputError(f"some Dask worker does not answer within {_CHECK_SECONDS:.0f} s") from None
-        failed = {host: error for host, error in answers.items() if isinstance(error, Exception)}
-        for host, error in failed.items():
+            raise OutputError(f"a Dask worker does not answer within {_CHECK_SECONDS:.0f} s") from None
+        failed = [(host, error) for host, error in answers.items() if isinstance(error, Exception)]
+        if failed:
             if not self.writer.done.any():
                 self.writer.discard()
+            host, error = failed[0]
             here = "" if isinstance(error, OutputError) else f"worker {host} cannot load this maskbank: "
             raise OutputError(f"{here}{error} (workers that fail: {len(failed)} of {len(answers)})")
 
     def _count_threads(self) -> None:
-        """Ask the scheduler who is there."""
+        """Ask the scheduler for its workers and their threads."""
         if self.client.status != "running":
             raise OutputError(_LOST)
         with contextlib.suppress(TimeoutError):
             self.threads = self.client.sync(self.client.scheduler.ncores, callback_timeout=_COUNT_SECONDS)
 
     def write(self, progress: Progress | None) -> None:
-        """Submit tasks and take in what they made, until all is done, or `stop` is set."""
+        """Submit tasks and record what they made, until all is done or `stop` is set."""
         from distributed import as_completed
 
         completed = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
@@ -207,7 +209,7 @@ class _Run:
             most = max(4, _IN_FLIGHT * sum(self.threads.values()))
             while len(self.tasks) < most and (spans := next(work, None)):
                 future = self.client.submit(
-                    make_items, self.writer.partial, self.key, spans, retries=_RETRIES, pure=False
+                    make_items, self.writer.partial, self.mark, spans, retries=_RETRIES, pure=False
                 )
                 self.tasks.add(future)
                 completed.add(future)
@@ -231,7 +233,7 @@ class _Run:
                 recorded = time.monotonic()
 
     def _work(self) -> Iterator[list[Span]]:
-        """What is missing, for a task each, in whole pages; less towards the end, so all end together."""
+        """The missing spans for each task, in whole pages. Tasks get shorter, so all workers end together."""
         n, page = self.writer.content.n, whole_pages(self.writer.content)
         start = 0
         while start < n:
@@ -251,7 +253,7 @@ class _Run:
         self.done += count
         self.pace = min(self.pace or made.seconds, made.seconds / count)  # the first tasks also compile
         for start, crcs, sigmas in made.pieces:
-            if start <= self.key[0] < start + len(crcs):
+            if start <= self.mark[0] < start + len(crcs):
                 self.last = start, crcs, sigmas
             else:
                 self.writer.record(start, crcs, sigmas)

@@ -1,7 +1,6 @@
-"""One bank from parts that follow on each other."""
+"""Joins consecutive parts to one bank."""
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 
 from maskbank.bank import check
@@ -9,56 +8,34 @@ from maskbank.bank.layout import Content
 from maskbank.bank.reader import Part, in_order, whole_of
 from maskbank.errors import BankError
 from maskbank.files import check_sources
-from maskbank.generation.generate import write
-from maskbank.generation.threads import Progress, Report, Source
+from maskbank.generation.threads import Source
 from maskbank.noise import Block, sigmas
 
 Path = str | os.PathLike[str]
 
 
-def join(
-    path: Path,
-    parts: Sequence[Path],
-    *,
-    partial: bool = False,
-    workers: int | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-    report: Report | None = None,
-    stop: threading.Event | None = None,
-) -> bool:
-    """Make `path` the one bank that these parts are together: whether anything had to be done.
-
-    partial: the first part may begin after item 0; the result is then a part, too. workers, force, progress,
-    report, stop: as of `maskbank.generate`.
-
-    The file equals the one made in one go. Each item is compared with its checksum on the way. Goes on
-    where an earlier run stopped. BankError where parts leave a gap, overlap, do not belong together, or
-    are damaged; OutputError where `path` is one of them.
-    """
-    content, source = content_and_source(path, parts, partial)
-    return write(
-        path, content, source, workers=workers, force=force, progress=progress, report=report, stop=stop
-    )  # fmt: skip
-
-
 def content_and_source(
-    path: Path, parts: Sequence[Path], partial: bool
+    path: Path, parts: Sequence[Path], partial: bool = False
 ) -> tuple[Content, Callable[[], Source]]:
-    """What `write` takes to join parts; arguments and errors as of `join`."""
-    opened = in_order([Part(os.path.abspath(os.fspath(part)), None) for part in parts])
+    """The content and the source with which `write` makes `path` the bank of these parts.
+
+    partial: the first part may begin after item 0; the result is then a part, too. The source compares each
+    item with its checksum, and each sigma with the recipe's. BankError where parts leave a gap, overlap, do
+    not belong together or, while they are copied, are damaged; OutputError where `path` is one of them.
+    """
+    opened = in_order([Part(os.path.abspath(part), None) for part in parts])
     check_sources(os.fspath(path), (part.path for part in opened))
     content = whole_of(opened)
     if content.first and not partial:
         raise BankError(
-            f"the first part begins at item {content.first:,}, so a part before it is missing; partial=True "
-            "joins these parts to a larger one"
+            f"the first part begins at item {content.first:,}, so a part before it is missing; add it, or "
+            "make a larger part with partial=True"
         )
     return content, lambda: _Copier(opened)
 
 
 class _Copier:
-    """A source of items that reads them from parts."""
+    """A source that copies items from parts."""
 
     def __init__(self, parts: list[Part]) -> None:
         self.parts = parts

@@ -1,4 +1,4 @@
-"""The content of a bank from its recipe's line, as `maskbank inspect --recipe` prints it."""
+"""Reads the line that `maskbank inspect --recipe` prints."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from maskbank.recipes import NUMBERS_VERSION, canonical_json, from_json
 
 
 def content_of(line: str) -> Content:
-    """What `maskbank inspect --recipe` printed, as the content of a bank; BankError where it was changed."""
+    """The content of the bank that this line describes; BankError where the line was changed."""
     try:
         values: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -20,7 +20,7 @@ def content_of(line: str) -> Content:
     names = {"fingerprint", "first", "kind", "n", "numbers_version", "recipe", "seed"}
     if not isinstance(values, dict) or set(values) != names:
         raise BankError(
-            f"the recipe has to have {', '.join(sorted(names))}, as maskbank inspect --recipe prints it"
+            f"the recipe must have {', '.join(sorted(names))}, as maskbank inspect --recipe prints it"
         )
     if values["numbers_version"] != NUMBERS_VERSION:
         raise BankError(
@@ -31,7 +31,7 @@ def content_of(line: str) -> Content:
     content = Content(recipe, check_seed(values["seed"]), check_n(values["n"]), check_first(values["first"]))
     if content.fingerprint != values["fingerprint"]:
         raise BankError(
-            f"the recipe says fingerprint {values['fingerprint']}, but it makes {content.fingerprint}: "
-            "something in it was changed"
+            f"the recipe has fingerprint {values['fingerprint']}, but its bank would have "
+            f"{content.fingerprint}: the recipe was changed; copy the line again"
         )
     return content

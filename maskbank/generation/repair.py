@@ -1,4 +1,4 @@
-"""Damaged or missing items of a bank, made again in place."""
+"""Makes the damaged or missing items of a bank again, in place."""
 
 import os
 import threading
@@ -15,14 +15,14 @@ def repair(
     report: Report | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[int, int]:
-    """Make damaged or missing items of a bank again, in place: (items, bytes of its header) that were wrong.
+    """Make damaged or missing items of a bank again, in place.
 
-    Afterwards the file equals the original. Stopped at any time, it is no worse than before, and the same
-    call goes on. progress, report, stop: as of `maskbank.generate`. BankError where the header does not say
-    what the bank was.
+    Returns how many items and how many bytes of the header were wrong. The file then equals the original.
+    A run that was stopped has made nothing worse, and the same call goes on. workers, progress, report,
+    stop: as for `maskbank.generate`. Raises BankError where the header cannot be read.
     """
     threads = count_workers(workers)
-    with RepairFile(os.path.abspath(os.fspath(path))) as bank:
+    with RepairFile(path) as bank:
         header = bank.repair_header()
         damaged = int((~bank.done).sum())
         if report and damaged:

@@ -1,4 +1,4 @@
-"""A task of a cluster: it writes items into the bank's file. The client keeps the journal."""
+"""The task of a cluster's worker: it writes items to the bank's file. The client keeps the journal."""
 
 import os
 import socket
@@ -7,66 +7,64 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from maskbank.bank.layout import Layout, read
-from maskbank.bank.storage import AGAIN, Array, BankFile
+from maskbank.bank.storage import Array, BankFile
 from maskbank.errors import BankError, MaskbankError, OutputError
 from maskbank.generation.threads import Span, maker_of, write_items
 
-Key = tuple[int, bytes]  # the last item that was missing, and random bytes in the place of its checksum
+Mark = tuple[int, bytes]  # as `Writer.mark` returns it: the last missing item, and a random token
 
 
 class Made(NamedTuple):
     """What a task returns."""
 
     pieces: list[tuple[int, Array, Array]]  # first item, checksums and sigmas
-    seconds: float  # that it took
+    seconds: float  # how long it took
 
 
 class SharedFile(BankFile):
     """A bank's file whose journal another process keeps. Use as a context manager."""
 
-    def __init__(self, path: str, key: Key) -> None:
-        super().__init__(_layout(path, key))
+    def __init__(self, path: str, mark: Mark) -> None:
+        super().__init__(_layout(path, mark))
         self._path = path
-        self._key = key
+        self._item, self._token = mark
 
     def __enter__(self) -> "SharedFile":
         try:
             self._take(os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), self._path)
-            found = os.pread(self._fd, 4, self.layout.offset("crc32", self._key[0]))
+            found = os.pread(self._fd, 4, self.layout.offset("crc32", self._item))
         except OSError as error:
             self._close()
             raise BankError(f"cannot write {self._path}: {error.strerror}") from None
-        if found != self._key[1]:
+        if found != self._token:
             self._close()
-            raise BankError(f"{self._path} is another file than the client's of this name")
+            raise BankError(f"{self._path} is not the client's file of this name")
         return self
 
     def checkpoint(self) -> None:
-        """Nothing: the journal is the client's."""
+        """Do nothing: the client keeps the journal."""
 
     def finish(self) -> list[tuple[int, Array, Array]]:
-        """Bring the items to the disk: (first item, checksums, sigmas) of what was written."""
+        """Sync the items. Returns (first item, checksums, sigmas) for each block that was written."""
         self._sync()
         return self._pending
 
-    def _failed(self, error: OSError) -> MaskbankError:
-        return OutputError(f"cannot write {self._path}: {error.strerror}; {AGAIN}")
-
 
 @lru_cache(4)
-def _layout(path: str, key: Key) -> Layout:
-    """What the file is, read once for each run."""
-    del key
+def _layout(path: str, mark: Mark) -> Layout:
+    """The layout of the file, read once for each run: each has another mark."""
+    del mark
     return read(path)
 
 
-def make_items(path: str, key: Key, spans: list[Span]) -> Made:
-    """Write these items and bring them to the disk. Done twice, it writes the same bytes.
+def make_items(path: str, mark: Mark, spans: list[Span]) -> Made:
+    """Write these items and sync them. A second run of the task writes the same bytes.
 
-    OutputError, with this host's name, where that fails. No items: only see whether the file can be written.
+    Without spans, only checks that the file can be written. OutputError, with this host's name, where
+    anything fails.
     """
     try:
-        with SharedFile(path, key) as file:
+        with SharedFile(path, mark) as file:
             start = time.perf_counter()
             write_items(file, maker_of(file.content), 1, spans=spans)
             return Made(file.finish(), time.perf_counter() - start)

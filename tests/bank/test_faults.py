@@ -86,7 +86,7 @@ def make_commands(folder: Path, original: bytes) -> dict[str, Command]:
         "generate": (nothing, make),
         "go on": (some, make),
         "force": (other, lambda: generation.write(path, content, workers=2, force=True)),
-        "join": (nothing, lambda: join.join(path, parts, workers=2)),
+        "join": (nothing, lambda: generation.write(path, *join.content_and_source(path, parts), workers=2)),
         "repair": (damage, lambda: repair.repair(path, workers=2)),
     }
 

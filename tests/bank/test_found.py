@@ -122,7 +122,7 @@ def test_join_refuses_a_part_whose_sigmas_are_damaged(tmp_path: Path) -> None:
         file.seek(layout.read(parts[1]).offsets["sigma"] + 4)
         file.write(b"\1\2")
     with pytest.raises(maskbank.BankError, match="is damaged"):
-        join.join(tmp_path / "joined.h5", parts)
+        generation.write(tmp_path / "joined.h5", *join.content_and_source(tmp_path / "joined.h5", parts))
 
 
 def test_a_half_written_bank_under_the_final_name_is_not_called_done(path: Path) -> None:

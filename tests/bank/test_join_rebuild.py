@@ -12,6 +12,7 @@ import pytest
 
 import maskbank
 from maskbank.bank import layout
+from maskbank.generation import generate as generation
 from maskbank.generation import join, threads
 from maskbank.recipes import RBN, Green, Recipe, White
 from tests.bank.processes import Warm
@@ -50,9 +51,10 @@ def test_joined_parts_equal_the_whole(
         assert bank[start:stop:step].tobytes() == whole[start:stop:step].tobytes()
         if whole.sigma is not None and bank.sigma is not None:
             assert bank.sigma.tobytes() == whole.sigma.tobytes()
-        join.join(quick_path / "joined.h5", paths, workers=2)
-        assert (quick_path / "joined.h5").read_bytes() == expected
-        for path in (*paths, quick_path / "joined.h5"):
+        joined = quick_path / "joined.h5"
+        generation.write(joined, *join.content_and_source(joined, paths), workers=2)
+        assert joined.read_bytes() == expected
+        for path in (*paths, joined):
             path.unlink()
 
 

@@ -177,9 +177,9 @@ def make_runs(folder: Path, recipe: Recipe, n: int, content: bytes) -> dict[str,
         return generation.write(path, layout.Content(recipe, 0, n), workers=2, force=True)
 
     def put_together(path: Path) -> object:
-        return join.join(path, parts, workers=2)
+        return generation.write(path, *join.content_and_source(path, parts), workers=2)
 
-    def mend(path: Path) -> object:
+    def make_again(path: Path) -> object:
         return repair.repair(path, workers=2)
 
     return {
@@ -187,7 +187,7 @@ def make_runs(folder: Path, recipe: Recipe, n: int, content: bytes) -> dict[str,
         "go on": record(path, begin(content, found), False, make),
         "force": record(path, None, False, force),
         "join": record(path, None, False, put_together),
-        "repair": record(path, damage(content, found, random.Random(8)), True, mend),
+        "repair": record(path, damage(content, found, random.Random(8)), True, make_again),
     }
 
 

@@ -98,7 +98,7 @@ def test_an_unfinished_bank_is_gone_on_with_and_not_repaired(tmp_path: Path) -> 
     with Writer(tmp_path / "b.h5", Content(RECIPE, 0, 3)):
         pass
     line = command_line("verify", str(tmp_path / "b.h5.partial"))
-    assert "is unfinished: 3 of 3 items (0-2); run the command that made it again" in line
+    assert "is unfinished: 3 of 3 items (0-2); repeat the command that made it" in line
 
 
 def test_a_bank_that_cannot_be_mapped(warm: Warm, tmp_path: Path) -> None:

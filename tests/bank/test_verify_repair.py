@@ -140,7 +140,7 @@ def test_a_partial_that_was_cut_off_is_gone_on_with(quick_path: Path) -> None:
     original = path.read_bytes()
     path.unlink()
     partial.write_bytes(original[:-5000])
-    assert "run the command that made it again" in command_line("verify", str(partial))
+    assert "repeat the command that made it" in command_line("verify", str(partial))
     maskbank.generate(path, recipe, n)
     assert path.read_bytes() == original
 
@@ -206,7 +206,7 @@ def test_a_bank_that_takes_the_name_of_a_broken_one_is_left_alone(
         return lock(fd, name)
 
     monkeypatch.setattr(storage, "lock", late)
-    assert "was replaced in this moment" in command_line("repair", str(path))
+    assert "was replaced just now" in command_line("repair", str(path))
     assert maskbank.Bank(path).kind == "white2d"
     assert command_line("verify", str(path)) == ""
 

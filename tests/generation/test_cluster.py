@@ -357,7 +357,7 @@ def test_a_worker_with_a_file_of_its_own_under_that_name(cluster: Cluster, names
     begun.wait()
     within = elsewhere(cluster.folder, "node9", f"mount --bind {there} {cluster.folder} && cd /")
     cluster.work("--local-directory", "/tmp", within=within)
-    refused(cluster, "worker node9", "another file than the client's")
+    refused(cluster, "worker node9", "not the client's file")
 
 
 def test_a_worker_with_other_numbers(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import maskbank
 from maskbank.errors import Interrupted
+from maskbank.generation import generate as generation
 from maskbank.generation import join, threads
 from maskbank.recipes import RBN, Green, Purple, White
 
@@ -143,10 +144,11 @@ def test_what_is_joined_needs_its_beginning_or_partial(tmp_path: Path) -> None:
         maskbank.generate(tmp_path / name, SMALL, items=items)
     parts = [tmp_path / "c.h5", tmp_path / "b.h5"]
     with pytest.raises(maskbank.BankError, match=r"begins at item 2.*partial=True"):
-        join.join(tmp_path / "d.h5", parts)
-    assert join.join(tmp_path / "d.h5", parts, partial=True)
+        join.content_and_source(tmp_path / "d.h5", parts)
+    assert generation.write(
+        tmp_path / "d.h5", *join.content_and_source(tmp_path / "d.h5", parts, partial=True)
+    )
     assert maskbank.Bank(tmp_path / "d.h5").first == 2
-    for force in (False, True):
-        with pytest.raises(maskbank.OutputError):
-            join.join(tmp_path / "b.h5", parts, partial=True, force=force)
+    with pytest.raises(maskbank.OutputError):
+        join.content_and_source(tmp_path / "b.h5", parts, partial=True)
     assert len(maskbank.Bank(tmp_path / "b.h5")) == 2

@@ -72,11 +72,11 @@ def test_tasks_take_whole_pages_and_all_that_is_missing_once(
 def test_tasks_make_what_one_machine_makes(tmp_path: Path, twice: bool) -> None:
     maskbank.generate(tmp_path / "a.h5", RECIPE, N, seed=3)
     with Writer(tmp_path / "b.h5", Content(RECIPE, 3, N)) as writer:
-        key = writer.mark()
+        mark = writer.mark()
         made = []
         for start in range(0, N, 4096):
             for _ in range(1 + twice):
-                task = worker.make_items(writer.partial, key, [(start, min(start + 4096, N))])
+                task = worker.make_items(writer.partial, mark, [(start, min(start + 4096, N))])
             made += task.pieces
         for piece in made:
             writer.record(*piece)
@@ -105,28 +105,28 @@ def test_tasks_of_a_cluster_in_this_process_make_what_one_machine_makes(
     assert "2 Dask workers" in lines[0]
 
 
-def test_a_task_writes_only_to_the_file_that_has_the_key(tmp_path: Path) -> None:
+def test_a_task_writes_only_to_the_file_that_has_the_token(tmp_path: Path) -> None:
     with Writer(tmp_path / "b.h5", Content(RECIPE, 3, 100)) as writer:
         item, token = writer.mark()
         assert item == 99
         assert worker.make_items(writer.partial, (item, token), []).pieces == []
         wrong = (item, bytes(4) if token != bytes(4) else b"abcd")
         before = Path(writer.partial).read_bytes()
-        for path, key, words in [
-            (writer.partial, wrong, "another file than the client's"),
+        for path, mark, words in [
+            (writer.partial, wrong, "not the client's file"),
             (str(tmp_path / "none"), (item, token), "No such file"),
             (str(tmp_path), (item, token), "is a folder"),
             ("/dev/null", (item, token), "is a device"),
         ]:
             for spans in ([], [(0, 10)]):
                 with pytest.raises(maskbank.OutputError, match=f"worker {os.uname().nodename}: .*{words}"):
-                    worker.make_items(path, key, spans)
+                    worker.make_items(path, mark, spans)
         assert Path(writer.partial).read_bytes() == before
 
 
 def test_a_failure_names_the_host_and_the_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 100)) as writer:
-        key = writer.mark()
+        mark = writer.mark()
 
         def full(fd: int, data: bytes, offset: int) -> int:
             raise OSError(28, "No space left on device")
@@ -138,8 +138,10 @@ def test_a_failure_names_the_host_and_the_way_on(tmp_path: Path, monkeypatch: py
             with monkeypatch.context() as patch:
                 patch.setattr(os, name, fault)
                 with pytest.raises(maskbank.OutputError, match=f"worker {os.uname().nodename}: .*{words}"):
-                    worker.make_items(writer.partial, key, [(0, 10)])
-        assert sum(len(crcs) for _, crcs, _ in worker.make_items(writer.partial, key, [(0, 10)]).pieces) == 10
+                    worker.make_items(writer.partial, mark, [(0, 10)])
+        assert (
+            sum(len(crcs) for _, crcs, _ in worker.make_items(writer.partial, mark, [(0, 10)]).pieces) == 10
+        )
 
 
 def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
@@ -147,7 +149,7 @@ def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
 ) -> None:
     """Between opening the file and opening it a second time, for direct writes."""
     with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 100)) as writer:
-        key = writer.mark()
+        mark = writer.mark()
         real, other = os.open, tmp_path / "other"
         other.write_bytes(bytes(Path(writer.partial).stat().st_size))
 
@@ -157,7 +159,7 @@ def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
             return real(path, flags, *more)
 
         monkeypatch.setattr(os, "open", late)
-        worker.make_items(writer.partial, key, [(0, 10)])
+        worker.make_items(writer.partial, mark, [(0, 10)])
         monkeypatch.undo()
         assert not other.exists()
         assert not any(Path(writer.partial).read_bytes())
@@ -166,7 +168,7 @@ def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
 def test_a_task_ends_when_its_items_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 1000)) as writer:
-        key = writer.mark()
+        mark = writer.mark()
         for name in ("pwrite", "fdatasync"):
             real = getattr(os, name)
 
@@ -176,7 +178,7 @@ def test_a_task_ends_when_its_items_are_on_the_disk(tmp_path: Path, monkeypatch:
                 return result
 
             monkeypatch.setattr(os, name, recorded)
-        assert worker.make_items(writer.partial, key, [(0, 900)]).pieces
+        assert worker.make_items(writer.partial, mark, [(0, 900)]).pieces
         monkeypatch.undo()
     assert calls[-1] == "fdatasync"
     assert "pwrite" in calls
@@ -186,11 +188,11 @@ def test_force_begins_a_file_of_its_own(tmp_path: Path) -> None:
     """Tasks of a killed run may still write to the old one."""
     path = tmp_path / "b.h5"
     with Writer(path, Content(RECIPE, 3, 100)) as writer:
-        key = writer.mark()
+        mark = writer.mark()
     with open(writer.partial, "rb") as old, Writer(path, Content(RECIPE, 4, 100), force=True) as new:
         assert not os.path.samestat(os.fstat(old.fileno()), os.stat(new.partial))
-        with pytest.raises(maskbank.OutputError, match="another file"):
-            worker.make_items(new.partial, key, [])
+        with pytest.raises(maskbank.OutputError, match="not the client"):
+            worker.make_items(new.partial, mark, [])
 
 
 def test_without_dask_one_line_says_how_to_install_it(tmp_path: Path) -> None:
