@@ -1,9 +1,9 @@
-"""CRC-32 of large buffers, the one of zlib, with the processor's carry-less multiplication.
+"""zlib's CRC-32 of large buffers, with the processor's carry-less multiplication.
 
-A bank is checked as it is made, and zlib's own loop would take a tenth of that time. A message is folded
-to its last 16 bytes with the same checksum: Gopal, Ozturk, Guilford et al., "Fast CRC computation for
-generic polynomials using the PCLMULQDQ instruction", Intel 2009, with its constants for the reflected
-polynomial 0xEDB88320. zlib does the rest, and all of it where there is no such instruction.
+Every item gets a checksum when it is made, and zlib's own loop would take a tenth of that time. Here a
+buffer is folded to 16 bytes with the same checksum: Gopal, Ozturk, Guilford et al., "Fast CRC computation
+for generic polynomials using the PCLMULQDQ instruction", Intel 2009, with its constants for the reflected
+polynomial 0xEDB88320. zlib does the rest, and everything where the processor lacks the instruction.
 """
 
 import platform
@@ -35,7 +35,7 @@ def crc32(data: Any) -> int:
         return zlib.crc32(data)
     last = np.empty(2, np.uint64)
     _fold(data[:whole], last)
-    # zlib inverts what it is given to go on from: so this begins at zero, as the folded bytes want it
+    # zlib inverts the value that it starts from, so this starts at zero, as the folded bytes need it
     return zlib.crc32(data[whole:], zlib.crc32(last.tobytes(), 0xFFFFFFFF))
 
 

@@ -1,4 +1,4 @@
-"""What all coloured noise has in common: the draw of its sigmas, its taps and its gain; white noise."""
+"""What all coloured noise needs: the draw of its sigmas, its taps and its gain. Also white noise."""
 
 from typing import Any, NamedTuple
 
@@ -15,24 +15,24 @@ u64 = np.uint64
 f32 = np.float32
 f64 = np.float64
 
-# Below this nothing of the difference is left in the numbers of a tiny grid; keeps the quotient finite.
+# On a tiny grid two Gaussians may differ by less than rounding. This bound keeps the quotient finite.
 LEAST_GAIN = 1e-7
 
 RUN = 8192  # white numbers made at once
 
-# A recipe whose draws are far enough apart in less than one attempt of 2**18 is refused, so none needs more.
+# A recipe is refused if fewer than one draw in 2**18 has its sigmas far enough apart, so this is enough.
 ATTEMPTS = 2**24
 
 
 class Colour(NamedTuple):
-    """What the items of a recipe are: (delta w + a G(sigma1) w + b G(sigma2) w) / gain."""
+    """The filter of a recipe's items: (delta w + a G(sigma1) w + b G(sigma2) w) / gain."""
 
     weights: Any  # float64 (3,): delta, a, b; delta is -a or 0
     ranges: Any  # float64 (2, 2), of sigma1 and sigma2
     gap: float  # sigma2 - sigma1 is at least this
     stretch: Any  # float64 (3,): what multiplies the sigmas along T, H and W
     shape: tuple[int, ...]  # T, H, W
-    axes: int  # of the noise, the last ones of the shape; the others are 1 and not filtered
+    axes: int  # of the noise: the last ones of the shape; the others have length 1 and are not filtered
     periodic: bool  # boundary wrap, otherwise reflect
 
 
@@ -94,8 +94,8 @@ def white(seed, first, levels, stored, values, memory):
 def draw_filters(seed, first, colour, sigmas, filters):
     """Draw the sigmas of items first, first + 1, ..., float32 (count, 1 or 2), and prepare their filters.
 
-    Fills sigmas and filters. A second Gaussian that is not there is the identity, with weight 0; so are both
-    along an axis that the noise does not have.
+    Fills sigmas and filters. Where a colour has no second Gaussian, that is the identity, with weight 0.
+    Along an axis that the noise does not have, both are the identity.
     """
     taps, radii, gains, responses, products = filters
     for i in range(sigmas.shape[0]):

@@ -1,4 +1,4 @@
-"""float32 to what a bank stores: IEEE half precision, or 256 equally likely levels."""
+"""Converts float32 to a bank's types: IEEE half precision, or 256 equally likely levels."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ _UPPER_QUANTILES = (
 )  # fmt: skip
 THRESHOLDS = np.array([-x for x in reversed(_UPPER_QUANTILES)] + [0.0, *_UPPER_QUANTILES], np.float32)
 
-HALVES = has_feature("f16c")  # the processor rounds to halves by itself, as `half` does
+HALVES = has_feature("f16c")  # the processor has an instruction that rounds to halves, as `half` does
 
 BINS = 1024
 _LOWEST = f32(-2.75)
@@ -114,9 +114,9 @@ def to_levels(values, levels, out):
 
 
 def store(values, levels, out):
-    """Bring values, float32 (n,), to what a bank stores: out is float32, uint8, or uint16 for halves.
+    """Convert values, float32 (n,), to the type of out: float32, uint8, or uint16 for halves.
 
-    levels: (below, borders) as `level_tables` fills them; looked at for uint8 only.
+    levels: (below, borders) as `level_tables` fills them; used for uint8 only.
     """
     if out.dtype == np.float32:
         out[:] = values

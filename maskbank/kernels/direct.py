@@ -1,9 +1,9 @@
 """Coloured noise by filtering one axis after the other: any size, both boundaries.
 
-A colour is a sum of Gaussians, and of differences A - B of two, or of the identity and one. Where A and B
-are close, most digits of A w - B w are lost if both are computed and then subtracted: with a sigma of
-0.3, a unit in the last place of w is a hundred thousandth of w - G w. So a difference is filtered as one,
-with e = a - b the difference of the one-dimensional kernels of an axis, made in float64:
+A colour is a sum of Gaussians and of differences A - B, where A is a Gaussian or the identity, and B is a
+Gaussian. Computing A w and B w first and then subtracting loses most digits where A and B are close: with a
+sigma of 0.3, a unit in the last place of w is a hundred thousandth of w - G w. So a difference is one
+filter. With e = a - b, the difference of the one-dimensional kernels of an axis, made in float64:
 
     a(H) a(W) a(T) - b(H) b(W) b(T) = (e(H) a(W) + b(H) e(W)) a(T) + b(H) b(W) e(T)
 """
@@ -22,7 +22,7 @@ from maskbank.kernels.streams import VOXELS
 f32 = np.float32
 u64 = np.uint64
 
-# Two Gaussians far apart, so that their difference keeps its digits, are cheaper one by one.
+# Two Gaussians that are far apart are cheaper one by one, and their difference keeps its digits.
 _CLOSE_GAIN = 0.25
 
 STRIP = 128  # columns filtered along T at once: a strip of all planes stays in the first-level cache
@@ -56,7 +56,7 @@ def _minuend(taps, radii, upper, k):
 
 @inlined
 def _far_taps(colour, norm, paired, taps, radii, far, reach):
-    """Fill the taps along T; how many volumes of planes there are.
+    """Fill the taps along T. Returns how many volumes of planes there are.
 
     taps: of both Gaussians along T, float64 (2, radius + 1); radii: int64 (2,). far, float32 (3, radius + 1),
     and reach, int64 (3,): for each volume its taps times its weight, and their radius.
@@ -91,13 +91,13 @@ def _far_taps(colour, norm, paired, taps, radii, far, reach):
 
 
 class Workspace(NamedTuple):
-    """Memory for the making of an item."""
+    """Memory for making an item."""
 
     plane: Any  # float32: a plane of white noise, continued along H
     rows: Any  # float32: gaussian.ROWS rows of it, continued along W, or STRIP numbers
     planes: Any  # float32 (volumes, T + 2 radius planes): filtered along H and W, continued along T
     stride: int  # how far apart those planes are
-    index: Any  # int64 (2, longest axis + 2 radius): which place stands for one beyond an edge
+    index: Any  # int64 (2, longest axis + 2 radius): as `gaussian.fold` fills it
     near_h: Any  # float32 (4, R + 1): see `_near_taps`
     near_w: Any  # float32 (4, R + 1)
     far: Any  # float32 (3, R + 1): see `_far_taps`
@@ -111,8 +111,8 @@ def direct_noise(colour, seed, first, levels, stored, filters, workspace):
 
     levels, stored: as `convert.store` takes them. filters: as `colour.draw_filters` fills them.
 
-    An item goes through in two sweeps, so that little of it leaves the caches: plane by plane along H
-    and W, its white noise made on the way, and strip by strip along T.
+    An item is filtered in two sweeps, so that little of it leaves the caches. The first makes the white noise
+    and filters it along H and W, plane by plane. The second filters along T, strip by strip.
     """
     t_size, h_size, w_size = colour.shape
     size = h_size * w_size

@@ -1,18 +1,17 @@
 """Real Fourier transforms along one axis, many columns at once, as straight-line code.
 
-A periodic filter with a symmetric kernel multiplies the Fourier coefficient of frequency k, its real
-and its imaginary part alike, by one real number. So the order in which coefficients come out does not
-matter, nor the sign of the imaginary parts: the transform runs in place and the filter looks up which
-frequency stands in which slot.
+A periodic filter with a symmetric kernel multiplies the Fourier coefficient of frequency k, its real and
+its imaginary part alike, by one real number. So neither the order of the coefficients nor the sign of the
+imaginary parts matters. The transform runs in place, and the filter looks up the frequency of each slot.
 
 The algorithm is decimation in frequency. Of n real numbers x, the sums x[j] + x[j + n/2] hold the even
 frequencies, as a real transform of half the length; the differences hold the odd ones, as a complex
 transform of a quarter of the length after a rotation (Sorensen, Jones, Heideman and Burrus,
 "Real-valued fast Fourier transform algorithms", IEEE TASSP 35, 1987).
 
-It is written once, over anything that can be added, subtracted, negated and multiplied by a number:
-NumPy arrays, which is what runs with NUMBA_DISABLE_JIT=1, or terms that are compiled in an order which
-suits the processor's registers. The order changes no number.
+It is written once, for anything that can be added, subtracted, negated and multiplied by a number. With
+NUMBA_DISABLE_JIT=1 it runs on NumPy arrays. Otherwise it runs on terms, which are then compiled in an order
+that suits the processor's registers. The order changes no number.
 """
 
 import math
@@ -34,7 +33,7 @@ Values = Sequence[Any]
 def circle(n: int) -> list[tuple[float, float]]:
     """(cos, sin) of 2 pi j / n for j = 0..n-1, n a power of two: by halving angles and adding them.
 
-    Only IEEE operations, so the same on every machine; within a few units in the last place of float64.
+    Only IEEE operations, so every machine gets the same, within a few units in the last place of float64.
     """
     points = [(1.0, 0.0)]
     c, s = -1.0, 0.0  # half a turn
@@ -48,7 +47,7 @@ def circle(n: int) -> list[tuple[float, float]]:
 
 
 def slots(n: int) -> tuple[list[int], list[float]]:
-    """For each slot of a transform of n numbers: its frequency, and what makes the inverse exact.
+    """For each slot of a transform of n numbers: its frequency, and the weight that makes the inverse exact.
 
     inverse([v * weight for v, weight in zip(forward(x), weights)]) == x, but for rounding.
     """
@@ -124,7 +123,7 @@ def _complex_inverse(z: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
 
 
 def _rotate(z: tuple[Any, Any], by: tuple[float, float]) -> tuple[Any, Any]:
-    """The product of two complex numbers, the second one known: cheap where it is a multiple of 1/8 turn."""
+    """The product of two complex numbers. The second is a constant, and cheap if a multiple of 1/8 turn."""
     (re, im), (c, s) = z, by
     if s == 0.0 and c == 1.0:
         return z
@@ -142,8 +141,8 @@ def transform(target, source, columns, levels, back):
 
     target, source: (array, start, stride), float32, contiguous. Number j of column x is
     array[start + j * stride + x]; its coefficient goes to that place in the target, which may be the source.
-    columns is a multiple of WIDTH. levels and back are tuples whose lengths, known while the kernel is
-    compiled, say what code to write.
+    columns is a multiple of WIDTH. levels and back are tuples because the compiler knows their lengths, which
+    decide what code is written.
     """
     (dst, d, d_stride), (src, s, s_stride) = target, source
     n = 2 ** len(levels)
@@ -239,14 +238,14 @@ class _Term:
 
 
 def _groups(inputs: list[_Term], terms: list[_Term]) -> Iterator[list[_Term]]:
-    """The terms in groups, each made from no more values of earlier groups than there are registers.
+    """The terms in groups. A group needs no more values of earlier groups than there are registers.
 
-    In the order in which they are written down, all n values are alive from one level of the transform to
-    the next, and each is moved to memory and back at every level.
+    In the algorithm's own order, all n values are needed from one level of the transform to the next, so
+    each would be moved to memory and back at every level.
     """
     made = set(inputs)
     while terms:
-        known: dict[_Term, set[_Term]] = {}  # which of the values made before a term is made from
+        known: dict[_Term, set[_Term]] = {}  # the earlier values that a term is made from
         for term in terms:
             if all(source in made or source in known for source in term.sources()):
                 needed = set().union(*({s} if s in made else known[s] for s in term.sources()))

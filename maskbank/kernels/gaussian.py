@@ -32,7 +32,7 @@ def exp(x):
 
 @inlined
 def gaussian_taps(sigma, taps):
-    """Fill taps[0..radius], float64, with half of the normalised Gaussian; the radius."""
+    """Fill taps[0..radius], float64, with half of the normalised Gaussian. Returns the radius."""
     radius = int(4.0 * sigma + 0.5)
     total = 0.0
     for k in range(radius, 0, -1):
@@ -49,11 +49,11 @@ def gaussian_taps(sigma, taps):
 def gain(colour, taps, radii, responses, products):
     """2-norm of the impulse response of delta + a G1 + b G2, an item's filters.
 
-    On the torus of the filtered axes where the boundary is periodic, otherwise the unbounded one. colour,
-    taps, radii: as in `maskbank.kernels.colour`. responses, products: memory.
+    With a periodic boundary, the response on the torus of the filtered axes; otherwise the unbounded one.
+    colour, taps, radii: as in `maskbank.kernels.colour`. responses, products: memory.
 
-    The response is separable. Along each axis: those of the identity, G1 and G2, folded onto the torus or
-    centred, and the inner products of each with each.
+    The response is separable. For each axis this takes the responses of the identity, G1 and G2, folded onto
+    the torus or centred, and their inner products with each other.
     """
     delta, a, b = colour.weights[0], colour.weights[1], colour.weights[2]
     for p in range(3):
@@ -83,10 +83,10 @@ def gain(colour, taps, radii, responses, products):
 
 @kernel
 def fold(n, margin, periodic, index):
-    """Fill index[0..n + 2 margin - 1], int64: the place in 0..n-1 that stands for place j - margin.
+    """Fill index[0..n + 2 margin - 1], int64: index[j] is the place in 0..n-1 for place j - margin.
 
-    Periodic: cyclic. Otherwise reflected about the edges of the axis, again and again where the kernel
-    is longer than the axis, as scipy.ndimage's modes 'wrap' and 'reflect' do.
+    The continuation is cyclic if periodic, otherwise reflected about the edges of the axis, repeatedly where
+    the kernel is longer than the axis: scipy.ndimage's modes 'wrap' and 'reflect'.
     """
     for j in range(n + 2 * margin):
         place = (j - margin) % (n if periodic else 2 * n)

@@ -1,7 +1,7 @@
 """Regularised blue noise: sets of disjoint masks by the paper's Algorithm 1, and their rank extension.
 
-Position p of a grid (H, W) is (y, x) with p = y * W + x; one axis is a grid (1, L). Its neighbours are those
-that equation 5 counts, in four directions and all windows.
+Position p of a grid (H, W) is (y, x) with p = y * W + x; one axis is a grid (1, L). Its neighbours are the
+positions that equation 5 counts, in four directions and all windows.
 """
 
 import math
@@ -34,8 +34,8 @@ class Rule(NamedTuple):
 
     masks: int  # K
     placed: int  # positions that Algorithm 1 gives to each mask
-    inverted: bool  # those are the masked positions, not the visible ones
-    first_wins: bool  # of equal masks, or equal positions, the first is taken, not a random one
+    inverted: bool  # the placed positions are the masked ones, not the visible ones
+    first_wins: bool  # among equal masks or positions the first is taken, not a random one
 
 
 class Around(NamedTuple):
@@ -52,7 +52,7 @@ class Around(NamedTuple):
 def neighbourhood(size, windows, weights, periodic):
     """The neighbours in a grid (H, W), for odd widths of windows and four whole weights.
 
-    On a torus a neighbour met from both sides counts twice, as in a tiling; a position is never its own.
+    On a torus a neighbour reached from both sides counts twice. A position is never its own neighbour.
     """
     height, width = size
     reach = max(windows) // 2
@@ -105,10 +105,10 @@ def shuffle(drawn, order):
 def assign(order, drawn, rule, before, around, owners):
     """Algorithm 1: give each position, in this order, to the mask with the lowest score there.
 
-    order: int64 (L,). drawn: uint32 (L,), for each place in the order a word that chooses among equal
-    masks, unless the first of them wins, as Algorithm 1 has it. before: uint8 (masks, L), the positions
-    that each mask has before; they count until they are decided. (0, L) for none. Fills owners, int32 (L,),
-    with the number of a mask or NOBODY.
+    order: int64 (L,). drawn: uint32 (L,), for each place in the order a word that chooses among equal masks;
+    with rule.first_wins the first of them is taken instead, as in Algorithm 1. before: uint8 (masks, L), the
+    positions that each mask starts with, or (0, L) for none; such a position counts until it is assigned.
+    Fills owners, int32 (L,), with the number of a mask or NOBODY.
     """
     masks, placed, _, first_wins = rule
     width, offsets, rows, columns, _ = around
@@ -161,14 +161,15 @@ def lowest(costs, start, stop):
 
 @kernel
 def peel(candidates, weights, places, rank, step, around, ranks):
-    """Rank the candidates, next always the one whose neighbours weigh least, as a share of all it has.
+    """Rank the candidates. The next one is always that with the least cost.
 
-    candidates: bool (L,). weights: int64 (L,), the weight of each position's neighbours that are no
-    candidates; it is kept up to date. places: int64 (L,), each position's place in the order that decides
-    among equals. Writes rank, rank + step, ... to ranks, int64 (L,).
+    A position's cost is the weight of its neighbours that are no candidates, or no longer, as a share of the
+    weight of all its neighbours. candidates: bool (L,). weights: int64 (L,), the weight of each position's
+    neighbours that are no candidates; kept up to date. places: int64 (L,), each position's place in the order
+    that decides among equals. Writes rank, rank + step, ... to ranks, int64 (L,).
 
-    Costs are kept in about sqrt(L) parts, with the least cost of each part. Costs only grow, so a part's
-    least one changes only with the position that had it. A step costs about sqrt(L).
+    Costs are kept in about sqrt(L) parts, with the least cost of each part. Costs only grow, so the least of
+    a part changes only when the cost of its position does. A step takes about sqrt(L) operations.
     """
     width, offsets, rows, columns, existing = around
     length = ranks.size
@@ -215,8 +216,9 @@ def peel(candidates, weights, places, rank, step, around, ranks):
 def extend(inside, places, around, ranks):
     """The rank extension of a mask, bool (L,): a full order of the positions, int64 (L,), the mask's first.
 
-    Those inside are ordered from the back by taking away the most clustered, the one with the least share
-    of neighbours outside; the others by adding the least clustered, the one with the least share inside.
+    Positions inside the mask are ordered from last to first: the most clustered is taken away, that with the
+    least share of neighbours outside. The others follow: the least clustered is added, that with the least
+    share of neighbours inside.
     """
     width, offsets, rows, columns, existing = around
     length = ranks.size
@@ -252,8 +254,8 @@ def make_set(seed, number, rule, before, around, order, owners):
 def rank_masks(seed, item, first, rule, around, order, owners, stored):
     """Fill stored, uint16 or uint32 (count, L), with masks first, first + 1, ... of a set: high is visible.
 
-    item: the number of the first of them among all items. Among equal positions the first in an order is
-    ranked first: in the set's own order if the first wins, otherwise in one drawn for the item.
+    item: the number of the first of them among all items. An order decides among equal positions: the set's
+    own with rule.first_wins, otherwise one drawn for the item.
     """
     length = order.size
     drawn = np.empty(length, np.uint32)

@@ -5,9 +5,10 @@ An item is transformed along its three axes, multiplied by
 
     (delta + a G1 + b G2) / gain
 
-and transformed back, which takes half the arithmetic of filtering it, whatever the sigmas. It goes
-through in three sweeps, so that little of it leaves the caches: plane by plane, where its white noise is
-made and transformed along H; slab by slab, along T and W, there and back; plane by plane, back along H.
+and transformed back. That takes half the arithmetic of filtering it, whatever the sigmas. There are three
+sweeps, so that little of the item leaves the caches. The first makes the white noise and transforms it along
+H, plane by plane. The second transforms along T and W, multiplies and transforms back, slab by slab. The
+third transforms back along H, plane by plane.
 """
 
 from typing import Any, NamedTuple
@@ -26,21 +27,21 @@ f32 = np.float32
 f64 = np.float64
 u64 = np.uint64
 
-# Below, 1 - G is kept to its last digit rather than G, of which differences are then taken.
+# For smaller sigmas, 1 - G is computed to its last digit, and differences of Gaussians are taken from it.
 _SMALL_SIGMA = 0.8
 
 
 class Axes(NamedTuple):
-    """The transforms along T, H and W, each of 2**k places and at most n."""
+    """The transforms along T, H and W, each of 2**k places, n at most."""
 
-    levels: tuple[tuple[int, ...], ...]  # of each k numbers: the length is what counts
+    levels: tuple[tuple[int, ...], ...]  # for each axis a tuple of length k; only the length is used
     frequencies: Any  # int64 (3, n): the frequency in each slot
-    weights: Any  # float64 (3, n): what makes the inverse exact
+    weights: Any  # float64 (3, n): as `fourier.slots` gives them
     versines: Any  # float64 (3, n): 1 - cos(2 pi j / 2**k)
 
 
 class Workspace(NamedTuple):
-    """Memory for the making of an item, float32. Rows of W or T numbers are rounded up to whole vectors."""
+    """Memory for making an item, float32. Rows of W or T numbers are rounded up to whole vectors."""
 
     axes: Axes
     white: Any  # some planes of H*W numbers, and one vector more
@@ -91,7 +92,7 @@ def spectral_noise(colour, seed, first, levels, stored, sigmas, filters, workspa
             if t % run == 0:
                 planes = run if t + run < t_size else t_size - t
                 normals(seed, VOXELS, number, t * size, white[: planes * size], memory)
-            # where W is no whole vector, the last one of a row reaches into the next row: to no effect
+            # where W is no multiple of a vector, the last vector of a row reaches into the next: harmless
             source = (white, (t % run) * size, w_size)
             transform((item, t * stride, row), source, row, along_h, ())
         for h in range(h_size):

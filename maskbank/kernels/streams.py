@@ -1,4 +1,4 @@
-"""The table of random streams: each purpose draws from its own, so no two purposes share a word.
+"""The table of random streams. Each purpose draws from its own stream, so no two purposes share a word.
 
 A word is a pure function of (key, stream, index, block number): see `maskbank.kernels.philox`. The numbers
 are part of every item and every mask, so they never change. Number 5 is retired.

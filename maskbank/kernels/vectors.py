@@ -1,7 +1,7 @@
 """Vectors in a function that is being compiled. The README of this folder is the introduction.
 
-The width follows the processor that kernels are compiled for. No number depends on it: each one is computed
-by itself, and vectors only say how many are computed at once.
+The width follows the processor that kernels are compiled for. No number depends on it: each is computed by
+itself, and the width only decides how many are computed at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def element(dtype: Any) -> ir.Type:
 class Vector:
     """Numbers of one type, float32, uint32 or int32, with the arithmetic of NumPy's arrays.
 
-    So one function, written once, makes compiled code from Vectors and is its own twin on arrays.
+    So one function makes compiled code from Vectors, and computes the same on arrays.
     """
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value, dtype: Any = np.float32) -> None:
@@ -49,7 +49,7 @@ class Vector:
         self.builder.store(self.value, pointer, align=2)
 
     def shuffle(self, other: Self, places: Sequence[int]) -> Self:
-        """Elements of both vectors: those of the other one are numbered behind this one's."""
+        """Elements of both vectors. Numbers of the other vector's elements follow on this one's."""
         mask = ir.Constant(ir.VectorType(_32, len(places)), list(places))
         return self._new(self.builder.shuffle_vector(self.value, other.value, mask))
 
@@ -151,7 +151,7 @@ def once(
     args: Sequence[ir.Value],
     write: Callable[[ir.IRBuilder, Sequence[ir.Value]], None],
 ) -> None:
-    """Call a function of this name, which `write` compiles where the module has none yet."""
+    """Call the function of this name. `write` compiles it if the module does not have it yet."""
     module = builder.module
     if name not in module.globals:
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), [arg.type for arg in args]), name)
