@@ -27,11 +27,9 @@ _FILTERS_BYTES = 2**17  # of filter taps that one call makes; more would not fit
 
 def item(recipe: Recipe, seed: int, index: int) -> Array:
     """Item `index` of the bank of (recipe, seed): an array of recipe.size and recipe.dtype."""
-    maker = Maker(recipe, seed)
     block = Block(recipe, 1)
-    maker.make(index, block)
-    item: Array = block.items[0]
-    return item
+    Maker(recipe, seed).make(index, block)
+    return np.asarray(block.items[0])
 
 
 def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.float32]:

@@ -71,12 +71,14 @@ def _file(path: str) -> Clips:
     if files := media_files(path):
         return _media(path, files)
     suffix = os.path.splitext(path)[1].lower()
-    readers = {".npy": _npy, ".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}
-    if os.path.isdir(path) or suffix not in readers:
+    readers = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5}
+    if os.path.isdir(path) or suffix not in (".npy", *readers):
         raise MaskbankError(
             f"{path} is no .npy, .npz or .h5 file, and no video or sound; save the clips as one array"
         )
     try:
+        if suffix == ".npy":
+            return _array(path, np.load(path, mmap_mode="r"))
         return readers[suffix](path, name)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise MaskbankError(f"{path} cannot be read as an array: {error}") from None
@@ -90,10 +92,6 @@ def _media(path: str, files: list[str]) -> Clips:
     if other is not None:
         raise MaskbankError(f"{path} holds both video and sound, as {files[0]} and {other}; take one of them")
     return Clips(path, len(files), shape, lambda some: (read_media(files[i]) for i in some))
-
-
-def _npy(path: str, _name: str) -> Clips:
-    return _array(path, np.load(path, mmap_mode="r"))
 
 
 def _npz(path: str, name: str) -> Clips:

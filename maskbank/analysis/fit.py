@@ -30,6 +30,7 @@ Grid = tuple[int, ...]
 AIM = 0.9  # of the baseline's difficulty; the best masks of Tables 6, 7 and A.3 have 0.90 to 0.94 of it
 RATIOS = {3: 0.9, 2: 0.8, 1: 0.8}  # VideoMAE's, AudioMAE's; and MAE's
 IMAGES = 0.75
+AXES = {3: ("time", "height", "width"), 2: ("rows", "columns"), 1: ("time",)}  # names, by the number of axes
 # Reconstruction losses of Tables 6 and 7, by the axes of a token grid
 PAPER: dict[int, dict[str, float]] = {
     3: {"blue3d": 0.41, "green3d": 0.60, "tube": 0.67, "green2d": 0.73, "red3d": 0.85},

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from maskbank.analysis import drawing
 from maskbank.analysis.clips import opened
-from maskbank.analysis.fit import Fit
+from maskbank.analysis.fit import AXES, Fit
 from maskbank.analysis.kinds import masks_of, pairs_of
 from maskbank.analysis.overlay import PANELS, block
 from maskbank.analysis.spectrum import radial
@@ -17,7 +17,6 @@ Float64s = npt.NDArray[np.float64]
 
 TICKS = (0.2, 0.5, 1, 2, 5)
 CURVES = 2.1  # the height of a row of curves, in inches
-NAMES = {3: ("time", "height", "width"), 2: ("rows", "columns"), 1: ("time",)}
 COLOURS = ("#000000", "#777777", "#e69f00", "#0072b2")  # data, random, tube, the recommended kind
 
 
@@ -78,7 +77,7 @@ def _correlation(axes: Any, axis: int, found: Fit, curves: dict[str, Float64s]) 
         axes.plot(np.arange(n), line, ".-", color=_colour(name), lw=1.0, ms=3, label=name)
     length, error = found.length[axis], found.length_error[axis]
     words = f"{length:.2f}" + ("" if math.isnan(error) else f" ± {error:.2f}")
-    axes.set_title(f"{NAMES[len(found.grid)][axis]}: length {words} tokens", size=8)
+    axes.set_title(f"{AXES[len(found.grid)][axis]}: length {words} tokens", size=8)
     axes.set(xlabel="distance in tokens", ylim=(-0.25, 1.05))
     if axis == 0:
         axes.set_ylabel("correlation")

@@ -18,7 +18,7 @@ from maskbank.sampling.sampler import Fit, MaskSampler
 Bools = npt.NDArray[np.bool_]
 
 MASKS = 256  # to measure, at most
-HARD = 12  # masks whose difficulty is measured, since that is slow
+HARD = 12  # masks whose difficulty is measured, at most; it is slow
 MOST_TOKENS = 2**20  # in all masks: of a large grid fewer are measured
 MOST_VOXELS = 2**22  # of all items whose spectrum is measured
 LARGEST = 2**24  # voxels of one item; the spectrum of a larger one would take minutes and is left out
@@ -32,7 +32,6 @@ USUAL: dict[int, tuple[tuple[int, ...], float]] = {
     2: ((14, 14), 0.75),
     1: ((500,), 0.8),
 }
-WORK = 4e9  # multiplications for `difficulty`, one or two seconds; it is left out where two masks need more
 
 
 Measure = dict[str, float]  # value, error: mean and standard error; random, tube: means of these masks
@@ -80,14 +79,14 @@ def usual(bank: Bank, grid: tuple[int, ...] | str | None = None) -> tuple[tuple[
     8x14x14 at 0.9 for video; an rbn bank's own; 14x14 at 0.75 for other images; 500 at 0.8 on one axis. The
     grid is smaller where items are smaller and do not tile.
     """
-    size, recipe = bank.recipe.size, bank.recipe
-    axes = len(size if grid is None else check_grid(grid))
+    given, recipe = () if grid is None else check_grid(grid), bank.recipe
+    axes = len(given or recipe.size)
     if isinstance(recipe, RBN) and axes < 3:
-        return recipe.size if grid is None else check_grid(grid), recipe.mask_ratio
+        return given or recipe.size, recipe.mask_ratio
     wanted, ratio = USUAL[axes]
     if recipe.boundary != "wrap":
-        wanted = tuple(map(min, wanted, size[-len(wanted) :]))
-    return wanted if grid is None else check_grid(grid), ratio
+        wanted = tuple(map(min, wanted, recipe.size[-len(wanted) :]))
+    return given or wanted, ratio
 
 
 def usual_sampler(
@@ -137,24 +136,20 @@ def compare(
     masks: Bools, num_visible: int, seed: int = 0, covariance: npt.NDArray[np.float64] | None = None
 ) -> dict[str, Measure]:
     """Measure masks (B, *grid), True where visible, beside random and tube masks."""
-    grid, tokens = masks.shape[1:], masks[0].size
-    hard = _hard_masks(len(masks), num_visible, tokens)
-    others = _others(grid, num_visible)
-    found = {name: _baseline(name, grid, shown, seed, len(masks), hard) for name, shown in others.items()}
-    measures = {
+    count, grid = len(masks), masks.shape[1:]
+    hard = structure.affordable(num_visible, masks[0].size)
+    hard = min(HARD, count, hard) if hard > 1 else 0
+    found = {}
+    for name, shown in _others(grid, num_visible).items():
+        if covariance is None:
+            found[name] = _baseline(name, grid, shown, seed, count, hard)
+        else:
+            found[name] = _measured(_masks_of(name, grid, shown, seed, count), hard, covariance)
+    return {
         name: {"value": value, "error": error}
         | {other: theirs[name][0] for other, theirs in found.items() if name in theirs}
-        for name, (value, error) in _measured(masks, hard).items()
+        for name, (value, error) in _measured(masks, hard, covariance).items()
     }
-    if covariance is not None and hard:
-        own = structure.difficulty(masks[:hard], covariance)
-        measures["difficulty"] = {
-            "value": float(own.mean()), "error": float(own.std(ddof=1) / math.sqrt(hard))
-        } | {
-            name: float(structure.difficulty(_masks_of(name, grid, shown, seed, hard), covariance).mean())
-            for name, shown in others.items()
-        }  # fmt: skip
-    return measures
 
 
 def _others(grid: tuple[int, ...], num_visible: int) -> dict[str, int]:
@@ -180,8 +175,10 @@ def _baseline(
     return _measured(_masks_of(name, grid, num_visible, seed, count), hard)
 
 
-def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
-    """The mean and standard error of each measure. The difficulty is measured of the first `hard` masks."""
+def _measured(
+    visible: Bools, hard: int, covariance: npt.NDArray[np.float64] | None = None
+) -> dict[str, tuple[float, float]]:
+    """The mean and standard error of each measure; of difficulty, those of the first `hard` masks."""
     axes = visible.ndim - 1
     frames = visible.reshape(len(visible), -1, *(1, *visible.shape[1:])[-2:])
     within = range(max(axes - 2, 0), axes)
@@ -191,7 +188,7 @@ def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
         "space": space,
         "clustering": structure.clustering(frames).mean(-1),
         "adjacency": structure.adjacency(frames).mean(-1),
-        "difficulty": structure.difficulty(visible[:hard]) if hard else np.empty(0),
+        "difficulty": structure.difficulty(visible[:hard], covariance) if hard else np.empty(0),
     }
     if axes == 3 and visible.shape[1] > 1:
         values = {"time": structure.continuity(visible, 0)} | values
@@ -202,12 +199,6 @@ def _measured(visible: Bools, hard: int) -> dict[str, tuple[float, float]]:
         for name, each in values.items()
         if len(each) > 1
     }
-
-
-def _hard_masks(count: int, visible: int, tokens: int) -> int:
-    """How many masks to measure the difficulty of: none where two would take too long."""
-    most = int(WORK / (visible**2 * tokens))
-    return min(HARD, count, most) if most > 1 else 0
 
 
 def differs(masks: Bools, clear: float = CLEAR) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from maskbank.analysis.covariance import Correlation, standard_error
 from maskbank.analysis.kinds import masks_of, pairs_of, recipe_of
 from maskbank.analysis.prediction import Predictor
-from maskbank.analysis.structure import difficulty
+from maskbank.analysis.structure import affordable, difficulty
 from maskbank.checks import count_visible
 from maskbank.errors import MissingError
 from maskbank.recipes import COLOURS, command_options
@@ -25,7 +25,6 @@ MOST_STRETCH = 8.0
 CLOSE = 0.01  # the aim is reached within this share of the baseline's difficulty
 CONFIRMING = 24  # masks of the bank, and of the baseline
 FEWEST = 4  # of these masks; with fewer, nothing is confirmed
-WORK = 4e9  # multiplications for these masks: a second or two
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def confirm(
     Returns the `confirmed` fields of a Recommendation; none without Numba, and where it would take too long.
     """
     tokens = math.prod(grid)
-    masks = min(CONFIRMING, int(WORK / (tokens * count_visible(tokens, ratio) ** 2)))
+    masks = min(CONFIRMING, affordable(count_visible(tokens, ratio), tokens))
     if masks < FEWEST:
         return {}
     try:

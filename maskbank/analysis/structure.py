@@ -15,6 +15,7 @@ Float64s = npt.NDArray[np.float64]
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # horizontal, vertical and both diagonals: d1 to d4
 SPACE, TIME = 2.0, 4.0  # correlation lengths, in tokens, of the signal that `difficulty` reconstructs
 NUGGET = 1e-3  # its noise, added to the diagonal
+WORK = 4e9  # multiplications that `difficulty` does in one or two seconds
 
 _AT_ONCE = 2048  # masked tokens whose covariances are in memory
 
@@ -160,6 +161,11 @@ def difficulty(masks: Bools, covariance: Float64s | None = None) -> Float64s:
             explained += float((solve_triangular(factor, cross, lower=True) ** 2).sum())
         out[b] = 1.0 - explained / len(hidden)
     return out
+
+
+def affordable(visible: int, tokens: int) -> int:
+    """How many masks with so many visible tokens `difficulty` can reconstruct in one or two seconds."""
+    return int(WORK / (visible**2 * tokens))
 
 
 def _between(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64], covariance: Float64s) -> Float64s:

@@ -15,7 +15,6 @@ from maskbank.cli.progress import Bar
 if TYPE_CHECKING:
     from maskbank.analysis.fit import Fit
 
-AXES = {3: ("time", "height", "width"), 2: ("rows", "columns"), 1: ("time",)}
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -110,6 +109,8 @@ def command(
 
 def text(found: "Fit") -> str:
     """The text that the command prints."""
+    from maskbank.analysis.fit import AXES
+
     chosen = found.recommend
     what = f"{found.clips:,} clips" if found.clips else f"typical data ({found.source})"
     lengths = ", ".join(

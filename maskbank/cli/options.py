@@ -39,12 +39,10 @@ class Share(click.ParamType[float]):
             return self.fail(f"{text!r} is not a share; write for example 0.9 or 90%", param, ctx)
 
 
-class BankFile(click.Path):
-    """A bank's file, or one of the given names of baselines. An error suggests the nearest name."""
+class BankPath(click.Path):
+    """The path of a bank. An error suggests the nearest name."""
 
-    def __init__(self, *names: str) -> None:
-        super().__init__()
-        self.names = names
+    names: tuple[str, ...] = ()  # of baselines
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if os.path.lexists(value) or value in self.names:
@@ -59,8 +57,8 @@ class BankFile(click.Path):
         return value
 
 
-class Source(BankFile):
-    """A bank's file, or the name of a baseline."""
+class Source(BankPath):
+    """The path of a bank, or the name of a baseline."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from maskbank.sampling.baselines import NAMES  # imports NumPy, which --help does without
@@ -73,8 +71,6 @@ def _quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     output.quiet = value
 
 
-BANK = click.argument("bank", metavar="BANK", type=BankFile())
-BANKS = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=BankFile())
 SOURCES = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=Source())
 WORKERS = click.option(
     "-j", "--workers", type=int, metavar="W",
@@ -83,9 +79,6 @@ WORKERS = click.option(
 FORCE = click.option("--force", is_flag=True, help="Replace what is at OUT.")
 QUIET = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Print errors only."
-)
-MASK_RATIO = click.option(
-    "--mask-ratio", type=Share(), metavar="R", help="The share that is masked: 0.9 or 90%."
 )
 SAMPLER_SEED = click.option(
     "--seed", type=int, default=0, show_default=True, metavar="S", help="The sampler's seed."

@@ -8,7 +8,7 @@ import click
 
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import MASK_RATIO, QUIET, SAMPLER_SEED, SOURCES
+from maskbank.cli.options import QUIET, SAMPLER_SEED, SOURCES, Share
 from maskbank.cli.output import after_a_while, has_blocks, say, show
 
 
@@ -23,7 +23,7 @@ from maskbank.cli.output import after_a_while, has_blocks, say, show
     help="With -o: masks laid over these clips, as maskbank fit reads them, below tube and random masks.",
 )  # fmt: skip
 @click.option("--grid", metavar="TxHxW", help="Tokens of the model: 8x14x14, 64x8 or 500.")
-@MASK_RATIO
+@click.option("--mask-ratio", type=Share(), metavar="R", help="The share that is masked: 0.9 or 90%.")
 @SAMPLER_SEED
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
 @QUIET

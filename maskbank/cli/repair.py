@@ -4,13 +4,13 @@ import click
 
 from maskbank.bank import layout
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import BANK, QUIET, WORKERS
+from maskbank.cli.options import QUIET, WORKERS, BankPath
 from maskbank.cli.output import say
 from maskbank.cli.progress import run
 
 
 @click.command(context_settings=SETTINGS)
-@BANK
+@click.argument("bank", metavar="BANK", type=BankPath())
 @WORKERS
 @QUIET
 def command(bank: str, workers: int | None) -> None:
