@@ -1,6 +1,6 @@
-"""What replaces one line in the code of a family of models; a short module for each.
+"""Adapters: each module replaces one line in the code of a family of models.
 
-A module is imported when it is first used, as `maskbank.adapters.mae`; most of them need torch.
+A module is imported when it is first used, as `maskbank.adapters.mae`. Most of them need torch.
 """
 
 from importlib import import_module

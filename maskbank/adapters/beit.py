@@ -17,14 +17,14 @@ from maskbank.errors import RecipeError
 class MaskingGenerator(Adapter):
     """In place of BEiT's and DINOv2's class of this name, and of SimMIM's MaskGenerator.
 
-    source: a bank's path, a Bank, a baseline's name, or a MaskSampler whose other parameters are kept.
-    input_size: tokens of a side, or (H, W). num_masking_patches: how many tokens are masked in each mask;
-    None where each call says it, as DINOv2's collate does. scale: how many of the model's patches a token
-    is long: 8 for SimMIM's squares of 32 pixels and Swin's patches of 4. dtype: bool as in DINOv2; int as in
-    the others. seed, rank: of `stream`, the MaskStream that masks come from; without a seed, each process
-    and run has other ones. options: further parameters of MaskSampler.
+    source: a bank's path, a Bank, a baseline's name, or a MaskSampler, which keeps its other parameters.
+    input_size: tokens along a side, or (H, W). num_masking_patches: the number of masked tokens in each mask;
+    None if each call gives it, as DINOv2's collate does. scale: a token covers scale x scale of the model's
+    patches: 8 for SimMIM's squares of 32 pixels and Swin's patches of 4. dtype: bool as in DINOv2; int as in
+    the others. seed, rank: those of `stream`, the MaskStream that gives the masks; without a seed, each
+    process and run has other masks. options: further parameters of MaskSampler.
 
-    Raises RecipeError for parameters, BankError for a bank, that cannot be used.
+    Raises RecipeError for parameters and BankError for a bank that cannot be used.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MaskingGenerator(Adapter):
         self.stream = self.sampler.stream(seed, rank=rank)
 
     def __call__(self, num_masking_patches: int | None = None) -> npt.NDArray[Any]:
-        """One mask of so many masked tokens, exactly: (H * scale, W * scale), True or 1 = masked."""
+        """One mask with exactly this number of masked tokens: (H * scale, W * scale), True or 1 = masked."""
         count = self.num_masking_patches if num_masking_patches is None else num_masking_patches
         if count is None:
             raise RecipeError(
@@ -73,9 +73,9 @@ class MaskingGenerator(Adapter):
 class MaskTransform:
     """In place of MMPretrain's BEiTMaskGenerator and SimMIMMaskGenerator, in the pipeline of a config.
 
-    There it is dict(type="maskbank.adapters.beit.MaskTransform", source="bank.h5", input_size=14,
-    num_masking_patches=75). Parameters are those of MaskingGenerator, but for dtype; for SimMIM they are
-    input_size=6, num_masking_patches=22 and scale=8.
+    Write dict(type="maskbank.adapters.beit.MaskTransform", source="bank.h5", input_size=14,
+    num_masking_patches=75) there. Parameters are those of MaskingGenerator without dtype. For SimMIM they
+    are input_size=6, num_masking_patches=22 and scale=8.
     """
 
     def __init__(self, source: Source, input_size: Any, num_masking_patches: int, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""ColorMAE: its masking generator, on a bank instead of a tensor of ready noise.
+"""ColorMAE: its masking generator, with a bank instead of its files of noise.
 
 The model knows no sample ids, so ids are drawn from torch's generator, as in `maskbank.adapters.mae`.
 """
@@ -15,17 +15,17 @@ Tensor = Any  # torch's, which type checkers need not have
 
 
 class ColorMasking(Adapter):
-    """In place of ColorMAE's class of this name; a bank's path stands where that of an .npz stood.
+    """In place of ColorMAE's class of this name, with a bank's path instead of an .npz file's.
 
-    Replaces, in models/colormae.py, `from .utils.masking_generator import ColorMasking`. W: tokens of a
-    side. mask_ratio: the share that is hidden. data_path: the path of a bank, a Bank, a baseline's name, or
-    a MaskSampler whose other parameters are kept. The schedule of colours in a config works as before,
+    In models/colormae.py it replaces `from .utils.masking_generator import ColorMasking`. W: tokens along a
+    side. mask_ratio: the share of masked tokens. data_path: the path of a bank, a Bank, a baseline's name,
+    or a MaskSampler, which keeps its other parameters. A config's schedule of colours works as before,
     through `change_color_pattern`.
 
-    loaded_color: the bank's colour ("green", "rbn", ...) or the baseline's name, which their hook compares
-    with the config's. device: where tensors are made, a GPU where there is one, as theirs.
+    loaded_color: the bank's colour ("green", "rbn", ...) or the baseline's name; ColorMAE's hook compares it
+    with the config's. device: where tensors are made: a GPU if the machine has one, as in ColorMAE.
 
-    Raises RecipeError for parameters, BankError for a bank, that cannot be used.
+    Raises RecipeError for parameters and BankError for a bank that cannot be used.
     """
 
     def __init__(self, W: int, mask_ratio: float, data_path: Source) -> None:
@@ -35,7 +35,7 @@ class ColorMasking(Adapter):
         self.change_color_pattern(data_path)
 
     def change_color_pattern(self, data_path: Source) -> None:
-        """Go on with another bank."""
+        """Take masks from another bank from now on."""
         sampler = as_sampler(data_path, grid=(self.W, self.W), mask_ratio=self.mask_ratio)
         self.samplers = (sampler,)
         self.loaded_color = sampler.baseline if sampler.bank is None else sampler.bank.recipe.colour
@@ -43,8 +43,7 @@ class ColorMasking(Adapter):
     def extract_windows(self, B: int) -> Tensor:
         """B windows, float32 (B, W, W), whose largest values are the visible tokens.
 
-        They hold no noise but its outcome: numbers from W * W down to 1, visible tokens first, without the
-        ties of noise in few bits.
+        They hold ranks instead of noise: W * W for the first visible token, down to 1. So there are no ties.
         """
         ranks = self.W * self.W - self._restore(B).to(self.device)
         return ranks.to(torch.float32).reshape(B, self.W, self.W)

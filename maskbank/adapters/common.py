@@ -1,4 +1,4 @@
-"""What adapters have in common: where their masks come from, and how they show it."""
+"""What all adapters need: samplers from their arguments, and a common repr."""
 
 import os
 from typing import Any
@@ -14,10 +14,10 @@ Source = MaskSampler | Bank | str | os.PathLike[str]
 
 
 def as_sampler(source: Any, **options: Any) -> MaskSampler:
-    """A sampler: the given one, with the options changed; or one of a bank, its path, or a baseline.
+    """The given sampler with these options changed, or a new one of a bank, its path or a baseline.
 
-    options: parameters of MaskSampler; of another source than a sampler, grid and mask_ratio (or
-    num_visible) are needed. Raises RecipeError for what is none of these and for parameters.
+    options: parameters of MaskSampler. A new sampler needs grid and mask_ratio (or num_visible). Raises
+    RecipeError for any other source and for wrong parameters.
     """
     if not isinstance(source, MaskSampler | Bank | str | os.PathLike):
         raise RecipeError(
@@ -42,13 +42,13 @@ def enlarged(marks: npt.NDArray[Any], grid: tuple[int, ...], scale: int) -> npt.
 
 
 class Adapter:
-    """Has samplers, and names them. `samplers`: all; `sampler`: the first, where there is one alone."""
+    """Holds samplers and names them in its repr. samplers: all of them; sampler: the first."""
 
     samplers: tuple[MaskSampler, ...]
 
     @property
     def sampler(self) -> MaskSampler:
-        """The sampler; of several, the first."""
+        """The only sampler, or the first."""
         return self.samplers[0]
 
     def __repr__(self) -> str:

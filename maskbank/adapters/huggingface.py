@@ -1,4 +1,4 @@
-"""Hugging Face transformers: Masks as the arguments that its pretraining models take."""
+"""Hugging Face transformers: masks as the arguments of its pretraining models."""
 
 from typing import Any, Literal, get_args
 
@@ -16,33 +16,33 @@ Argument = Literal["bool_masked_pos", "noise"]
 
 
 def bool_masked_pos(masks: Masks, device: Any = None, scale: int = 1) -> Tensor:
-    """For models that take bool_masked_pos, VideoMAE, BEiT, ViT, DINOv2, Swin: bool (B, L), True = masked.
+    """The argument of VideoMAE, BEiT, ViT, DINOv2 and Swin: bool (B, L), True = masked.
 
     masks: of a batch, for the grid (num_frames // tubelet_size, H // patch_size, W // patch_size), time
-    slowest; every sample has as many masked tokens, which VideoMAE needs. device: a torch device; None for
-    the CPU, where the tensor shares the memory of masks.masked. scale: how many of the model's patches a
-    token of the grid is long, in height and width: 8 for Swin, masked in squares of 32 pixels, as SimMIM's.
+    slowest. Every sample has the same number of masked tokens, which VideoMAE needs. device: a torch device;
+    None for the CPU, where the tensor shares the memory of masks.masked. scale: a token of the grid covers
+    scale x scale of the model's patches: 8 for Swin, to mask squares of 32 pixels as SimMIM does.
     """
     return torch.from_numpy(enlarged(masks.masked, masks.grid, scale)).to(device)
 
 
 def noise(masks: Masks, device: Any = None) -> Tensor:
-    """For ViTMAEForPreTraining(pixel_values, noise=...), which keeps the smallest: float32 (B, L).
+    """The `noise` of ViTMAEForPreTraining, which keeps the tokens with the smallest values: float32 (B, L).
 
-    It holds ids_restore, which float32 has exactly (a grid has at most 2**24 tokens), so there are no ties:
-    the model's mask and ids_restore are those of `masks`. The model keeps int(L * (1 - config.mask_ratio))
-    tokens: config.mask_ratio must be the sampler's. masks: of a batch, for the grid (H // patch_size,
-    W // patch_size). device: a torch device; None for the CPU. Keep it float32: half types have ties.
+    The values are ids_restore. float32 holds them exactly (a grid has at most 2**24 tokens), so there are no
+    ties, and the model's mask and ids_restore are those of `masks`. Half types would have ties. The model
+    keeps int(L * (1 - config.mask_ratio)) tokens, so config.mask_ratio must be the sampler's. masks: of a
+    batch, for the grid (H // patch_size, W // patch_size). device: a torch device; None for the CPU.
     """
     return torch.from_numpy(masks.ids_restore.astype(np.float32)).to(device)
 
 
 class Collator:
-    """A data_collator for transformers' Trainer, over MaskedDataset(dataset, sampler, collator.output).
+    """A data_collator for transformers' Trainer and MaskedDataset(dataset, sampler, collator.output).
 
-    argument: the model's, under which it gets the mask: "bool_masked_pos" (VideoMAE) or "noise" (ViTMAE),
-    with the values of the functions of these names. output: what the dataset gives with each sample, which
-    is a dict of the model's other arguments.
+    argument: the model's argument that takes the mask: "bool_masked_pos" (VideoMAE) or "noise" (ViTMAE),
+    with the values that the function of this name gives. output: what MaskedDataset adds to each sample.
+    A sample of the dataset is a dict of the model's other arguments.
     """
 
     def __init__(self, argument: Argument) -> None:

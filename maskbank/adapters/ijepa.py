@@ -1,4 +1,4 @@
-"""I-JEPA: a collator in place of its MaskCollator, of one context and several targets for each sample."""
+"""I-JEPA: a collator in place of its MaskCollator, with one context and several targets for each sample."""
 
 import math
 from typing import Any
@@ -14,17 +14,17 @@ from maskbank.errors import RecipeError
 
 
 class MaskCollator(Steps):
-    """I-JEPA's MaskCollator: MaskCollator(context, targets, npred=4).
+    """In place of I-JEPA's MaskCollator: MaskCollator(context, targets, npred=4).
 
-    A target is what a mask of `targets` shows: the visible tokens of `npred` views of a sample, which may
-    overlap, as I-JEPA's blocks do. The context is what a mask of `context` shows among the tokens that are
-    no target. Both have exactly as many tokens as their samplers show, so nothing is cut off to make lists
-    of equal lengths. The samplers have one grid, and npred targets and the context have to fit into it.
+    The npred targets of a sample are the visible tokens of npred masks of `targets`. They may overlap, as
+    I-JEPA's blocks do. The context is the visible tokens of a mask of `context`, chosen among the tokens that
+    are in no target. All lists have exactly their sampler's number of tokens, so none is cut to equal the
+    others. Both samplers have the same grid, into which npred targets and the context must fit.
 
-    Masks are a function of the samplers, the rank and the number of the call; rank and options are as for
-    `maskbank.adapters.vjepa.MaskCollator`, and samplers may be banks, paths or baselines.
+    Masks are a function of the samplers, the rank and the number of the call. rank and options are as for
+    `maskbank.adapters.vjepa.MaskCollator`. Samplers may also be banks, paths or baselines.
 
-    Raises RecipeError where the grids differ, or where the tokens may not suffice.
+    Raises RecipeError where the grids differ, or where the grid may have too few tokens.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class MaskCollator(Steps):
     def __call__(self, batch: list[Any]) -> Collated:
         """(batch, masks_enc, masks_pred) of a list of B samples.
 
-        What default_collate makes of them; a list of one tensor, int64 (B, context tokens); a list of npred
-        tensors, int64 (B, target tokens). All lists of indices ascend.
+        batch: as default_collate makes it. masks_enc: a list of one tensor, int64 (B, context tokens).
+        masks_pred: a list of npred tensors, int64 (B, target tokens). All indices ascend.
         """
         context, targets = self.samplers
         ids, step, view = np.arange(len(batch)), self.step(), self.first_view

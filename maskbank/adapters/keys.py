@@ -1,4 +1,4 @@
-"""WebDataset, Mosaic streaming, files by name: an id for samples that have a string instead of an index."""
+"""WebDataset, Mosaic streaming, files by name: ids for samples that have a string instead of an index."""
 
 import hashlib
 from typing import Any
@@ -7,14 +7,14 @@ from maskbank.errors import RecipeError
 
 
 def sample_id(key: Any) -> int:
-    """The id of a sample that is known by a key, 0 to 2**63 - 1: sampler(sample_id(sample["__key__"])).
+    """The id, 0 to 2**63 - 1, of a sample that has a key: sampler(sample_id(sample["__key__"])).
 
     key: a string, encoded as UTF-8, or bytes. The id is the first 8 bytes of the key's SHA-256, read as a
-    little-endian number, without its lowest bit: the same on every machine and in every run. Two of a
-    million keys have the same id, and so the same masks, with a probability of 5e-8.
+    little-endian number, without its lowest bit: the same on every machine and in every run. Among a million
+    keys, the probability that two have the same id, and so the same masks, is 5e-8.
 
-    Ids of keys are scattered, so items of a bank are drawn rather than used once each. Raises RecipeError
-    for what is neither a string nor bytes.
+    Ids of keys are scattered, so items of a bank are drawn at random instead of used once each. Raises
+    RecipeError for a key that is neither a string nor bytes.
     """
     if not isinstance(key, str | bytes):
         raise RecipeError(f"key={key!r}: give a string or bytes; a whole number is an id as it is")

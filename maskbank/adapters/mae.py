@@ -1,7 +1,7 @@
-"""MAE, MAE-ST, AudioMAE, CAV-MAE, MaskSpec: what replaces their random masking inside the model.
+"""MAE, MAE-ST, AudioMAE, CAV-MAE, MaskSpec: replaces the random masking inside the model.
 
-The models know no sample ids, so ids are drawn from torch's generator of the CPU, with the rank. So torch's
-seed decides about masks, as it did, and torch.utils.checkpoint repeats them when it runs a part again.
+The models know no sample ids, so ids are drawn from torch's generator (CPU) and the rank. So torch's seed
+still decides about masks, and torch.utils.checkpoint gets the same masks when it runs a part again.
 """
 
 import math
@@ -24,16 +24,16 @@ Order = Literal["time-major", "frequency-major"]
 
 
 class _Masking(Adapter):
-    """In place of a method of a model. calls: how often the model has used it."""
+    """Replaces a method of a model. calls: how often the model has called it."""
 
-    methods: ClassVar[tuple[str, ...]]  # the names that it has in the models
+    methods: ClassVar[tuple[str, ...]]  # the method's names in the models
     calls = 0
 
     def install(self, model: Any, method: str | None = None) -> str:
-        """Put this in place of the model's method, and return a line that says what it replaced.
+        """Put this in place of the model's method. Returns a line that says what it replaced.
 
-        model: the model, or what DistributedDataParallel, DataParallel or torch.compile made of it. method:
-        the method's name, where it is not the peer's. Raises RecipeError where the model has no such method.
+        model: the model, also as wrapped by DistributedDataParallel, DataParallel or torch.compile. method:
+        the method's name, if it is not the usual one. Raises RecipeError where the model has no such method.
         """
         names = self.methods if method is None else (method,)
         inner = model
@@ -77,15 +77,15 @@ class _Masking(Adapter):
 class RandomMasking(_Masking):
     """In place of a model's `random_masking`: RandomMasking(sampler).install(model).
 
-    samplers: one for each grid of tokens the model masks; x's number of tokens says which. CAV-MAE takes
-    two: RandomMasking(audio, frames, order=("frequency-major", "time-major")), with grids (64, 8) and
-    (14, 14). Instead of a sampler, a bank, its path or a baseline, with options. order: how the model
-    flattens a grid; one for all samplers, or one for each. "time-major": as the grid stands, time (of an
-    image: height) slowest, as in MAE, MAE-ST and AudioMAE. "frequency-major": the grid is (time, frequency)
-    and the model has frequency slowest, as CAV-MAE's and MaskSpec's audio. returns: 3 values, or 4 as
-    MAE-ST's. options: parameters of MaskSampler, for all samplers.
+    samplers: one for each grid of tokens that the model masks; the number of tokens of x chooses. CAV-MAE
+    takes two: RandomMasking(audio, frames, order=("frequency-major", "time-major")), with grids (64, 8) and
+    (14, 14). Each may also be a bank, its path or a baseline, with options. order: how the model flattens a
+    grid; one for all samplers, or one for each. "time-major": time (of an image: height) varies slowest, as
+    in MAE, MAE-ST and AudioMAE. "frequency-major": the grid is (time, frequency), and frequency varies
+    slowest, as in the audio of CAV-MAE and MaskSpec. returns: 3 values, or 4 for MAE-ST. options: parameters
+    of MaskSampler, for all samplers.
 
-    Raises RecipeError for samplers of as many tokens and for orders that do not fit.
+    Raises RecipeError for two samplers of the same number of tokens, and for orders that do not fit.
     """
 
     methods: ClassVar[tuple[str, ...]] = ("random_masking", "random_masking_unstructured")
@@ -120,13 +120,13 @@ class RandomMasking(_Masking):
         """x_masked, mask, ids_restore and, where 4 are returned, ids_keep.
 
         x: (N, L, D), any type and device. mask_ratio: int(L * (1 - mask_ratio)) tokens stay, whatever the
-        sampler's own ratio; at 0 all do; None for the sampler's own number. x_masked: (N, kept, D) of x's
-        type, the visible tokens, ascending; gradients flow through it. mask: (N, L), float32 (torch's default
-        type), 1 = removed. ids_restore: int64 (N, L), the permutation that undoes [visible, removed].
-        ids_keep: int64 (N, kept). All on x's device, tokens in the model's order.
+        sampler's own ratio is; at 0 all stay; with None the sampler's own number. x_masked: (N, kept, D) of
+        x's type, the visible tokens, ascending; gradients flow through it. mask: (N, L), float32 (torch's
+        default type), 1 = removed. ids_restore: int64 (N, L), the permutation that undoes [visible, removed].
+        ids_keep: int64 (N, kept). All are on x's device, with tokens in the model's order.
 
-        Raises RecipeError where no sampler's grid has L tokens, where nothing would stay, or where the
-        number of those that stay cannot be the same in every frame of a per_frame sampler.
+        Raises RecipeError where no sampler's grid has L tokens, where no token would stay, or where a
+        per_frame sampler cannot keep the same number in every frame.
         """
         tokens = _tokens(x)
         if tokens not in self._sources:
@@ -141,11 +141,11 @@ class RandomMasking(_Masking):
 
 
 class TimeFrequencyMasking(_Masking):
-    """In place of AudioMAE's `random_masking_2d`, of pretraining (models_mae) and finetuning (models_vit).
+    """In place of AudioMAE's `random_masking_2d`, in pretraining (models_mae) and fine-tuning (models_vit).
 
     TimeFrequencyMasking(MaskSampler("timefreq", grid=(64, 8), mask_ratio=(t, f))).install(model) masks whole
-    rows (time) and columns (frequency), as theirs does. With a sampler of a bank, rbn for one, as many
-    tokens stay, wherever the bank puts them. sampler, options: as for RandomMasking.
+    rows (time) and columns (frequency), as theirs does. With a sampler of a bank, for example rbn, the same
+    number of tokens stays, at the bank's positions. sampler, options: as for RandomMasking.
 
     Raises RecipeError for a grid that is not (time, frequency).
     """
@@ -160,12 +160,12 @@ class TimeFrequencyMasking(_Masking):
         self._source = _Source(self.sampler, "time-major")
 
     def __call__(self, x: Tensor, mask_t_prob: float, mask_f_prob: float) -> tuple[Tensor, Tensor, Tensor]:
-        """x_masked, mask, ids_restore, as RandomMasking has them, tokens time-major.
+        """x_masked, mask, ids_restore, as those of RandomMasking, tokens time-major.
 
-        x: (N, T * F, D). int(T * (1 - mask_t_prob)) * int(F * (1 - mask_f_prob)) tokens stay, ascending;
-        models_vit shuffles them and returns None for mask and ids_restore, which it never reads.
+        x: (N, T * F, D). int(T * (1 - mask_t_prob)) * int(F * (1 - mask_f_prob)) tokens stay, ascending.
+        models_vit's own shuffles them and returns None for mask and ids_restore, which the model never reads.
 
-        Raises RecipeError where x has other than T * F tokens, or where nothing would stay.
+        Raises RecipeError where x does not have T * F tokens, or where no token would stay.
         """
         tokens = _tokens(x)
         rows, columns = self.sampler.grid
@@ -180,7 +180,7 @@ class TimeFrequencyMasking(_Masking):
 
 
 class _Source:
-    """Masks of a sampler's grid, of any count, in the model's order of tokens."""
+    """Gives masks of a sampler's grid with any number of visible tokens, in the model's order of tokens."""
 
     def __init__(self, sampler: MaskSampler, order: Order) -> None:
         choice("order", order, get_args(Order))
@@ -194,7 +194,7 @@ class _Source:
             )
 
     def take(self, number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None) -> Masks:
-        """Masks of `number` samples. kept: visible tokens, or visible rows and columns of these ratios."""
+        """Masks of `number` samples. kept: (tokens,), or (rows, columns) with their ratios, that stay."""
         count, grid = math.prod(kept), self.sampler.grid
         ids = drawn_ids(number)
         if count == self.tokens:
@@ -227,5 +227,5 @@ def _tokens(x: Tensor) -> int:
 
 
 def _kept(tokens: int, ratio: float) -> int:
-    """How many tokens stay, counted as the peers do; all of them at 0, which is how they encode."""
+    """How many tokens stay, counted as the models do. At ratio 0, with which they encode, all stay."""
     return count_of_axis(tokens, ratio if ratio == 0 else check_ratio(ratio))

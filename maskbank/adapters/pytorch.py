@@ -18,18 +18,18 @@ OUTPUTS = get_args(Output)
 
 
 class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where it is not installed
-    """A map-style dataset, each sample with its mask.
+    """A map-style dataset that returns each sample with its mask.
 
     Replaces `DataLoader(dataset, ...)` by `DataLoader(MaskedDataset(dataset, sampler), ...)`.
 
     Item i is (dataset[i], mask): the mask of sample id i, a tensor that shares memory with NumPy's array.
     output: "masked" or "visible", bool (L,); "ids_keep", int64 (num_visible,); "ids_restore", int64 (L,);
     or a tuple of these names, for (dataset[i], one, another, ...). The default collate makes them (B, ...).
-    view: 0 to 2**32 - 1; several masks of one sample have different ones. sampler: or a bank, its path or a
-    baseline, with options: the parameters of MaskSampler.
+    view: 0 to 2**32 - 1; each view gives another mask of the same sample. sampler: a MaskSampler; or a bank,
+    its path or a baseline, with options: the parameters of MaskSampler.
 
-    The ids are indices of `dataset`, whatever the batches, workers and ranks: a run that goes on with
-    other numbers of these has the same masks. Raises RecipeError for a dataset that does not index.
+    Ids are indices of `dataset`. So a run that goes on with other batches, workers or ranks has the same
+    masks. Raises RecipeError for a dataset without indices.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the masks of this epoch from now on, in all workers, persistent ones too.
+        """Take the masks of this epoch from now on, in all workers, also in persistent ones.
 
-        epoch: 0 to 2**32 - 1. Call it before a loader is iterated, as DistributedSampler's.
+        epoch: 0 to 2**32 - 1. Call it before iterating over a loader, as that of DistributedSampler.
         """
         self._epoch.fill_(integer("epoch", epoch, 0, 2**32 - 1))
 
@@ -69,7 +69,7 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
         return (self.dataset[index], *self._masks(number))
 
     def __getitems__(self, indices: list[int]) -> list[tuple[Any, ...]]:
-        """The same for many indices: what torch's loader calls, so a batch takes one call of the sampler."""
+        """The same for many indices. torch's loader calls this, so a batch takes one call of the sampler."""
         numbers = [self._id(index) for index in indices]
         several = getattr(self.dataset, "__getitems__", None)
         samples = several(indices) if several else [self.dataset[index] for index in indices]
@@ -90,14 +90,14 @@ class MaskedDataset(Dataset):  # type: ignore[misc]  # torch has no types where 
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._epoch.share_memory_()  # a deep copy is not shared; what a worker gets already is
+        self._epoch.share_memory_()  # a deep copy is not shared yet; a worker's copy is
 
 
 def indices(masks: Masks, num_prefix: int = 0, device: Any = None) -> tuple[Any, Any]:
-    """Index lists of the visible and of the masked tokens, for models that take these, both ascending.
+    """Lists of the indices of visible and of masked tokens, ascending, for models that take such lists.
 
-    int64 (B, num_prefix + visible) and (B, masked). num_prefix: class and register tokens, which stand
-    before the grid's tokens and are always visible: lightly's random_token_mask has 1. device: a torch
+    int64 (B, num_prefix + visible) and (B, masked). num_prefix: number of class and register tokens, which
+    come before the grid's tokens and are always visible; 1 for lightly's random_token_mask. device: a torch
     device; None for the CPU.
 
     Raises RecipeError where samples have different numbers of visible or of masked tokens.
@@ -109,8 +109,8 @@ def indices(masks: Masks, num_prefix: int = 0, device: Any = None) -> tuple[Any,
         counts = np.unique(here.sum(-1))
         if len(counts) > 1:
             raise RecipeError(
-                f"samples have {counts[0]} to {counts[-1]} {name} tokens; lists of indices need as many in "
-                "each: give num_visible= and as many valid tokens, or take masks.masked"
+                f"samples have {counts[0]} to {counts[-1]} {name} tokens; lists of indices need the same "
+                "number in each: give num_visible= and as many valid tokens, or take masks.masked"
             )
         lists.append(here.nonzero()[-1].reshape(*here.shape[:-1], counts[0] if counts.size else 0))
     prefix = np.broadcast_to(np.arange(num_prefix), (*lists[0].shape[:-1], num_prefix))
@@ -119,7 +119,7 @@ def indices(masks: Masks, num_prefix: int = 0, device: Any = None) -> tuple[Any,
 
 
 def drawn_ids(count: int) -> npt.NDArray[np.int64]:
-    """`count` ids in a row from a number that torch's generator of the CPU and the rank decide."""
+    """`count` consecutive ids. The first depends on torch's generator (CPU) and the rank."""
     drawn = int(torch.randint(2**62, (), dtype=torch.int64, device="cpu"))
     first = first_id(drawn, process_rank(), 0, 0)
     return np.arange(first, first + count)

@@ -1,4 +1,4 @@
-"""timm: its PatchDropout, by masks instead of chance.
+"""timm: its PatchDropout, which drops the tokens that a mask hides instead of random ones.
 
 The models know no sample ids, so ids are drawn from torch's generator, as in `maskbank.adapters.mae`.
 """
@@ -18,10 +18,10 @@ Tensor = Any  # torch's, which type checkers need not have
 class PatchDropout(Adapter, torch.nn.Module):  # type: ignore[misc]  # torch has no types where it is not installed
     """In place of timm's: model.patch_drop = PatchDropout(sampler, model.num_prefix_tokens).
 
-    sampler: of the grid of patches; its count decides, where timm keeps max(1, int(L * (1 - prob))). Or a
-    bank, its path or a baseline, with options: the parameters of MaskSampler. num_prefix_tokens: class and
-    register tokens, which come first and always stay. indices: return keep_indices, too, as timm's
-    PatchDropoutWithIndices does, which Eva has.
+    sampler: for the grid of patches. It decides how many stay, where timm keeps max(1, int(L * (1 - prob))).
+    It may also be a bank, its path or a baseline, with options: the parameters of MaskSampler.
+    num_prefix_tokens: class and register tokens, which come first and always stay. indices: also return
+    keep_indices, as timm's PatchDropoutWithIndices does; Eva needs that.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class PatchDropout(Adapter, torch.nn.Module):  # type: ignore[misc]  # torch has
     def forward(self, x: Tensor) -> Tensor:
         """In training, the prefix tokens and the visible ones, ascending; in evaluation, x.
 
-        x: (B, num_prefix_tokens + L, D). With `indices`, a tuple: the tokens and keep_indices, int64
-        (B, num_visible), counted from the first patch; None in evaluation. Raises RecipeError where x has
-        another number of tokens.
+        x: (B, num_prefix_tokens + L, D). With `indices`, a tuple: the tokens and keep_indices. These are
+        int64 (B, num_visible), counted from the first patch, or None in evaluation. Raises RecipeError where
+        x has another number of tokens.
         """
         if not self.training:
             return (x, None) if self.indices else x

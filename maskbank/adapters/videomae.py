@@ -17,14 +17,14 @@ Float64s = npt.NDArray[np.float64]
 class MaskingGenerator(Adapter):
     """In place of VideoMAE's and SIGMA's TubeMaskingGenerator(args.window_size, args.mask_ratio).
 
-    source: a bank's path, a Bank, a baseline's name, or a MaskSampler whose other parameters are kept.
-    window_size: (T, H, W), in tokens. mask_ratio: the share that is hidden. seed, rank: of `stream`, the
-    MaskStream that masks come from; without a seed, each process and run has other ones. options: further
-    parameters of MaskSampler, as transpose=True. Unless per_frame=False is among them, every frame keeps
-    H * W - int(mask_ratio * H * W) tokens, as a tube does: 160 of 8x14x14 at 0.9. total_patches,
-    total_masks: how many tokens there are, and how many are hidden, in every mask.
+    source: a bank's path, a Bank, a baseline's name, or a MaskSampler, which keeps its other parameters.
+    window_size: (T, H, W), in tokens. mask_ratio: the share of masked tokens. seed, rank: those of `stream`,
+    the MaskStream that gives the masks; without a seed, each process and run has other masks. options:
+    further parameters of MaskSampler, as transpose=True. Every frame keeps H * W - int(mask_ratio * H * W)
+    tokens, as a tube does (160 in all of 8x14x14 at 0.9), unless per_frame=False is given. total_patches,
+    total_masks: the number of all tokens and of masked tokens in every mask.
 
-    Raises RecipeError for parameters, BankError for a bank, that cannot be used.
+    Raises RecipeError for parameters and BankError for a bank that cannot be used.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class MaskingGenerator(Adapter):
 
 
 class MaskMapGenerator(MaskingGenerator):
-    """In place of VideoMAEv2's generators, of its encoder's maps and of its decoder's.
+    """In place of VideoMAEv2's generators of maps for its encoder and for its decoder.
 
-    Parameters are those of MaskingGenerator. Replaces, in dataset/pretrain_datasets.py,
-    TubeMaskingGenerator(args.window_size, args.mask_ratio); and, with the baseline "running-cell" or a bank,
-    RunningCellMaskingGenerator(args.window_size, args.decoder_mask_ratio). In both maps 1 = masked: what the
-    encoder does not see, what the decoder does not reconstruct. Two generators draw independently; give
-    them different seeds.
+    Parameters are those of MaskingGenerator. In dataset/pretrain_datasets.py it replaces
+    TubeMaskingGenerator(args.window_size, args.mask_ratio). With the baseline "running-cell" or a bank, it
+    also replaces RunningCellMaskingGenerator(args.window_size, args.decoder_mask_ratio). In both maps 1 is
+    masked: the encoder does not see the token, the decoder does not reconstruct it. Two generators draw
+    independently; give them different seeds.
     """
 
     def __call__(self) -> Float64s:

@@ -1,8 +1,8 @@
 """V-JEPA and V-JEPA 2: collators in place of theirs.
 
-Replace `mask_collator = MaskCollator(cfgs_mask=..., ...)` in app/vjepa/train.py. Give as many samplers as
-there are entries in cfgs_mask, which is how many mask tokens the predictor has. The grid is (frames //
-tubelet_size, height // patch_size, width // patch_size).
+Replace `mask_collator = MaskCollator(cfgs_mask=..., ...)` in app/vjepa/train.py. Give one sampler for each
+entry of cfgs_mask: the predictor has as many mask tokens. The grid is (frames // tubelet_size, height //
+patch_size, width // patch_size).
 """
 
 import multiprocessing
@@ -33,7 +33,7 @@ class Steps(Adapter):
         self._counter = multiprocessing.get_context("spawn").Value("q", -1)
 
     def step(self) -> int:
-        """Skip the masks of one call: for a run that goes on. The number of the call that is skipped."""
+        """Skip the masks of one call, for a run that goes on. Returns the number of that call."""
         with self._counter.get_lock():
             self._counter.value += 1
             return int(self._counter.value)
@@ -41,7 +41,7 @@ class Steps(Adapter):
     def _collate(
         self, batch: list[Any], samplers: tuple[MaskSampler, ...], place: int, step: int
     ) -> Collated:
-        """A batch, and its masks from the samplers, of which the first has this place among all."""
+        """A batch and its masks. place: the first sampler's place among all samplers."""
         ids = np.arange(len(batch))
         visible, masked = [], []
         for view, sampler in enumerate(samplers, self.first_view + place):
@@ -52,16 +52,16 @@ class Steps(Adapter):
 
 
 class MaskCollator(Steps):
-    """V-JEPA's MaskCollator: MaskCollator([sampler, another]), or with one sampler alone.
+    """In place of V-JEPA's MaskCollator: MaskCollator([sampler, another]), or with one sampler alone.
 
-    Called with a list of B samples, it gives (what default_collate makes of them, masks_enc, masks_pred):
-    lists with a tensor for each sampler, int64 (B, num_visible) of the tokens that the encoder sees and
-    int64 (B, L - num_visible) of those to predict, both ascending, together all tokens.
+    Called with a list of B samples, it gives (batch, masks_enc, masks_pred). The batch is made by
+    default_collate. The others are lists with a tensor for each sampler: int64 (B, num_visible), the tokens
+    that the encoder sees, and int64 (B, L - num_visible), all other tokens, to predict; both ascending.
 
-    Masks are a function of the samplers, the rank and the number of the call, which all workers count
-    together. With several workers, which batch gets which number is up to them, as in V-JEPA. rank: that
-    of torch.distributed, so make the collator when its group is initialised; else $RANK; else 0. Instead of
-    a sampler, a bank, its path or a baseline, with options: the parameters of MaskSampler, for all.
+    Masks are a function of the samplers, the rank and the number of the call. All workers count calls
+    together, and their timing decides which batch gets which number, as in V-JEPA. rank: None for that of
+    torch.distributed, so make the collator after its group is initialised; else $RANK; else 0. A sampler may
+    also be a bank, its path or a baseline, with options: the parameters of MaskSampler, for all.
     """
 
     def __init__(self, samplers: Samplers, *, rank: int | None = None, **options: Any) -> None:
@@ -74,12 +74,12 @@ class MaskCollator(Steps):
 
 
 class MultiMaskCollator(Steps):
-    """V-JEPA 2's MaskCollator: MultiMaskCollator({16: samplers, 64: others}), by frames per clip.
+    """In place of V-JEPA 2's MaskCollator: MultiMaskCollator({16: samplers, 64: others}), by frames per clip.
 
-    Called with a list of samples (buffer, label, clip_indices), clips of as many frames as clip_indices'
-    last has numbers, it gives a list of (batch, masks_enc, masks_pred), each as from `MaskCollator`, one
-    for each number of frames that is there, in the order of the mapping. Other parameters are those of
-    MaskCollator.
+    It is called with a list of samples (buffer, label, clip_indices). The length of clip_indices[-1] is a
+    clip's number of frames. It gives a list of (batch, masks_enc, masks_pred), each as from `MaskCollator`,
+    for each number of frames that the samples have, in the order of the mapping. Other parameters are those
+    of MaskCollator.
     """
 
     def __init__(self, samplers: Mapping[int, Samplers], *, rank: int | None = None, **options: Any) -> None:
@@ -90,7 +90,7 @@ class MultiMaskCollator(Steps):
         super().__init__(rank, len(self.samplers))
 
     def __call__(self, batch: list[Any]) -> list[Collated]:
-        """A (batch, masks_enc, masks_pred) for each number of frames that the samples have."""
+        """(batch, masks_enc, masks_pred) for each number of frames that the samples have."""
         step, place, collated = self.step(), 0, []
         groups: dict[int, list[Any]] = {frames: [] for frames in self.groups}
         for sample in batch:
@@ -111,7 +111,7 @@ def _checked(samplers: Any, options: dict[str, Any]) -> tuple[MaskSampler, ...]:
     given = tuple(samplers) if several else (samplers,)
     checked = tuple(as_sampler(source, **options) for source in given)
     if not checked:
-        raise RecipeError("samplers are none; give one for each entry of cfgs_mask")
+        raise RecipeError("samplers is empty; give one for each entry of cfgs_mask")
     for sampler in checked:
         if sampler.grid != checked[0].grid:
             grids = f"{format_size(checked[0].grid)} and {format_size(sampler.grid)}"
