@@ -30,7 +30,7 @@ PLACES: dict[str, Any] = {
 
 
 class Calls:
-    """A layer over those calls. Use as a context manager: act(index, name, call, args) is done instead."""
+    """Replaces those calls by act(index, name, call, args). Use as a context manager."""
 
     def __init__(self, act: Act) -> None:
         self.act = act
@@ -62,12 +62,12 @@ class Calls:
 
 
 def plain(_index: int, _name: str, call: Call, args: tuple[Any, ...]) -> Any:
-    """Do what was asked for."""
+    """Make the call."""
     return call(*args)
 
 
 def failing(at: int, code: int, on: bool = False) -> Act:
-    """Call number `at` fails with this errno; on: and so do all after it, but for closing."""
+    """Call number `at` fails with this errno; on: so do all later ones except closing."""
 
     def act(index: int, name: str, call: Call, args: tuple[Any, ...]) -> Any:
         if (index == at or (on and index > at)) and name != "close":
@@ -78,9 +78,9 @@ def failing(at: int, code: int, on: bool = False) -> Act:
 
 
 def short(at: int, then: int = 0) -> Act:
-    """Write number `at` takes only half of its bytes; then: the write after it fails with this errno.
+    """Write number `at` takes only half of its bytes; then: the next write fails with this errno.
 
-    No disk tears what lies in one sector.
+    A write within one sector is never split: disks do not do that.
     """
     armed = False
 

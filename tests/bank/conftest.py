@@ -1,4 +1,4 @@
-"""What the campaigns share: a process that forks, and a folder in memory."""
+"""Fixtures of the campaigns: a process that forks, and a folder in memory."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture
 def quick_path(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where the machine has that: a killed process is the same there, only sooner."""
+    """A folder in memory where the machine has that: kills have the same effects there, only sooner."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
         return

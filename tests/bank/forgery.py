@@ -1,4 +1,4 @@
-"""Banks as somebody else might write them, and what a process with little memory says of them."""
+"""Banks that another program might write, and how a process with little memory answers to them."""
 
 import os
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def forge(
     version: int = h5f.LIBVER_V18,
     times: bool = False,
 ) -> Path:
-    """A bank as somebody else might write it. attributes: others than the right ones; None: left out."""
+    """A bank that another program might write. attributes: replace the right ones; None leaves one out."""
     content = content or Content(RECIPE, 0, N)
     tables = content.tables
     creation, access = h5p.create(h5p.FILE_CREATE), h5p.create(h5p.FILE_ACCESS)
@@ -66,7 +66,7 @@ def forge(
 
 
 def place_of(content: bytes, name: str, found: layout.Layout) -> int:
-    """Where the header says where a dataset stands: an address, and the size behind it."""
+    """The offset of a dataset's address in the header; its size follows."""
     shape, dtype = found.content.tables[name]
     size = int(np.prod(shape)) * dtype.itemsize
     words = found.offsets[name].to_bytes(8, "little") + size.to_bytes(8, "little")
@@ -75,7 +75,7 @@ def place_of(content: bytes, name: str, found: layout.Layout) -> int:
 
 
 def header_places(content: bytes, found: layout.Layout) -> list[int]:
-    """Where the metadata stands: all that is not zero outside the tables."""
+    """Offsets of the metadata: all bytes outside the tables that are not zero."""
     inside: set[int] = set()
     for name, (shape, dtype) in found.content.tables.items():
         start = found.offsets[name]
@@ -84,7 +84,7 @@ def header_places(content: bytes, found: layout.Layout) -> list[int]:
 
 
 def fix_checksums(content: bytearray) -> bytearray:
-    """Make all checksums of the metadata right again: object headers are found by their signature."""
+    """Correct all checksums of the metadata. Object headers are found by their signature."""
     at = -1
     while (at := content.find(b"OHDR", at + 1, 36864)) >= 0:
         flags = content[at + 5]
@@ -135,7 +135,7 @@ def lookup3(data: bytes) -> int:
     return (c ^ b) - rot(b, 24) & mask
 
 
-MEMORY = 96 * 2**20  # for four threads and all; an allocation on a header's word would be far beyond
+MEMORY = 96 * 2**20  # enough for four threads; an allocation that trusts a forged header would need far more
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def look(warm: Warm, *paths: Path, limit: float = 20.0) -> list[str]:
-    """What a process with little memory says of files."""
+    """How a process with little memory answers to files."""
     ended = warm.call("tests.bank.hostile:look_at", [str(path) for path in paths], memory=MEMORY, limit=limit)
     assert ended.code == 0, ended
     answers: list[str] = ended.result

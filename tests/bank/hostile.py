@@ -1,4 +1,4 @@
-"""What is done with a file from anyone, in a process of its own that has little memory."""
+"""Opens files from anyone in every way, in a separate process with little memory."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from maskbank.cli import main
 
 
 def look(path: str) -> str:
-    """What every way to open a bank says of a file: "whole", "damaged: ...", or "refused: ...".
+    """The answer of every way to open a bank: "whole", "damaged: ...", or "refused: ...".
 
     Anything else, an exception that is not ours or an answer of more than one line, is an AssertionError.
     """
@@ -31,7 +31,7 @@ def look(path: str) -> str:
 
 
 def command_line(*args: str) -> str:
-    """What a command says where it fails, or nothing."""
+    """A command's error message, or nothing."""
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -60,7 +60,7 @@ def _say(call: Any) -> str:
 
 
 def look_at(paths: list[str]) -> list[str]:
-    """`look` at each file; what went wrong where something did."""
+    """`look` at each file. Returns the errors."""
     answers = []
     for path in paths:
         try:
@@ -92,7 +92,7 @@ def mutate(original: str, folder: str, changes: list[list[list[int]]], progress:
             Path(path).write_bytes(mutated)
             try:
                 layout.read(path)
-            except maskbank.BankError as error:  # as all others would say; `look` makes sure of it elsewhere
+            except maskbank.BankError as error:  # as the other ways do; `look` checks that elsewhere
                 answers.append(f"refused: {error}")
                 continue
             except (Exception, AssertionError):
@@ -112,7 +112,7 @@ def mutate(original: str, folder: str, changes: list[list[list[int]]], progress:
 
 
 def repair_mutants(original: str, folder: str, changes: list[list[list[int]]]) -> list[str]:
-    """Repair each mutant that can be opened: "repaired" where it became the original, or what was said."""
+    """Repair each mutant that can be opened: "repaired" where it became the original, or the message."""
     content = Path(original).read_bytes()
     path = os.path.join(folder, "mutated.h5")
     answers = []

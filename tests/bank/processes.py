@@ -1,4 +1,4 @@
-"""Fresh processes, quickly: the tests' side of `warm.py`; and what the campaigns share."""
+"""Starts fresh processes quickly (the tests' side of `warm.py`); helpers of the campaigns."""
 
 import dataclasses
 import hashlib
@@ -23,7 +23,7 @@ PASSING = ("making ", "maskbank: making ", "maskbank: stopping: ")  # lines that
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """What became of a process. code: minus the signal where one ended it; late: it hung."""
+    """How a process ended. code: minus the signal, if one ended it; late: it hung."""
 
     code: int
     seconds: float
@@ -33,11 +33,11 @@ class Ended:
 
     @property
     def result(self) -> Any:
-        """What its function returned."""
+        """The value that its function returned."""
         return json.loads(self.out)
 
     def line(self, code: int) -> str:
-        """The one line that it ended with, after those that say what is made and that it stops."""
+        """Its last line on stderr, which is the only one besides PASSING ones."""
         assert self.code == code, self
         lines = [line for line in self.err.splitlines() if not line.startswith(PASSING)]
         assert len(lines) == 1, self.err
@@ -107,7 +107,7 @@ def digest(path: str | Path) -> str:
 
 
 def claimed(path: str | Path) -> set[int]:
-    """The items that a bank's journal says are written; none where nothing of it is done yet."""
+    """The items that are written by a bank's journal; none where the bank has no journal yet."""
     try:
         found = layout.read(path)
     except BankError:

@@ -471,7 +471,7 @@ def test_progress_counts_up_to_n(tmp_path: Path) -> None:
 
 
 def test_every_version_of_hdf5_writes_the_same_header() -> None:
-    """Frozen, as h5py 3.11 to 3.16 write it: other bytes would make other files of the same banks."""
+    """Frozen as h5py 3.11 to 3.16 write it. With other bytes, the same bank would be another file."""
     made, pieces = layout.lay_out(Content(SMALL, 7, 20))
     assert made.offsets == {"crc32": 12288, "written": 20480, "sigma": 28672, "noise": 36864}
     digest = hashlib.sha256(b"".join(data for _, data in pieces)).hexdigest()

@@ -28,7 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(path: str, folder: str) -> list[Any]:
-    """In a process of its own: what it got, and the inode of what it reads."""
+    """Run in a separate process: the item that it got, and the inode of the file that it reads."""
     bank = maskbank.Bank(path, cache_dir=folder)
     copies = [name for name in os.listdir(folder) if name.endswith(".h5")]
     inode = os.stat(os.path.join(folder, copies[0])).st_ino
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_hold_the_copy_gets_one_line(source: Path, tmp_path
 
 
 def test_a_copy_is_made_anew_where_the_original_was_repaired(tmp_path: Path) -> None:
-    """Damage of the sigmas is no damage of the items: it was copied."""
+    """Damaged sigmas are copied, because only items are checked when a copy is made."""
     path = tmp_path / "bank.h5"
     good = maskbank.generate(path, Green(size=(16, 16)), 20).sigma
     with open(path, "r+b") as file:
@@ -114,7 +114,7 @@ def test_a_copy_is_made_anew_where_the_original_was_repaired(tmp_path: Path) -> 
 @pytest.mark.parametrize("suffix", ["", ".partial", ".lock"])
 @pytest.mark.parametrize("trap", ["link", "pipe", "folder", "file"])
 def test_traps_under_the_names_of_a_copy(trap: str, suffix: str, warm: Warm, tmp_path: Path) -> None:
-    """In a folder where others can write, too: nothing is followed, waited for, or believed."""
+    """In a folder where others can write: no link is followed, no pipe waited for, no file trusted."""
     path, folder = tmp_path / "bank.h5", tmp_path / "cache"
     bank = maskbank.generate(path, RECIPE, 20)
     folder.mkdir()
@@ -173,7 +173,7 @@ def test_two_users_share_a_folder_and_neither_reads_the_others_copy(warm: Warm, 
         mine = Path(folder) / f"maskbank-0-{maskbank.Bank(path).fingerprint}.h5"
         theirs = Path(folder) / f"maskbank-65534-{maskbank.Bank(path).fingerprint}.h5"
         shutil.copy(mine, theirs)
-        theirs.chmod(0o644)  # looks right and can be read, but is not their own, nor theirs to replace
+        theirs.chmod(0o644)  # valid and readable, but another user owns it, and this one may not replace it
         assert warm.call(call, path, folder, user=65534).result == "refused"
         theirs.unlink()
         assert warm.call(call, path, folder, user=65534).result == "right"

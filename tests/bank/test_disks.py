@@ -83,7 +83,7 @@ def test_space_is_taken_at_the_start_so_that_others_cannot_fill_the_disk(tmp_pat
 def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where space cannot be reserved: the run ends with one line, and goes on when there is room."""
+    """If space cannot be reserved, the run ends with one line, and goes on when there is space."""
     monkeypatch.setattr(writer, "allocate", lambda fd, size: None)
     monkeypatch.setattr(threads, "_WRITE_BYTES", 2**16)
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.001)
@@ -176,7 +176,7 @@ def test_a_folder_that_is_moved_under_the_writer(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_a_second_bank_still_goes_on_with_the_first(tmp_path: Path) -> None:
-    """What an earlier run reserved is counted as free for the same bank."""
+    """The space that an earlier run of the same bank reserved counts as free."""
     with disk(tmp_path / "disk", "size=4m") as small:
         path = small / "b.h5"
         with writer.Writer(path, Content(RECIPE, 0, 400)):
@@ -194,7 +194,7 @@ def test_a_file_larger_than_the_process_may_write(warm: Warm, tmp_path: Path) ->
 
 
 def limited(path: str) -> str:
-    """In a process that may write a megabyte: what is said."""
+    """The message of a process that may write only a megabyte."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))

@@ -30,10 +30,10 @@ ARGS = ["generate", "green2d", "--size", "16x16", "-n", str(N), "-j", "2"]
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several writes, and some journal."""
+    """Have a run make several writes and checkpoints."""
     monkeypatch.setattr(threads, "_WRITE_BYTES", 2**15)
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.001)
-    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
+    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)  # otherwise every run takes a tenth of a second
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ Command = tuple[Callable[[], None], Callable[[], object]]
 
 
 def make_commands(folder: Path, original: bytes) -> dict[str, Command]:
-    """command -> (what is there before, what is done). All of them make bank.h5."""
+    """command -> (what stands in the folder before, the call). All of them make bank.h5."""
     path, partial = folder / "bank.h5", folder / "bank.h5.partial"
     found = layout.read(folder / "original.h5")
     content = found.content
@@ -92,7 +92,7 @@ def make_commands(folder: Path, original: bytes) -> dict[str, Command]:
 
 
 def suffer(act: Act, command: Command, folder: Path, original: bytes, asks: bool) -> str:
-    """A run with a fault in it, then the same without: what the first one said."""
+    """A run with a fault, then the same run without. Returns the first one's message."""
     path = folder / "bank.h5"
     prepare, run = command
     prepare()
@@ -108,7 +108,7 @@ def suffer(act: Act, command: Command, folder: Path, original: bytes, asks: bool
             assert said
             assert "\n" not in said
     assert threading.active_count() == 1
-    if path.exists() and (before is None or len(before) != len(original)):  # what is repaired is half done
+    if path.exists() and (before is None or len(before) != len(original)):  # a repair may be half done
         assert path.read_bytes() in (original, before)
     if not said:
         assert path.read_bytes() == original
@@ -152,7 +152,7 @@ def test_each_call_fails_in_turn(command: str, quick_path: Path, original: bytes
 
 
 def test_the_command_line_ends_with_one_line_and_code_1(warm: Warm, quick_path: Path, share: Share) -> None:
-    """In processes of their own, which end as processes do: no thread is left, no crash at the end."""
+    """In real processes: no thread is left running, and none crashes at its end."""
     path, original = quick_path / "bank.h5", quick_path / "original.h5"
     maskbank.generate(original, RECIPE, N)
     with Calls(plain) as calls:
@@ -242,7 +242,7 @@ def test_a_file_system_that_lacks_something_holds_the_same_bank(
 def test_fallocate_that_is_not_supported_is_none(
     quick_path: Path, original: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The C function itself says so, or is interrupted before it succeeds."""
+    """The C function itself is not supported, or is interrupted before it succeeds."""
     import ctypes
 
     answers = [errno.EINTR, errno.EOPNOTSUPP]
@@ -262,7 +262,7 @@ def test_fallocate_that_is_not_supported_is_none(
 
 
 def test_reading_may_fail_too(quick_path: Path, original: bytes) -> None:
-    """A disk that cannot read an item: that item is damaged, and the others are not."""
+    """If a disk cannot read an item, only that item is damaged."""
     path = quick_path / "original.h5"
     found = layout.read(path)
     with open(path, "rb") as file:

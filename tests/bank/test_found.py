@@ -1,4 +1,4 @@
-"""What the campaigns found, and what was mended then: one test each."""
+"""Faults that the campaigns found and that were then corrected: one test each."""
 
 import errno
 import os
@@ -58,7 +58,7 @@ def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_p
     ours, theirs = Content(RECIPE, 0, N), Content(RECIPE, 1, N)
     with writer.Writer(path, ours) as one:
         threads.write_items(one, threads.maker_of(ours), 1)
-        os.unlink(one.partial)  # somebody thinks that it is a leftover
+        os.unlink(one.partial)  # as a user does who takes it for a leftover
         with writer.Writer(path, theirs), pytest.raises(maskbank.OutputError):
             one.publish()
     assert not path.exists()
@@ -83,7 +83,7 @@ def test_verify_names_damage_of_the_header_alone(path: Path) -> None:
 
 
 def test_repair_never_makes_an_unusual_header_unreadable(tmp_path: Path) -> None:
-    """Offsets that the contract allows and the writer does not choose."""
+    """With offsets that the format allows, though the writer never chooses them."""
     forged = forge(tmp_path / "forged.h5", alignment=8192)
     assert maskbank.Bank(forged)[:].tobytes()
     command_line("repair", str(forged))
@@ -151,7 +151,7 @@ def test_a_disk_that_fails_where_it_is_asked_gets_one_line(name: str, command: s
 def test_a_file_that_is_replaced_while_it_is_opened_is_not_mixed_up(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The header of one, the items of the other."""
+    """Never the header of one file with the items of the other."""
     maskbank.generate(path.parent / "other.h5", RECIPE, N, seed=9)
     real = layout.read
 

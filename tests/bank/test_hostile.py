@@ -45,7 +45,7 @@ def _virtual(file: h5py.File) -> None:
 
 
 def _filtered(file: h5py.File) -> None:
-    """A filter that only a plugin could know."""
+    """Add a filter that only a plugin could read."""
     settings = h5p.create(h5p.DATASET_CREATE)
     settings.set_chunk((1, 8, 8, 8))
     settings.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (1, 2, 3))
@@ -107,7 +107,7 @@ EVIL: dict[str, Callable[[h5py.File], None]] = {
 
 
 def test_evil_files_are_refused(warm: Warm, tmp_path: Path) -> None:
-    """One each. "trap" is a pipe: whoever opens it hangs."""
+    """One file for each attack. "trap" is a pipe: a process that opens it hangs."""
     os.mkfifo(tmp_path / "trap")
     paths = []
     for k, (name, edit) in enumerate(EVIL.items()):
@@ -121,7 +121,7 @@ def test_evil_files_are_refused(warm: Warm, tmp_path: Path) -> None:
 
 
 def test_a_bank_that_another_program_wrote_is_a_bank(warm: Warm, tmp_path: Path) -> None:
-    """The forger's own check: nothing but what is changed is what gets a file refused."""
+    """Checks the forger itself: a file is refused only for what the forger changed."""
     path = forge(tmp_path / "b.h5")
     assert look(warm, path) == ["whole"]
     assert path.read_bytes() == (tmp_path / "good.h5").read_bytes()
@@ -193,7 +193,7 @@ def test_attributes_that_do_not_fit_are_refused(warm: Warm, tmp_path: Path) -> N
 
 
 def test_huge_attributes_cost_no_more_than_they_hold(warm: Warm, tmp_path: Path) -> None:
-    """Dense storage, strings of 10 MB; and a variable-length one."""
+    """Attributes in dense storage: strings of 10 MB, and one of variable length."""
     paths = []
     for k, (name, value) in enumerate(
         [
@@ -234,8 +234,8 @@ def test_an_order_or_place_that_is_no_banks_is_refused(warm: Warm, tmp_path: Pat
 
 
 def test_no_plugin_is_loaded(warm: Warm, original: Path, tmp_path: Path) -> None:
-    """Where HDF5 cannot open a file, it asks all libraries in its folder of plugins whether they can."""
-    trap = warm.plugins / "libevil.so"  # a pipe: whoever loads it hangs
+    """Where HDF5 cannot open a file, it loads all libraries in its folder of plugins."""
+    trap = warm.plugins / "libevil.so"  # a pipe: a process that loads it hangs
     os.mkfifo(trap)
     try:
         damaged = bytearray(original.read_bytes())

@@ -36,7 +36,7 @@ def test_joined_parts_equal_the_whole(
     random_ = random.Random(kind)
     splits = [[1], [n - 1], [1, 2, 3], list(range(1, 12))]
     splits += [sorted(random_.sample(range(1, n), random_.randint(1, 6))) for _ in range(share(40))]
-    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)  # or every run takes a tenth of a second
+    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)  # otherwise every run takes a tenth of a second
     for split in splits:
         ends = [0, *split, n]
         paths = [quick_path / f"{k}.h5" for k in range(len(ends) - 1)]

@@ -30,7 +30,7 @@ N = 4000
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Banks of runs that nobody disturbed, and parts of one."""
+    """Banks of uninterrupted runs, and parts of one."""
     folder = tmp_path_factory.mktemp("originals")
     for name, (recipe, _) in KINDS.items():
         maskbank.generate(folder / f"{name}.h5", recipe, N)
@@ -48,13 +48,13 @@ PARTS = {"1.h5": (0, 1), "2.h5": (1, 1501), "3.h5": (1501, N)}
 
 
 def whole_or_absent(path: Path, original: Path) -> None:
-    """Nothing but the whole bank bears the final name."""
+    """Only a whole bank has the final name."""
     if path.exists():
         assert digest(path) == digest(original)
 
 
 class Victim:
-    """One command, killed at some moment of its life, and run again."""
+    """A command that is killed at some moment and run again."""
 
     def __init__(self, warm: Warm, folder: Path, args: list[str], original: Path) -> None:
         self.warm, self.folder, self.args, self.original = warm, folder, args, original
@@ -68,7 +68,7 @@ class Victim:
         return self.warm.maskbank(*self.args, **settings)
 
     def again(self) -> tuple[int, int]:
-        """What was kept, and what was made, by the same command again."""
+        """Run the same command again: (items kept, items made)."""
         whole_or_absent(self.path, self.original)
         published = self.path.exists()
         kept = claimed(self.partial) if self.partial.exists() and not published else set()
@@ -82,7 +82,7 @@ class Victim:
 
 
 def campaign(victim: Victim, kills: int, seed: int, prepare: Callable[[], None] = lambda: None) -> int:
-    """Kill at random moments; how many kills met a run with something journalled, and something to do."""
+    """Kill at random moments. Returns how many kills met a run that had items recorded and items to do."""
     random_ = random.Random(seed)
     prepare()
     length = victim.run().seconds
@@ -105,7 +105,7 @@ def test_generate_goes_on_after_kill_9_at_any_moment(
     args = ["generate", *KINDS[kind][1], "-n", str(N), "-o", "bank.h5"]
     kills = share(100)
     middle = campaign(Victim(warm, quick_path, args, originals / f"{kind}.h5"), kills, 1)
-    assert middle >= kills // 25  # a busy machine starts late, and most kills come before there is anything
+    assert middle >= kills // 25  # runs start late on a busy machine, so most kills come early
 
 
 def test_join_goes_on_after_kill_9_at_any_moment(
@@ -118,7 +118,7 @@ def test_join_goes_on_after_kill_9_at_any_moment(
 def test_repair_goes_on_after_kill_9_at_any_moment(
     warm: Warm, originals: Path, quick_path: Path, share: Share
 ) -> None:
-    """Killed at any moment, the bank is no worse than before: what was whole is whole, byte for byte."""
+    """A kill at any moment damages nothing: items that were whole still are, byte for byte."""
     original = originals / "green2d.h5"
     path, log = quick_path / "bank.h5", quick_path / "log"
     expected = original.read_bytes()
@@ -156,11 +156,11 @@ def test_repair_goes_on_after_kill_9_at_any_moment(
 
 SMALL = Green(size=(16, 16))
 SMALL_ARGS = ["green2d", "--size", "16x16", "-n", "200", "-j", "2"]
-QUICKLY = {"maskbank.generation.threads:_PROGRESS_SECONDS": 0.002}  # or every run takes a tenth of a second
+QUICKLY = {"maskbank.generation.threads:_PROGRESS_SECONDS": 0.002}  # the default adds a tenth of a second
 
 
 def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, share: Share) -> None:
-    """Before and after each call that a command makes on its files: no moment between them is left out."""
+    """Before and after each call that a command makes on its files, so at every moment that matters."""
     path, original = quick_path / "bank.h5", quick_path / "original.h5"
     maskbank.generate(original, SMALL, 200)
     for k, items in enumerate(((0, 64), (64, 200))):
@@ -203,7 +203,7 @@ def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, sha
 def test_what_was_killed_may_be_killed_again_and_again(
     warm: Warm, originals: Path, quick_path: Path, share: Share
 ) -> None:
-    """One bank, killed until it is done: each run only adds to what is there."""
+    """One bank, killed until it is done. Each run only adds items."""
     args = ["generate", *KINDS["green2d"][1], "-n", str(N), "-o", "bank.h5"]
     victim = Victim(warm, quick_path, args, originals / "green2d.h5")
     random_ = random.Random(5)
@@ -279,14 +279,14 @@ def test_a_second_signal_leaves_at_once(
     ended = warm.maskbank(*args, log=str(tmp_path / "log"), signals=[(0.4, number), (0.6, number)], **slow)
     assert ended.code == code
     assert ended.seconds < 10.0  # not the 20 seconds that an item takes
-    assert ended.err.count("\n") <= 3  # what it makes, that it stops, and that it stopped
+    assert ended.err.count("\n") <= 3  # the lines "making", "stopping" and the last one
     again = warm.maskbank(*args)
     assert again.code == 0
     assert digest(tmp_path / "bank.h5") == digest(originals / "green2d.h5")
 
 
 def test_signals_at_random_moments(warm: Warm, originals: Path, quick_path: Path, share: Share) -> None:
-    """Also while modules are loaded, the file is reserved, and the bank is given its name."""
+    """Also while modules are loaded, space is reserved and the file is renamed."""
     random_ = random.Random(6)
     args = commands(quick_path, originals, "generate")
     path = quick_path / "bank.h5"

@@ -1,4 +1,4 @@
-"""Power loss: what was not synced may be lost, any part of it; what claims to be written is written.
+"""Power loss: any part of what was not synced may be lost, but every item marked as written is written.
 
 A run's writes and syncs are recorded. A crash is then a moment between two of them, and a choice, for each
 512-byte sector written since the last sync, of whether it reached the disk.
@@ -30,7 +30,7 @@ Sector = tuple[int, bytes]
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """Something that a run did: what = write, size, sync (of the file), or a change of names."""
+    """One action of a run: what = write, size, sync (of the file), or a change of names."""
 
     what: str
     offset: int = 0
@@ -45,7 +45,7 @@ class Recorder:
         self._lock = threading.Lock()
 
     def __call__(self, _index: int, name: str, call: Call, args: tuple[Any, ...]) -> Any:
-        if name in ("fdatasync", "fsync"):  # covers what was written before it began
+        if name in ("fdatasync", "fsync"):  # covers what was written before the call
             self._add(Event("sync"))
         result = call(*args)
         if name == "pwrite":
@@ -63,7 +63,7 @@ class Recorder:
 
 
 def sectors(event: Event) -> list[Sector]:
-    """A write, in the pieces that a disk writes in one go."""
+    """A write, cut into sectors, which a disk writes whole or not at all."""
     pieces = []
     at = 0
     while at < len(event.data):
@@ -74,7 +74,7 @@ def sectors(event: Event) -> list[Sector]:
 
 
 def crash(before: bytes, events: list[Event], moment: int, random_: random.Random) -> tuple[bytes, list[str]]:
-    """What is on the disk after a crash before event `moment`: the file, and the changes of its name."""
+    """The disk after a crash before event `moment`: (the file, the changes of its name)."""
     disk = bytearray(before)
     unsynced: list[Event] = []
     names: list[str] = []
@@ -106,7 +106,7 @@ def crash(before: bytes, events: list[Event], moment: int, random_: random.Rando
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A recorded run: what was there before, what it did, and doing it again."""
+    """A recorded run: the file before, the events, and a call that runs it again."""
 
     before: bytes
     in_place: bool  # under the final name, as repair does
@@ -127,7 +127,7 @@ def record(path: Path, before: bytes | None, in_place: bool, again: Callable[[Pa
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many writes, and much journal."""
+    """Have a run make many writes and checkpoints."""
     monkeypatch.setattr(threads, "_WRITE_BYTES", 2**13)
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.0005)
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)

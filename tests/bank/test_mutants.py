@@ -47,7 +47,7 @@ def test_headers_with_right_checksums_and_wrong_places(warm: Warm, original: Pat
 
 
 def test_headers_with_right_checksums_and_wrong_sizes(warm: Warm, original: Path, tmp_path: Path) -> None:
-    """n = 2^60 and other numbers of items, with or without a header that agrees with itself."""
+    """n = 2^60 and other numbers of items, with headers that are consistent or not."""
     content = original.read_bytes()
     found = layout.read(original)
     number = N.to_bytes(8, "little")
@@ -66,7 +66,7 @@ def test_headers_with_right_checksums_and_wrong_sizes(warm: Warm, original: Path
             paths.append(tmp_path / f"{n} {some == places} {some[0]}.h5")
             paths[-1].write_bytes(fix_checksums(forged))
     for path, answer in zip(paths, look(warm, *paths), strict=True):
-        # one number alone may be one that nothing depends on, as the size that a table could grow to
+        # a change of one number may have no effect: that of the size to which a table could grow, for example
         assert answer.startswith("refused" if "True" in path.name else ("refused", "damaged: ", "whole"))
 
 
@@ -100,7 +100,7 @@ def test_random_headers_with_right_checksums(
 def mutants(
     warm: Warm, original: Path, folder: Path, changes: list[list[list[int]]], batch: int = 250
 ) -> list[str]:
-    """What is said of mutated banks, looked at in processes of some at a time."""
+    """The answers to mutated banks, some at a time in each process."""
     answers: list[str] = []
     progress = folder / "progress"
     for start in range(0, len(changes), batch):
@@ -116,7 +116,7 @@ def mutants(
 
 
 def test_mutated_headers(warm: Warm, original: Path, quick_path: Path, share: Share) -> None:
-    """Single bytes before the first table; and what happened to how many."""
+    """Changes single bytes before the first table, and counts the outcomes."""
     content = original.read_bytes()
     found = layout.read(original)
     used, end = header_places(content, found), found.offsets["crc32"]
@@ -132,7 +132,7 @@ def test_mutated_headers(warm: Warm, original: Path, quick_path: Path, share: Sh
 
 
 def test_mutated_banks(warm: Warm, original: Path, quick_path: Path, share: Share) -> None:
-    """Flips, overwritten stretches, cuts, spliced pieces, anywhere: never a wrong item that verify likes."""
+    """Flips, overwritten stretches, cuts, spliced pieces, anywhere: verify never accepts a wrong item."""
     content = original.read_bytes()
     random_ = random.Random(12)
     changes = []

@@ -1,4 +1,4 @@
-"""Where a file may be made, under which names; and systems that lack what others have."""
+"""Names and folders that a bank may have, and systems without some functions."""
 
 import os
 import subprocess

@@ -27,7 +27,7 @@ RECIPES: dict[str, tuple[Recipe, int]] = {
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or every repair takes a tenth of a second."""
+    """Otherwise every repair takes a tenth of a second."""
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)
 
 
@@ -78,7 +78,7 @@ def test_a_sample_finds_what_it_looks_at(warm: Warm, quick_path: Path) -> None:
 
 
 def test_damage_between_the_structures_of_the_header_is_repaired(quick_path: Path) -> None:
-    """Padding between the structures, where nothing should stand."""
+    """In the padding between the structures, which should be zero."""
     path = quick_path / "bank.h5"
     recipe, n = RECIPES["green2d"]
     maskbank.generate(path, recipe, n)
@@ -95,7 +95,7 @@ def test_damage_between_the_structures_of_the_header_is_repaired(quick_path: Pat
 
 @pytest.mark.parametrize("kind", list(RECIPES))
 def test_a_header_that_cannot_be_read_is_left_alone(kind: str, quick_path: Path, share: Share) -> None:
-    """HDF5 keeps checksums of it: nothing in it is read wrong, and `rebuild` makes the bank again."""
+    """HDF5's checksums show the damage, and `rebuild` makes the bank again."""
     path = quick_path / "bank.h5"
     recipe, n = RECIPES[kind]
     maskbank.generate(path, recipe, n, seed=2**63 + 5)
@@ -175,7 +175,7 @@ def what_is_no_broken_bank(folder: Path) -> dict[str, Path]:
     with h5py.File(files["added"], "r+", locking=False) as file:
         file["labels"] = np.arange(50_000)
     with h5py.File(files["newer"], "r+", locking=False) as file:
-        h5py.h5a.open(file.id, b"format_version").write(np.array(2, "i8"))  # in its place
+        h5py.h5a.open(file.id, b"format_version").write(np.array(2, "i8"))  # in place
     return files
 
 
@@ -191,7 +191,7 @@ def test_nothing_is_repaired_that_is_no_broken_bank(name: str, quick_path: Path)
 def test_a_bank_that_takes_the_name_of_a_broken_one_is_left_alone(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By another process, between looking and locking."""
+    """Another process replaces it between the check and the lock."""
     path = quick_path / "bank.h5"
     recipe, n = RECIPES["green2d"]
     maskbank.generate(path, recipe, n)
@@ -212,7 +212,7 @@ def test_a_bank_that_takes_the_name_of_a_broken_one_is_left_alone(
 
 
 def test_no_disk_is_filled_because_a_header_says_so(quick_path: Path) -> None:
-    """A file of some kilobytes that says it was a bank of petabytes, with a fingerprint that fits."""
+    """A file of some kilobytes whose header describes a bank of petabytes, with a matching fingerprint."""
     path = quick_path / "bank.h5"
     pieces = lay_out(Content(White(size=(64, 64, 64)), 0, 2**32))[1]
     with open(path, "wb") as file:

@@ -1,7 +1,7 @@
-"""A process that has imported and compiled everything, and forks: a fresh process within milliseconds.
+"""A process that has imported and compiled everything. It forks fresh processes within milliseconds.
 
 `python -m tests.bank.warm` reads one JSON line of jobs, starts all of them at once, and answers with one
-line of what became of them; see `processes.py` for the other side.
+line that says how they ended. `processes.py` is the other side.
 """
 
 import contextlib
@@ -72,7 +72,7 @@ def prepare() -> None:
 
 
 def become_quickly(job: dict[str, Any]) -> NoReturn:
-    """Be the job, and leave without unloading all that was imported: that takes longer than most jobs."""
+    """Become the job. Exit without unloading modules, which takes longer than most jobs."""
     code = 1
     try:
         become(job)
@@ -88,7 +88,7 @@ def become_quickly(job: dict[str, Any]) -> NoReturn:
 
 
 def become(job: dict[str, Any]) -> None:
-    """Be the job: run its function."""
+    """Become the job: run its function."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # dies with the server
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -140,7 +140,7 @@ def dying(at: int, after: bool) -> Any:
 
 
 def log_items(path: str, slow: float) -> None:
-    """Note which items are made or copied from now on, and take some time for it."""
+    """Log the items that are made or copied from now on, and slow each down."""
     from maskbank import noise
     from maskbank.generation import join
 
@@ -159,7 +159,7 @@ def log_items(path: str, slow: float) -> None:
 
 
 def watch(jobs: list[dict[str, Any]], pids: list[int], start: float) -> list[dict[str, Any]]:
-    """Send the signals when their time has come, and wait for all."""
+    """Send each job its signals in time, and wait for all jobs."""
     todo = sorted(
         (delay, pid, number)
         for job, pid in zip(jobs, pids, strict=True)

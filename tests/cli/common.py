@@ -1,4 +1,4 @@
-"""Calls of the command line: in this process, or as a process of their own."""
+"""Calls of the command line, in this process or in a new one."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ MASKBANK = [sys.executable, "-m", "maskbank"]
 
 
 def call(*args: object, cwd: Path | None = None) -> Result:
-    """`maskbank ARGS` in this process: most of a process's time is its start."""
+    """`maskbank ARGS` in this process, because a new process spends most of its time starting."""
     out, err = io.StringIO(), io.StringIO()
     with (
         contextlib.chdir(cwd or "."),
@@ -30,7 +30,7 @@ def call(*args: object, cwd: Path | None = None) -> Result:
 
 
 def run(*args: object, cwd: Path | None = None, **environment: str) -> Result:
-    """`maskbank ARGS` as a process."""
+    """`maskbank ARGS` in a new process."""
     return subprocess.run(
         [*MASKBANK, *map(str, args)],
         cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
@@ -38,12 +38,12 @@ def run(*args: object, cwd: Path | None = None, **environment: str) -> Result:
 
 
 def lines(text: str) -> list[str]:
-    """The lines on stderr, without the one that only a first run has."""
+    """The lines on stderr, without the line that only a first run prints."""
     return [line for line in text.splitlines() if "compiling kernels" not in line]
 
 
 def one_line(result: Result, code: int) -> str:
-    """What a user reads when something goes wrong: exactly one line on stderr, nothing on stdout."""
+    """The message of a failed command: exactly one line on stderr, nothing on stdout."""
     assert result.returncode == code, result.stderr
     assert result.stdout == ""
     (line,) = lines(result.stderr)

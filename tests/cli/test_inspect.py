@@ -74,7 +74,7 @@ def test_several_banks_stand_side_by_side(banks: Path) -> None:
 
 
 def test_no_line_is_wider_than_80_columns(banks: Path) -> None:
-    """Banks that do not fit beside each other stand below each other; the end of a long name is shown."""
+    """Banks too many for one line go below each other. Of a long name the end is shown."""
     (banks / ("long" * 30)).mkdir(exist_ok=True)
     name = shutil.copy(banks / "green.h5", banks / ("long" * 30))
     lines = call("inspect", name, *["green.h5", "rbn.h5"] * 3, cwd=banks).stdout.splitlines()

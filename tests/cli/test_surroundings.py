@@ -1,4 +1,4 @@
-"""What a command meets outside: the compiler's cache, closed streams, hostile text, a shell's background."""
+"""The environment of a command: the compiler's cache, closed streams, hostile text, background jobs."""
 
 import json
 import os
@@ -19,7 +19,7 @@ ARGS = ("generate", "white2d", "-n", 3, "--size", "4x4", "--force", "-o")
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of compiled kernels and a bank, made by one command; older kernels stood there before."""
+    """A folder of compiled kernels, with older ones before, and a bank, made by one command."""
     cache = tmp_path_factory.mktemp("compiled")
     for name in ("kernels-0123456789ab", "kernels-ba9876543210", "kept"):
         (cache / name).mkdir()
@@ -74,7 +74,7 @@ def test_a_compiler_cache_that_others_can_change_is_not_used(
 
 
 def test_kernels_are_compiled_where_there_is_no_home(tmp_path: Path) -> None:
-    """As in a container: no HOME, nobody of this number in /etc/passwd, a package that is only read."""
+    """As in a container: no HOME, no entry in /etc/passwd, a read-only package."""
     code = (
         "import os, pwd, sys, warnings, pathlib\n"
         "def nobody(*_): raise KeyError('no such user')\n"
@@ -168,7 +168,7 @@ def test_warnings_are_lines_whatever_python_is_asked_for(tmp_path: Path) -> None
 
 
 def test_text_from_files_and_names_cannot_command_the_terminal(bank: Path, tmp_path: Path) -> None:
-    """As in a fingerprint that sets the window's title, or in a file's name."""
+    """For example a fingerprint or a file name that sets the window's title."""
     fingerprint = maskbank.Bank(bank).fingerprint.encode()
     name = "\x1b]0;owned\x07\u202e.h5"
     (tmp_path / name).write_bytes(bank.read_bytes().replace(fingerprint, b"\x1b]0;owned\x07"))
@@ -192,7 +192,7 @@ def test_text_from_files_and_names_cannot_command_the_terminal(bank: Path, tmp_p
 
 
 def test_a_background_job_of_a_shell_is_tested_as_any_other() -> None:
-    """Shells have background jobs ignore Ctrl-C; the tests send it nevertheless."""
+    """Shells make background jobs ignore Ctrl-C, but these tests send it."""
     test = "tests/cli/test_surroundings.py::test_ctrl_c_reaches_the_tests_own_processes"
     command = f"trap '' INT; exec {shlex.quote(sys.executable)} -m pytest -p no:cacheprovider {test}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Signals and terminals: what depends on who watches."""
+"""Signals, and output to terminals, files and pipes."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ import pytest
 import maskbank
 from tests.cli.common import MASKBANK, lines
 
-# the same with items that take their time
+# the command line with slow items
 SLOW = """
 import sys, time
 from maskbank import noise
@@ -37,7 +37,7 @@ def slow(seconds: float, line: float = 60.0) -> list[str]:
 
 
 class Terminal:
-    """A command in a terminal of its own."""
+    """A command in its own terminal."""
 
     def __init__(self, *command: str, cwd: Path) -> None:
         self.ours, theirs = pty.openpty()
@@ -50,7 +50,7 @@ class Terminal:
         self.text = ""
 
     def read_until(self, pattern: str, seconds: float = 100.0) -> None:
-        """Read what is shown until a pattern is there, or the command has ended."""
+        """Read the output until a pattern appears or the command ends."""
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.text):
             assert time.monotonic() < deadline, self.text
@@ -67,7 +67,7 @@ class Terminal:
         os.write(self.ours, b"\x03")
 
     def end(self) -> int:
-        """Everything it shows, and its exit code."""
+        """Read all output. Returns the exit code."""
         self.read_until("the end")
         os.close(self.ours)
         return self.process.wait(60)

@@ -1,4 +1,4 @@
-"""What people type, and what they are told to type instead."""
+"""What people type, and what the message suggests instead."""
 
 import json
 import os

@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 
 COMMAND = "import sys; from maskbank.cli import main; main(sys.argv[1:])"
-# the same with many small tasks
+# the command line with many small tasks
 SMALL_TASKS = f"""
 from maskbank.generation import cluster
 cluster._FIRST_BYTES, cluster._TASK_SECONDS = 2**20, 0.05
@@ -27,7 +27,7 @@ cluster._FIRST_BYTES, cluster._TASK_SECONDS = 2**20, 0.05
 
 
 def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for something to become true."""
+    """Wait until this returns true."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not happen"
@@ -35,7 +35,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def written(partial: Path) -> int:
-    """How many items the journal of a `.partial` holds so far."""
+    """How many items the journal of a `.partial` records."""
     from maskbank.bank import layout
     from maskbank.errors import BankError
 
@@ -49,7 +49,7 @@ def written(partial: Path) -> int:
 
 
 class Cluster:
-    """A scheduler and workers. within: what a process runs in, such as a namespace, by its name."""
+    """A scheduler and workers. within: the command that starts a process elsewhere, as in a namespace."""
 
     def __init__(self, folder: Path, host: str = HOST, within: tuple[str, ...] = ()) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Cluster:
         return worker
 
     def joined(self, count: int) -> None:
-        """Wait until so many workers are there."""
+        """Wait until this number of workers has joined."""
         from distributed import Client
 
         with Client(self.address, set_as_default=False) as client:
@@ -98,7 +98,7 @@ class Cluster:
         return process
 
     def maskbank(self, *args: object, wait: bool = True, code: str = COMMAND) -> "Command":
-        """Run maskbank, on this cluster."""
+        """Run maskbank on this cluster."""
         command = Command(self.folder, *args, "--dask", self.address, code=code)
         if wait:
             command.wait()
@@ -121,7 +121,7 @@ class Command:
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, args)], cwd=folder,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # deaf in the background
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
         )  # fmt: skip
 
     def wait(self, seconds: float = 120.0) -> str:
@@ -135,12 +135,12 @@ class Command:
 
     @property
     def lines(self) -> list[str]:
-        """What it said, except for what it makes and that it stops."""
+        """Its lines on stderr without "making" and "stopping"."""
         return [line for line in self.err.splitlines() if not line.startswith(PASSING)]
 
     @property
     def code(self) -> int:
-        """What it ended with."""
+        """Its exit code."""
         return int(self.process.returncode)
 
 
@@ -154,7 +154,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A scheduler and three workers, to be left whole."""
+    """A scheduler and three workers, which tests leave running."""
     one = Cluster(tmp_path_factory.mktemp("three"))
     for _ in range(3):
         one.work()
@@ -165,7 +165,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def namespaces() -> None:
-    """Skips where this machine gives no namespaces to its tests."""
+    """Skips where this machine allows no namespaces."""
     if (
         not shutil.which("unshare")
         or subprocess.run(
@@ -176,7 +176,7 @@ def namespaces() -> None:
 
 
 def elsewhere(folder: Path, name: str, how: str) -> tuple[str, ...]:
-    """To run a process as on another host: of another name, where `folder` is what `how` makes of it."""
+    """The command prefix for another host: with another name, and `folder` changed by `how`."""
     return ("unshare", "--mount", "--uts", "sh", "-c", f'{how} && hostname {name} && exec "$@"', "sh")
 
 
@@ -204,15 +204,15 @@ class Network:
 
     @staticmethod
     def address(k: int) -> str:
-        """Of host k."""
+        """The address of host k."""
         return f"10.213.7.{10 + k}"
 
     def within(self, k: int) -> tuple[str, ...]:
-        """To run a process on host k."""
+        """The command prefix that runs a process on host k."""
         return ("ip", "netns", "exec", self.hosts[k])
 
     def cut(self, k: int) -> None:
-        """Take host k off the network, without a word to the others."""
+        """Take host k off the network. The others get no message."""
         self.ip("-n", self.hosts[k], "link", "set", "eth0", "down")
 
     def close(self) -> None:
@@ -225,7 +225,7 @@ class Network:
 
 @pytest.fixture
 def network() -> Iterator[Network]:
-    """Four hosts. Skips where this machine lets its tests make none."""
+    """Four hosts. Skips where this machine does not allow them."""
     made = Network.__new__(Network)
     made.name, made.hosts = "", []
     try:

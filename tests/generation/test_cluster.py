@@ -1,4 +1,4 @@
-"""The same bank from a Dask cluster: equal bytes, whatever becomes of workers, scheduler and client."""
+"""A Dask cluster makes equal bytes, whatever happens to workers, scheduler and client."""
 
 import os
 import random
@@ -23,13 +23,13 @@ pytestmark = [
 ]
 
 N = 3000
-RECIPE = RBN(size=(64, 64))  # small items that take their time: a bank of 50 MB for seconds of work
+RECIPE = RBN(size=(64, 64))  # small, slow items: a bank of 50 MB takes seconds of work
 ARGS = ("generate", "rbn", "--n", N, "--size", "64x64", "-o", "bank.h5")
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What ARGS make on one machine."""
+    """The bank that ARGS make on one machine."""
     path = tmp_path_factory.mktemp("whole") / "bank.h5"
     maskbank.generate(path, RECIPE, N)
     return path.read_bytes()
@@ -47,7 +47,7 @@ def finished(run: Command, folder: Path, whole: bytes) -> None:
 
 
 def started(cluster: Cluster, workers: int = 3) -> Command:
-    """ARGS on the cluster, at work."""
+    """Start ARGS on the cluster, and wait until it has begun."""
     for _ in range(workers):
         cluster.work()
     cluster.joined(workers)
@@ -117,7 +117,7 @@ def test_a_cluster_of_this_machine(tmp_path: Path, whole: bytes) -> None:
 def test_a_signal_to_the_whole_group_ends_it_and_the_same_goes_on(
     tmp_path: Path, whole: bytes, number: int, code: int
 ) -> None:
-    """As Ctrl-C in a terminal, which the local workers hear, too."""
+    """As Ctrl-C in a terminal, which the local workers get, too."""
     process = subprocess.Popen(
         [sys.executable, "-c", SMALL_TASKS, *map(str, ARGS), "--dask", "local"], cwd=tmp_path,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -220,7 +220,7 @@ def test_force_leaves_workers_of_another_run_nothing_to_write_to(cluster: Cluste
     run.wait()
     partial = cluster.folder / "bank.h5.partial"
     before = partial.stat().st_ino
-    with open(partial, "rb") as kept:  # so that its number is not given away anew
+    with open(partial, "rb") as kept:  # so that its inode number is not used again
         forced = Command(cluster.folder, *ARGS, "--seed", 1, "--force")
         forced.wait()
         assert forced.code == 0
@@ -348,7 +348,7 @@ def test_a_worker_that_cannot_write(cluster: Cluster, namespaces: None) -> None:
 
 
 def test_a_worker_with_a_file_of_its_own_under_that_name(cluster: Cluster, namespaces: None) -> None:
-    """The beginning of the same bank, even, but on that machine's own disk."""
+    """It even is the beginning of the same bank, but on that machine's own disk."""
     there = cluster.folder / "there"
     there.mkdir()
     begun = Command(there, *ARGS)

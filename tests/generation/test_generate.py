@@ -68,7 +68,7 @@ def test_a_part_holds_its_items_only(tmp_path: Path) -> None:
 
 
 def test_progress_begins_with_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So a bar can begin there, and show a true rate."""
+    """So a progress bar can begin there and show a true rate."""
     recipe = White(size=(64, 64))
     path, stop = tmp_path / "b.h5", threading.Event()
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.001)

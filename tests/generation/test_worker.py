@@ -1,4 +1,4 @@
-"""What a cluster does, without one: tasks of whole pages, that write to the one file and to no other."""
+"""A cluster's tasks, run without a cluster: they take whole pages, and write only to the client's file."""
 
 import math
 import os
@@ -88,7 +88,7 @@ def test_tasks_make_what_one_machine_makes(tmp_path: Path, twice: bool) -> None:
 def test_tasks_of_a_cluster_in_this_process_make_what_one_machine_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many tasks as there are pages of the file, a few at a time."""
+    """One task for each page of the file, a few at a time."""
     distributed = pytest.importorskip("distributed")
     maskbank.generate(tmp_path / "a.h5", RECIPE, N, seed=3)
     monkeypatch.setattr(cluster, "_FIRST_BYTES", 1)
@@ -147,7 +147,7 @@ def test_a_failure_names_the_host_and_the_way_on(tmp_path: Path, monkeypatch: py
 def test_a_file_that_takes_the_name_meanwhile_is_not_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between opening the file and opening it a second time, for direct writes."""
+    """It does so between the first opening and the second one, for direct writes."""
     with Writer(tmp_path / "b.h5", Content(White(size=(64, 64)), 3, 100)) as writer:
         mark = writer.mark()
         real, other = os.open, tmp_path / "other"
