@@ -24,8 +24,11 @@ Path = str | os.PathLike[str]
 class Part:
     """One file of a bank, memory-mapped.
 
-    content: what the file holds. bits: the items as unsigned integers, (items, voxels).
+    content: what the file holds. bits: the items as unsigned integers, (items, voxels). begin: how many
+    items of the bank are in parts before it.
     """
+
+    begin = 0
 
     def __init__(self, path: str, cache_dir: str | None) -> None:
         self.path = path
@@ -76,6 +79,8 @@ class Bank:
         self.parts = in_order([Part(os.path.abspath(one), self.cache_dir) for one in given])
         self.path = ", ".join(part.path for part in self.parts)
         self.content = whole_of(self.parts)
+        for part in self.parts:
+            part.begin = part.content.first - self.content.first
         self._ends = np.cumsum([part.content.n for part in self.parts])
 
     def __len__(self) -> int:

@@ -34,16 +34,20 @@ def mixed(word):
 
 
 @kernel
-def item_of(number, items, half, key0, key1):
-    """Which of `items` items sample `number` takes: each once in every aligned block of as many numbers.
+def rounds_of(turn, key0, key1):
+    """The words of the eight Feistel rounds of an aligned block of sample numbers."""
+    low, high = u32(turn & _LOW), u32(turn >> _32)
+    return block(u32(0), u32(ITEMS), low, high, key0, key1), block(u32(1), u32(ITEMS), low, high, key0, key1)
+
+
+@kernel
+def item_of(place, items, half, rounds):
+    """Which of `items` items the sample at this place of its aligned block takes: each item once.
 
     Eight Feistel rounds over 2 * half bits, walked until the result is below `items`.
     """
-    turn = number // items
-    first = block(u32(0), u32(ITEMS), u32(turn & _LOW), u32(turn >> _32), key0, key1)
-    second = block(u32(1), u32(ITEMS), u32(turn & _LOW), u32(turn >> _32), key0, key1)
+    first, second = rounds
     mask = u32((1 << half) - 1)
-    place = number % items
     while True:
         left = u32(place >> u64(half))
         right = u32(place & u64(mask))
@@ -58,12 +62,15 @@ def item_of(number, items, half, key0, key1):
 
 @kernel
 def at_least(keys, threshold):
-    """How many keys, unsigned and at most CHUNK of them, are at least the threshold, of the same type."""
+    """How many keys, unsigned, are at least the threshold, of the same type."""
     widest_vectors()
-    total = u16(0)
-    for j in range(keys.size):
-        total = u16(total + (u16(1) if keys[j] >= threshold else u16(0)))
-    return i64(total)
+    found = 0
+    for begin in range(0, keys.size, CHUNK):
+        total = u16(0)
+        for j in range(u64(begin), u64(min(begin + CHUNK, keys.size))):
+            total = u16(total + (u16(1) if keys[j] >= threshold else u16(0)))
+        found += i64(total)
+    return found
 
 
 @kernel
@@ -76,7 +83,7 @@ def mark(keys, threshold, visible):
 
 @kernel
 def without(values, valid, keys):
-    """keys (n,): the values of valid tokens, bool (n,), and 0 for the others."""
+    """keys (n,): the values of valid tokens, uint8 (n,), and 0 for the others."""
     widest_vectors()
     for j in range(keys.size):
         keys[j] = u64(values[j]) & (u64(0) - u64(valid[j]))  # without a branch, so that the loop vectorises
@@ -84,20 +91,38 @@ def without(values, valid, keys):
 
 @kernel
 def number_of(marks):
-    """How many of bool (n,) are True."""
-    total = 0
-    for chunk in range(0, marks.size, CHUNK):
-        total += at_least(marks[chunk : chunk + CHUNK], True)
-    return total
+    """How many of uint8 (n,), each 0 or 1, are 1."""
+    return at_least(marks, np.uint8(1))
 
 
 @kernel
-def number_of_all(marks, numbers):
-    """Fill numbers, int64 (B, segments), from bool (B, segments * n)."""
-    n = marks.shape[1] // numbers.shape[1]
-    for b in range(numbers.shape[0]):
-        for s in range(numbers.shape[1]):
-            numbers[b, s] = number_of(marks[b, s * n : s * n + n])
+def copy_number(given, valid):
+    """Copy given, bool (n,), to valid, uint8 (n,). Returns how many are True."""
+    widest_vectors()
+    found = 0
+    for begin in range(0, valid.size, CHUNK):
+        total = u16(0)
+        for j in range(u64(begin), u64(min(begin + CHUNK, valid.size))):
+            valid[j] = given[j]
+            total = u16(total + u16(given[j]))
+        found += i64(total)
+    return found
+
+
+@kernel
+def count_all(given, table, valid, counts):
+    """Copy given, bool (B, S * n), to valid, uint8, and fill counts, int64 (B, S), from a table.
+
+    The count of a part is table[how many of its tokens are valid]. Returns the least count.
+    """
+    n = valid.shape[1] // counts.shape[1]
+    least = table[n]
+    for b in range(counts.shape[0]):
+        for s in range(counts.shape[1]):
+            part = slice(s * n, s * n + n)
+            counts[b, s] = table[copy_number(given[b, part], valid[b, part])]
+            least = min(least, counts[b, s])
+    return least
 
 
 @kernel
@@ -122,9 +147,7 @@ def select(keys, bits, count, visible):
     for bit in range(bits - 1, -1, -1):
         before = threshold[0]
         threshold[0] = u64(before) | u64(1) << u64(bit)
-        found = 0
-        for chunk in range(0, keys.size, CHUNK):
-            found += at_least(keys[chunk : chunk + CHUNK], threshold[0])
+        found = at_least(keys, threshold[0])
         if found < count:
             threshold[0] = before
         else:
@@ -148,9 +171,9 @@ def drop(keys, threshold, spare, start, visible):
 
 @kernel
 def place_of(marks, number):
-    """The index of True number 0, 1, ... of bool (n,)."""
+    """The index of 1 number 0, 1, ... of uint8 (n,)."""
     j = 0
-    while number > 0 or not marks[j]:
+    while number > 0 or marks[j] == 0:
         number -= i64(marks[j])
         j += 1
     return j
@@ -160,8 +183,8 @@ def place_of(marks, number):
 def choose(values, bits, counts, word, valid, keys, visible):
     """Make the largest values visible in each of S equal parts: as many as counts, int64 (S,), says.
 
-    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all parts. valid: bool
-    (S * n,), True for those that compete, or (0,) where all do. keys: (n,), overwritten.
+    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all parts. valid: uint8
+    (S * n,), 1 for those that compete, or (0,) where all do. keys: (n,), overwritten.
 
     Among equal values at the threshold, those from a valid token on are taken, cyclically. It is the one that
     word, 24 bits, chooses among the valid ones of its part; below 0, a word made from the values.
@@ -191,7 +214,7 @@ def among(values, bits, count, word, valid, keys, visible):
     tokens = number_of(valid)
     if threshold == 0:
         for j in range(valid.size):  # a slice brings an error message along, which takes 2 s to compile
-            visible[j] = valid[j]
+            visible[j] = valid[j] != 0
         reached = tokens
     if reached > count:
         start = ((word_of(keys) if word < 0 else word) * tokens) >> 24
@@ -203,8 +226,8 @@ def select_all(values, bits, words, counts, valid, visible):
     """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
 
     bits, words: see `choose`; words is int64 (R,). counts: int64 (B, S), how many are visible in each part.
-    valid: bool (B, S * n), or (1, 0) where all tokens are. R is a multiple of either B: as many rows in turn
-    are of one sample.
+    valid: uint8 (B, S * n), or (1, 0) where all tokens are: Numba passes no bools as fast. R is a multiple
+    of either B: as many rows in turn are of one sample.
     """
     rows = values.shape[0]
     keys = np.empty(visible.shape[1] // counts.shape[1], values.dtype)
@@ -217,7 +240,7 @@ def select_all(values, bits, words, counts, valid, visible):
 def restore_all(visible, lengths, valid, restore):
     """Where each token stands in [visible, masked, not valid]: int64 (R, L) from bool (R, L).
 
-    lengths: int64 (B,), how many are visible. valid: bool (B, L), or (1, 0). As for `select_all`.
+    lengths: int64 (B,), how many are visible. valid: uint8 (B, L), or (1, 0). As for `select_all`.
     """
     rows = visible.shape[0]
     for r in range(rows):
@@ -267,12 +290,21 @@ def crop_masks(noise, begin, rule, ids, keys, counts, valid, visible):
     ts = np.empty(t, np.int64)
     ys = np.empty(h, np.int64)
     xs = np.empty(w, np.int64)
-    views = keys.shape[1]
+    last = u64(0)
+    rounds = rounds_of(last, keys[2, 0], keys[3, 0])
+    b = i64(0)
+    k = i64(-1)
     for row in range(visible.shape[0]):
-        b = row // views
-        k = row - b * views
+        k += 1
+        if k == keys.shape[1]:  # row = b * K + k; a division takes longer
+            b += 1
+            k = i64(0)
         number = ids[b]
-        item = i64(item_of(number, u64(items), half, keys[2, k], keys[3, k])) - begin
+        turn = number // u64(items)
+        if turn != last or keys.shape[1] > 1:
+            rounds = rounds_of(turn, keys[2, k], keys[3, k])
+            last = turn
+        item = i64(item_of(number - turn * u64(items), u64(items), half, rounds)) - begin
         if not 0 <= item < noise.shape[0]:
             continue
         words = block(u32(0), u32(WINDOWS), u32(number & _LOW), u32(number >> _32), keys[0, k], keys[1, k])
@@ -298,8 +330,8 @@ def crop_masks(noise, begin, rule, ids, keys, counts, valid, visible):
                 value = i64(values[i])
                 values[i] = lowest ^ value if value & sign else value | sign
         word = i64(words[3] >> u32(8))
-        own = counts[b % counts.shape[0]]
-        choose(values, bits, own, word, valid[b % valid.shape[0]], segment, visible[row])
+        own = counts[b if counts.shape[0] > 1 else 0]
+        choose(values, bits, own, word, valid[b if valid.shape[0] > 1 else 0], segment, visible[row])
 
 
 @kernel

@@ -15,7 +15,7 @@ from maskbank.sampling.windows import Bools, Int64s, UInt64s
 TWIN_CALLS = 1000  # 1.5 s for single masks, 4 s for batches of 32; compiling takes 3 s
 _calls = itertools.count()
 
-ALL = np.ones((1, 0), bool)  # in place of valid, (B, L): all tokens are
+ALL = np.ones((1, 0), np.uint8)  # in place of valid, (B, L): all tokens are
 
 
 class Masks:
@@ -52,7 +52,7 @@ class Masks:
         """bool (B, L): True where a token is hidden."""
         if self._valid is None:
             return ~self.visible
-        return np.asarray(self._in_views(self._valid) > self.visible)
+        return self._in_views(self._valid) ^ self.visible
 
     @cached_property
     def lengths(self) -> Int64s:
@@ -81,7 +81,7 @@ class Masks:
         restore = np.empty(self.visible.shape, np.int64)
         rows = (-1, self.visible.shape[-1])
         lengths = self.lengths.reshape(-1) if self.num_visible is None else np.array([self.num_visible])
-        valid = ALL if self._valid is None else self._valid.reshape(rows)
+        valid = ALL if self._valid is None else self._valid.reshape(rows).view(np.uint8)
         core().restore_all(self.visible.reshape(rows), lengths, valid, restore.reshape(rows))
         return restore
 
@@ -129,10 +129,15 @@ def check_ids(ids: Any) -> tuple[UInt64s, bool]:
     if not whole or given.ndim > 1:
         what = f"{given.ndim} axes of {kind}" if given.ndim else f"{ids!r}"
         raise RecipeError(f"ids={what}: give whole numbers from 0 to 2**63 - 1, one for each sample")
+    found = given.reshape(-1)
+    if given.dtype.kind != "O":
+        found = found.astype(np.uint64)
+        if np.maximum.reduce(found) < 2**63:  # negative ones are above
+            return found, given.ndim == 0
     for one in (int(given.min()), int(given.max())):
         if not 0 <= one < 2**63:
             raise RecipeError(f"ids: {one} is out of range; an id is 0 to 2**63 - 1")
-    return given.reshape(-1).astype(np.uint64), given.ndim == 0
+    return found.astype(np.uint64), given.ndim == 0
 
 
 def core() -> ModuleType:

@@ -14,7 +14,7 @@ from maskbank.errors import BankError, RecipeError, warn
 from maskbank.kernels.streams import WINDOWS
 from maskbank.recipes import RBN
 from maskbank.sampling import baselines
-from maskbank.sampling.batch import Asked, Competition, compete
+from maskbank.sampling.batch import Competition, compete
 from maskbank.sampling.counts import check_counts
 from maskbank.sampling.masks import ALL, Masks, check_ids, core
 from maskbank.sampling.selection import Keys, Tokens, choices, in_views, item_of, keys, ordered, words
@@ -102,6 +102,7 @@ class MaskSampler:
         self.segments = 1 if self._repeated else self._frames
         self.segment_count = self.num_visible // self._frames
         self._window = (1, 1, *self.grid[self._repeated :])[-3:]
+        self._from_items = self.bank is not None and fit == "crop" and normalize != "frame"
         tokens = np.full((1, self.segments), self.segment_count), ALL  # of all samples alike
         self._own: Competition = tokens, self.num_visible, self.num_visible / math.prod(self.grid)
         if self.bank is not None:
@@ -172,14 +173,18 @@ class MaskSampler:
         checked, single = check_ids(ids)
         tokens, total, share = self._own
         if valid is not None or mask_ratio is not None or num_visible is not None:
-            tokens, total, share = compete(self, checked, single, Asked(valid, mask_ratio, num_visible))
+            tokens, total, share = compete(self, checked, single, valid, mask_ratio, num_visible)
         visible = self._visible(checked, self._keys(epoch, view, views), tokens, share)
         if views is not None:
             visible = visible.reshape(len(checked), views, visible.shape[1])
-        there = None if valid is None else tokens[1]
-        if single:
-            visible, there = visible[0], None if there is None else there[0]
-        return Masks(visible, self.grid, total, there)
+        if valid is None:
+            return Masks(visible[0] if single else visible, self.grid, total)
+        there = tokens[1].view(bool)
+        return (
+            Masks(visible[0], self.grid, total, there[0])
+            if single
+            else Masks(visible, self.grid, total, there)
+        )
 
     def __getitem__(self, index: int) -> Masks:
         return self(index)
@@ -196,11 +201,10 @@ class MaskSampler:
     def _visible(self, ids: UInt64s, keys: Keys, tokens: Tokens, share: Any) -> Bools:
         """bool (B * K, L), for keys (4, K). share: of visible tokens, one number or float64 (B,)."""
         bank, mask_ratio = self.bank, self.mask_ratio
-        if bank is not None and self.fit == "crop" and self.normalize != "frame":
+        if bank is not None and self._from_items:
             frames = np.empty((len(ids) * keys.shape[1], tokens[1].shape[1] or self._length), bool)
             for part in bank.parts:
-                begin = part.content.first - bank.first
-                core().crop_masks(part.bits, begin, self._rule, ids, keys, *tokens, frames)
+                core().crop_masks(part.bits, part.begin, self._rule, ids, keys, *tokens, frames)
         else:
             if keys.shape[1] > 1:
                 share = np.repeat(share, keys.shape[1]) if np.ndim(share) else share
@@ -212,7 +216,7 @@ class MaskSampler:
                 frames = self._largest(values, words(ids, WINDOWS, keys[:2]), tokens)
             else:
                 frames = self._largest(*self._windows(bank, ids, keys), tokens)
-        return frames if frames.shape[1] == math.prod(self.grid) else np.tile(frames, self.grid[0])
+        return np.tile(frames, self.grid[0]) if self._repeated and not tokens[1].shape[1] else frames
 
     def _largest(self, values: Array, drawn: UInt64s, tokens: Tokens) -> Bools:
         """Where the largest values of windows (B, t, h, w) are: bool (B, t * h * w), or (B, L)."""
@@ -235,7 +239,7 @@ class MaskSampler:
         else:
             windows = np.empty((len(items), *self._window), bank.dtype)
             for part in bank.parts:
-                stored = items - (part.content.first - bank.first)
+                stored = items - part.begin
                 here = (stored >= 0) & (stored < part.content.n)
                 windows[here] = crop(part.bits, stored[here], self.cut, drawn[here]).view(bank.dtype)
         return normalized(windows, "frame") if self.normalize == "frame" else windows

@@ -70,12 +70,13 @@ def contests(draw: st.DrawFn) -> dict[str, Any]:
     levels = rng.choice(every, draw(st.integers(1, 5)), replace=False)
     values = rng.choice(levels, (samples * views, draw(st.sampled_from([n, parts * n]))))
     valid = rng.random((samples, parts * n)) < draw(st.sampled_from([0.2, 0.7, 1.0]))
+    there = valid.reshape(samples, parts, n).sum(-1)
+    marks = valid.astype(np.uint8)
     if draw(st.booleans()):
-        valid = ALL
-    there = valid.reshape(samples, parts, n).sum(-1) if valid.size else np.full((samples, parts), n)
+        marks, there = ALL, np.full((samples, parts), n)
     counts = rng.integers(0, there + 1)
     words = np.where(rng.random(len(values)) < 0.7, rng.integers(0, 2**24, len(values)), -1)
-    return {"values": values, "words": words, "counts": counts, "valid": valid, "n": n}
+    return {"values": values, "words": words, "counts": counts, "valid": marks, "n": n}
 
 
 @PROPERTY
@@ -112,7 +113,7 @@ def test_restoring_orders_leave_what_is_not_valid_last(
     found = []
     for module in (select, selection):
         restore = np.full(visible.shape, -7, np.int64)
-        module.restore_all(visible, visible.sum(-1), valid, restore)
+        module.restore_all(visible, visible.sum(-1), valid.astype(np.uint8), restore)
         found.append(restore)
     np.testing.assert_array_equal(found[0], found[1])
 
