@@ -137,12 +137,12 @@ def audit(
         choices = findings.possible(masks, visible)
         found += [findings.order(masks), findings.repeats(first, choices), findings.workers(first)]
         if later:
-            what = "later epochs were there in earlier ones"
+            what = "later epochs repeat earlier ones"
             what += f"; set_epoch of {' and '.join(owners)} was called, as training must" if owners else ""
             remedy = "let masks depend on the epoch, by set_epoch(epoch)"
             found.append(findings.shared("epochs", first, later, choices, what, remedy))
         if others:
-            what = f"{len(others) + 1} ranks were there in another rank"
+            what = f"{len(others) + 1} ranks repeat those of another rank"
             remedy = "take masks by the sample's id, or let the seed depend on the rank"
             found.append(findings.shared("ranks", first, others, choices, what, remedy))
         if len(many) >= ENOUGH and len(many) * min(visible, tokens - visible) >= 10 * tokens:

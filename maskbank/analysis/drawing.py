@@ -72,7 +72,7 @@ class Block:
 
     @property
     def transposed(self) -> bool:
-        """Whether time is the first axis of a spectrogram; its masks tell, since noise may be square."""
+        """Whether time is the first axis of a spectrogram, by its masks: noise may be square."""
         high, wide = self.rows[-1].panels[0].shape[:2]
         return self.spectrogram and high > wide
 

@@ -33,7 +33,7 @@ class Finding:
 
 
 def possible(masks: Bools, visible: int) -> float:
-    """How many masks have `visible` tokens visible. Masks that repeat a frame count by that frame."""
+    """How many different masks have so many visible tokens; of one frame where masks repeat it."""
     from scipy.special import binom
 
     frames = masks.shape[1] if structure.repeated(masks) else 1
@@ -95,8 +95,8 @@ def repeats(first: list[Int64s], choices: float) -> Finding:
     count, different = len(numbers), len(np.unique(numbers))
     expected = count * min(1.0, count / choices / 2)
     within = sum(len(each) - len(np.unique(each)) for each in first)
-    says = f"{count - different:,} of {count:,} masks of an epoch were there before ({within:,} in their own "
-    says += f"batch); {different:,} are different"
+    says = f"{count - different:,} of {count:,} masks of an epoch repeat earlier ones ({within:,} in their "
+    says += f"own batch); {different:,} are different"
     remedy = "draw a mask for each sample; where there are few masks, use a larger bank"
     ok = count - different <= REPEATED * count + 2 * expected
     return Finding("repeats", ok, says, remedy * (not ok))

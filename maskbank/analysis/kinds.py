@@ -15,6 +15,7 @@ from maskbank.sampling.sampler import MaskSampler
 Bools = npt.NDArray[np.bool_]
 Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
+Floats = tuple[float, ...]
 
 MASKS = 256  # to draw for a kind without a formula, at most
 MOST_PATCHES = 2**20  # in all these masks
@@ -38,9 +39,7 @@ def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Fl
     return found
 
 
-def pairs_of(
-    name: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
-) -> Float64s:
+def pairs_of(name: str, sigmas: Floats, stretch: Floats | None, grid: Grid, ratio: float) -> Float64s:
     """The probability that two tokens are both visible, by distance, in masks of a kind or a baseline.
 
     For coloured noise it is computed; masks of R-BN, grid and block are drawn and counted.
@@ -69,9 +68,8 @@ def _visible(own: Grid, ratio: float, all_tokens: bool) -> int:
 
 
 def masks_of(
-    name: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float,
-    count: int,
-) -> Bools:  # fmt: skip
+    name: str, sigmas: Floats, stretch: Floats | None, grid: Grid, ratio: float, count: int
+) -> Bools:
     """Masks of a baseline, or from the first items of a kind with seed 0: bool (count, *grid).
 
     A window starts at the first voxel of its item. RecipeError where R-BN does not fit the grid;
@@ -92,9 +90,7 @@ def masks_of(
     return np.broadcast_to(masks.reshape(count, *(1,) * (len(grid) - len(own)), *own), (count, *grid))
 
 
-def recipe_of(
-    kind: str, sigmas: tuple[float, ...], stretch: tuple[float, ...] | None, grid: Grid, ratio: float
-) -> Recipe:
+def recipe_of(kind: str, sigmas: Floats, stretch: Floats | None, grid: Grid, ratio: float) -> Recipe:
     """The recipe in which each item has these sigmas. Items have the usual size, or more for a large grid.
 
     R-BN has this ratio, and the size of the grid or of its frames.

@@ -217,7 +217,7 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
     if sampler.bank is None:
         return f"{sampler.baseline} masks, a baseline"
     if reaches:
-        return "structure reaches the model: these masks can be told from random ones"
+        return "structure reaches the model: these masks differ from random ones"
     tokens, visible = math.prod(sampler.grid), sampler.num_visible
     if math.prod(sampler.bank.recipe.size) < FEW:
         remedy = f"items of {format_size(sampler.bank.recipe.size)} have no structure; use larger ones"
@@ -236,7 +236,7 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
         remedy = "use a bank with masks_per_set above 1" if alone else "use a mask ratio nearer to the bank's"
     else:
         remedy = "use a bank with other sigmas, nearer to 1 token"
-    return f"ALARM: at this grid these masks cannot be told from random ones; {remedy}"
+    return f"ALARM: at this grid these masks do not differ from random ones; {remedy}"
 
 
 def _spectra(sampler: MaskSampler, masks: Bools) -> Spectra:

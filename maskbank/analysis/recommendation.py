@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskbank.analysis.covariance import Correlation, standard_error
-from maskbank.analysis.kinds import masks_of, pairs_of, recipe_of
+from maskbank.analysis.kinds import Floats, Grid, masks_of, pairs_of, recipe_of
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import affordable, difficulty
 from maskbank.checks import count_visible
@@ -16,7 +16,6 @@ from maskbank.recipes import COLOURS, command_options
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
 
 Float64s = npt.NDArray[np.float64]
-Grid = tuple[int, ...]
 
 SPREAD = 2.3  # sigma2 / sigma1, from the middles of the ranges of Table A.1's variant 5
 TRIED = 24  # sigmas, to find an interval that holds the aim
@@ -42,7 +41,7 @@ class Recommendation:
     """
 
     kind: str
-    stretch: tuple[float, ...]
+    stretch: Floats
     difficulty: float
     difficulty_error: float
     share: float
@@ -60,7 +59,7 @@ class Recommendation:
     confirmed_share_error: float | None = None
 
     @property
-    def sigmas(self) -> tuple[float, ...]:
+    def sigmas(self) -> Floats:
         """The sigmas that the kind has."""
         return tuple(sigma for sigma in (self.sigma, self.sigma1, self.sigma2) if sigma is not None)
 
@@ -74,20 +73,14 @@ class Recommendation:
 
 
 def recommend(
-    predictor: Predictor,
-    grid: Grid,
-    ratio: float,
-    kind: str,
-    aim: float,
-    baseline: str,
-    hard: Float64s,
-    stretch: tuple[float, ...],
-) -> Recommendation:
+    predictor: Predictor, grid: Grid, ratio: float, kind: str, aim: float, baseline: str, hard: Float64s,
+    stretch: Floats,
+) -> Recommendation:  # fmt: skip
     """The bank of this kind whose masks are `aim` times as difficult as the baseline's, or nearest to it.
 
     hard: the predicted difficulty of the baseline. stretch: the factors of the sigmas along each axis.
     """
-    sigmas: tuple[float, ...] = ()
+    sigmas: Floats = ()
     curve: tuple[tuple[float, float], ...] = ()
     if kind != "rbn":
         sigmas, curve = choose(predictor, grid, ratio, kind, aim, hard, stretch)
@@ -112,14 +105,8 @@ def recommend(
 
 
 def choose(
-    predictor: Predictor,
-    grid: Grid,
-    ratio: float,
-    kind: str,
-    aim: float,
-    hard: Float64s,
-    stretch: tuple[float, ...],
-) -> tuple[tuple[float, ...], tuple[tuple[float, float], ...]]:
+    predictor: Predictor, grid: Grid, ratio: float, kind: str, aim: float, hard: Float64s, stretch: Floats
+) -> tuple[Floats, tuple[tuple[float, float], ...]]:
     """The sigmas that reach the aim, or come nearest to it; and (sigma, share) of all that were tried.
 
     Two sigmas have the ratio of the paper's. If several reach the aim, the smallest are taken.
@@ -147,7 +134,7 @@ def choose(
     return chosen, tuple((math.exp(x), float(y) + aim) for x, y in zip(tried, aways, strict=True))
 
 
-def stretch_for(correlation: Correlation) -> tuple[float, ...]:
+def stretch_for(correlation: Correlation) -> Floats:
     """The correlation length along each axis over the shortest one, to one decimal, at most MOST_STRETCH.
 
     1 where they differ by less than two standard errors, and along an axis of a single token.
@@ -164,13 +151,7 @@ def stretch_for(correlation: Correlation) -> tuple[float, ...]:
 
 
 def confirm(
-    kind: str,
-    sigmas: tuple[float, ...],
-    stretch: tuple[float, ...],
-    grid: Grid,
-    ratio: float,
-    baseline: str,
-    correlation: Float64s,
+    kind: str, sigmas: Floats, stretch: Floats, grid: Grid, ratio: float, baseline: str, correlation: Float64s
 ) -> dict[str, float]:
     """Reconstruct data of this correlation from masks of the bank, and from the baseline's.
 

@@ -41,10 +41,10 @@ class Spectrum:
 
 def radial(power: Float64s, periodic: bool = True) -> Spectrum:
     """The mean of power (extents of a grid) in radial bins, in FFT order or, if not periodic, DCT order."""
-    square = np.zeros(power.shape)
-    for axis, n in enumerate(power.shape):
+    square = np.zeros(())
+    for n in power.shape:
         frequency = np.fft.fftfreq(n) if periodic else np.arange(n) / (2 * n)
-        square = square + frequency.reshape([-1 if a == axis else 1 for a in range(power.ndim)]) ** 2
+        square = np.add.outer(square, frequency**2)
     bins = np.floor(np.sqrt(square) * BINS).astype(np.int64).reshape(-1)[1:]
     count = np.bincount(bins)
     total = np.bincount(bins, power.reshape(-1)[1:])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -47,18 +47,9 @@ BARS = " ▁▂▃▄▅▆▇█"
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(
-    data: tuple[str, ...],
-    patch: str | None,
-    mask_ratio: float | None,
-    kind: str | None,
-    aim: float,
-    target: str,
-    clips: int,
-    like: str | None,
-    output: str | None,
-    force: bool,
-    as_json: bool,
-) -> None:
+    data: tuple[str, ...], patch: str | None, clips: int, output: str | None, force: bool, as_json: bool,
+    **given: Any,
+) -> None:  # fmt: skip
     """Choose a mask for data: measure them, predict how hard each mask is for them, recommend a bank.
 
     DATA is one array of clips, or several files of them: .npy, .npz, .h5:DATASET; of the shape (N, T, H, W),
@@ -73,7 +64,7 @@ def command(
     """
     from maskbank.analysis.fit import fit
 
-    if bool(data) is (like is not None):
+    if bool(data) is (given["like"] is not None):
         raise click.UsageError("give DATA, or --like video, image or audio where there is none")
     if output is not None:
         from maskbank.analysis.drawing import check_picture
@@ -81,23 +72,13 @@ def command(
         check_picture(output, force)
     extents = None if patch is None else parse_size(patch)
     with Bar(0, "clip", wait="reading the data") as bar:
-        found = fit(
-            list(data) or None,
-            extents,
-            mask_ratio,
-            kind=kind,
-            aim=aim,
-            target=target,
-            like=like,
-            most=clips,
-            progress=bar.show,
-        )
+        found = fit(list(data) or None, extents, most=clips, progress=bar.show, **given)
     chosen = found.recommend
     if not chosen.reached:
         low, high = chosen.reachable
         say(
-            f"maskbank: aim={aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} of "
-            f"{found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
+            f"maskbank: aim={found.aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} "
+            f"of {found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
         )
     if output is not None:
         from maskbank.analysis.fit_page import draw_fit

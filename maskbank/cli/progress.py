@@ -56,7 +56,7 @@ class Bar:
             if self.start:
                 say(self.start)
                 if done:
-                    report(f"going on: {done:,} of {self.n:,} are there")
+                    report(f"going on: {done:,} of {self.n:,} are made")
             if sys.stderr.isatty() and not output.quiet:
                 from tqdm import tqdm
 

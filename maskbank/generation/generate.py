@@ -113,7 +113,7 @@ def write(
             client = stack.enter_context(connect(dask, workers, stop))
         writer = stack.enter_context(Writer(path, content, force=force))
         if report and writer.done.any():
-            report(f"going on: {writer.done.sum():,} of {content.n:,} items are there")
+            report(f"going on: {writer.done.sum():,} of {content.n:,} items are made")
         if source:
             write_items(writer, source, threads, progress, stop)
         else:

@@ -44,7 +44,7 @@ def test_structure_of_one_axis_equals_the_twins(banks: dict[str, str]) -> None:
 
 
 def test_one_axis_ranks_as_more_axes_do(banks: dict[str, str]) -> None:
-    """Blue is the easiest, red the hardest; white cannot be told from random masks."""
+    """Blue is the easiest, red the hardest; white does not differ from random masks."""
     hard = {}
     for kind in ("white1d", "red1d", "blue1d", "green1d", "rbn"):
         found = measure_structure(MaskSampler(banks[kind], 200, 0.8), 100)

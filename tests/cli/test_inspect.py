@@ -118,7 +118,7 @@ def test_inspect_structure_says_whether_it_reaches_the_model(tmp_path: Path) -> 
     assert max(map(len, lines)) <= 80
     assert "green.h5: structure reaches the model" in result.stdout
     assert re.search(
-        r"white.h5: ALARM: .* cannot be told from random ones; .*use another kind", " ".join(lines)
+        r"white.h5: ALARM: .* do not differ from random ones; .*use another kind", " ".join(lines)
     )
     found = call(
         "inspect", "green.h5", "--structure", "--json", "--grid", "4x8x8", "--mask-ratio", 0.75, cwd=tmp_path

@@ -86,7 +86,7 @@ def test_a_terminal_shows_a_bar_that_starts_where_the_work_does(tmp_path: Path) 
     assert "Traceback" not in first.text
     again = Terminal(*slow(0.0005), *args, cwd=tmp_path)
     assert again.end() == 0
-    assert f"going on: {done} of 2,000 are there" in again.text
+    assert f"going on: {done} of 2,000 are made" in again.text
     shown = [int(number) for number in re.findall(r"\| (\d+)/2000", again.text)]
     assert shown[0] == int(done.replace(",", ""))
     assert len(maskbank.Bank(tmp_path / "b.h5")) == 2000

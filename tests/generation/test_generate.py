@@ -85,7 +85,7 @@ def test_progress_begins_with_what_is_done(tmp_path: Path, monkeypatch: pytest.M
     maskbank.generate(path, recipe, 3000, progress=done.append, report=lines.append)
     assert done == sorted(done)
     assert 0 < done[0] < done[-1] == 3000
-    assert lines == [f"going on: {done[0]:,} of 3,000 items are there"]
+    assert lines == [f"going on: {done[0]:,} of 3,000 items are made"]
     done.clear()
     maskbank.generate(path, recipe, 3000, progress=done.append)
     assert done == []
