@@ -115,7 +115,10 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
             return count
         right = rows["written"] == 1
         if "sigma" in rows:
-            right &= (rows["sigma"].view("<u4") == _sigmas(layout, first, count).view("<u4")).all(-1)
+            from maskbank.noise import sigmas
+
+            drawn = sigmas(content.recipe, content.seed, content.first + first, count)
+            right &= (rows["sigma"].view("<u4") == drawn.view("<u4")).all(-1)
         if right.any():
             right &= rows["crc32"] == _checksums(fd, layout, first, count)
         good[start:stop] = right
@@ -131,12 +134,6 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
                 if progress:
                     progress(done)
     return good
-
-
-def _sigmas(layout: Layout, first: int, count: int) -> npt.NDArray[np.float32]:
-    from maskbank.noise import sigmas
-
-    return sigmas(layout.content.recipe, layout.content.seed, layout.content.first + first, count)
 
 
 def _rows(fd: int, layout: Layout, name: str, first: int, count: int) -> npt.NDArray[Any]:

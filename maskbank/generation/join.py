@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from maskbank.bank import check
-from maskbank.bank.layout import Content
+from maskbank.bank.layout import Content, remedy
 from maskbank.bank.reader import Part, in_order, whole_of
 from maskbank.errors import BankError
 from maskbank.files import check_sources
@@ -49,12 +49,12 @@ class _Copier:
                 continue
             of_part, of_block = slice(low - begin, high - begin), slice(low - first, high - first)
             block.items[of_block] = part.noise[of_part]
+            crcs = [check.crc32()(item.reshape(-1).view("u1")) for item in block.items[of_block]]
+            whole = crcs == part.table("crc32")[of_part].tolist()
             recipe = part.content.recipe
             if recipe.ranges:
                 block.sigmas[of_block] = part.table("sigma")[of_part]
                 drawn = sigmas(recipe, part.content.seed, low, high - low)
-                if drawn.tobytes() != block.sigmas[of_block].tobytes():
-                    raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")
-            for item, checksum in zip(block.items[of_block], part.table("crc32")[of_part], strict=True):
-                if check.crc32()(item.reshape(-1).view("u1")) != checksum:
-                    raise BankError(f"{part.path} is damaged; maskbank repair makes it whole")
+                whole &= drawn.tobytes() == block.sigmas[of_block].tobytes()
+            if not whole:
+                raise BankError(f"{part.path} is damaged; {remedy(part.path)}")
