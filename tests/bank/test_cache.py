@@ -158,7 +158,7 @@ def opened_or_refused(path: str, folder: str) -> str:
     return "right" if bank[:].tobytes() == maskbank.Bank(path)[:].tobytes() else "wrong"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_two_users_share_a_folder_and_neither_reads_the_others_copy(warm: Warm, source: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="maskbank-") as folder:
         os.chmod(folder, 0o1777)

@@ -127,7 +127,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_folder_that_is_not_ours(warm: Warm, open_folder: Path) -> None:
     bank = open_folder / "bank.h5"
     maskbank.generate(bank, RECIPE, 20)

@@ -24,7 +24,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_inspect_tells_what_is_in_a_bank(banks: Path) -> None:
+def test_inspect_shows_what_is_in_a_bank(banks: Path) -> None:
     bank = maskbank.Bank(banks / "green.h5")
     result = call("inspect", "green.h5", cwd=banks)
     assert result.returncode == 0
@@ -45,7 +45,7 @@ def test_inspect_tells_what_is_in_a_bank(banks: Path) -> None:
     assert rows["drawn: sigma2"].endswith(f" … {high:.3f}")
 
 
-def test_inspect_tells_how_regularised_blue_noise_was_made(banks: Path) -> None:
+def test_inspect_shows_how_regularised_blue_noise_was_made(banks: Path) -> None:
     result = call("inspect", "rbn.h5", cwd=banks)
     assert (result.returncode, result.stderr) == (0, "")
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in result.stdout.splitlines())
