@@ -260,7 +260,7 @@ def rbn(bench: Bench) -> None:
 
 def kinds(bench: Bench) -> None:
     """Milliseconds of one core for an item, for each kind and type; the smallest of several runs."""
-    from maskbank.noise import Block, Maker
+    from maskbank.noise import Block, maker
     from maskbank.recipes import COLOURS
 
     print("one core, milliseconds an item, computed only")
@@ -269,12 +269,12 @@ def kinds(bench: Bench) -> None:
         for changes in ({}, {"dtype": "float32"}, {"dtype": "uint8"}, {"boundary": "reflect"}):
             recipe = cls(size=size, **changes)
             count = max(1, 2**18 // int(np.prod(size)))
-            maker, block = Maker(recipe, 0), Block(recipe, count)
-            maker.make(0, block)
+            source, block = maker(recipe, 0), Block(recipe, count)
+            source.make(0, block)
             seconds = []
             for _ in range(20):
                 start = time.perf_counter()
-                maker.make(0, block)
+                source.make(0, block)
                 seconds.append(time.perf_counter() - start)
             row.append(f"{'/'.join(changes.values()) or 'float16'} {min(seconds) / count * 1e3:.3f}")
         line(kind, "   ".join(row))

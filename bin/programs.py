@@ -66,16 +66,16 @@ os.fsync(fd)
 # The numbers alone: the same items, computed in as many threads and thrown away.
 COMPUTE = """
 import sys, threading
-from maskbank.noise import Block, Maker
+from maskbank.noise import Block, maker
 from maskbank.recipes import Green
 n, workers, recipe = int(sys.argv[1]), int(sys.argv[2]), Green()
 
 def work(start):
-    maker, block = Maker(recipe, 0), Block(recipe, 1)
+    source, block = maker(recipe, 0), Block(recipe, 1)
     for i in range(start, n, workers):
-        maker.make(i, block)
+        source.make(i, block)
 
-Maker(recipe, 0).make(0, Block(recipe, 0))
+maker(recipe, 0).make(0, Block(recipe, 0))
 threads = [threading.Thread(target=work, args=(k,)) for k in range(workers)]
 for thread in threads:
     thread.start()
@@ -88,7 +88,7 @@ CORE = """
 import time
 import numba
 from maskbank.kernels.vectors import WIDTH
-from maskbank.noise import Block, Maker
+from maskbank.noise import Block, maker
 from maskbank.recipes import Green
 
 @numba.njit
@@ -105,10 +105,10 @@ def least(call, times):
         found.append(time.perf_counter() - start)
     return min(found)
 
-maker, block = Maker(Green(), 0), Block(Green(), 1)
-maker.make(0, block)
+source, block = maker(Green(), 0), Block(Green(), 1)
+source.make(0, block)
 chain(1, 1)
-print(least(lambda: chain(10**5, 1), 200) / 5e5, WIDTH, least(lambda: maker.make(1, block), 500))
+print(least(lambda: chain(10**5, 1), 200) / 5e5, WIDTH, least(lambda: source.make(1, block), 500))
 """
 
 # The main job, saying every so many seconds in the file's journal what is done.

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import os
 import re
 from typing import Any
 
@@ -25,6 +26,11 @@ def check_n(n: Any) -> int:
 def check_workers(workers: Any) -> int:
     """A number of workers as Python int, or RecipeError."""
     return integer("workers", workers, 1, 4096)
+
+
+def count_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_size(text: str) -> tuple[int, ...]:

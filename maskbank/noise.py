@@ -13,7 +13,18 @@ from maskbank.files import ALIGNMENT
 from maskbank.recipes import LEAST_GAP, RBN, Blue, Filtered, Recipe, White, float32
 
 try:
-    from maskbank.kernels import colour, convert, direct, fourier, gaussian, philox, rbn, spectral, vectors
+    from maskbank.kernels import (
+        colour,
+        convert,
+        direct,
+        fourier,
+        gaussian,
+        jit,
+        philox,
+        rbn,
+        spectral,
+        vectors,
+    )
 except ModuleNotFoundError as error:
     raise MissingError(
         f"making noise needs {error.name}, which is not installed: pip install numba"
@@ -28,7 +39,7 @@ _FILTERS_BYTES = 2**17  # of filter taps that one call makes; more would not fit
 def item(recipe: Recipe, seed: int, index: int) -> Array:
     """Item `index` of the bank of (recipe, seed): an array of recipe.size and recipe.dtype."""
     block = Block(recipe, 1)
-    Maker(recipe, seed).make(index, block)
+    maker(recipe, seed).make(index, block)
     return np.asarray(block.items[0])
 
 
@@ -57,19 +68,13 @@ class Block:
         return part
 
 
-class Maker:
-    """Makes items of (recipe, seed). Allocates its memory once, so each thread needs its own Maker."""
-
-    def __init__(self, recipe: Recipe, seed: int) -> None:
-        number = np.uint64(check_seed(seed))
-        self._maker = _Sets(recipe, number) if isinstance(recipe, RBN) else _Colours(recipe, number)
-
-    def make(self, first: int, block: Block) -> None:
-        """Fill `block` with items first, first + 1, ... and their sigmas. An empty one only compiles."""
-        self._maker.make(first, block)
+def maker(recipe: Recipe, seed: int) -> "Colours | Sets":
+    """Makes items of (recipe, seed). Allocates its memory once, so each thread needs its own."""
+    number = np.uint64(check_seed(seed))
+    return Sets(recipe, number) if isinstance(recipe, RBN) else Colours(recipe, number)
 
 
-class _Sets:
+class Sets:
     """Makes R-BN. Several calls can take the masks of one set, which is made once."""
 
     def __init__(self, recipe: RBN, seed: np.uint64) -> None:
@@ -90,10 +95,10 @@ class _Sets:
             cls = White if recipe.init == "white" else Blue
             start = cls(size=recipe.size, dtype="float32", boundary="wrap" if wrap else "reflect")
             self._start = Block(start, 1)
-            self._starter = _Colours(start, seed)
+            self._starter = Colours(start, seed)
 
     def make(self, first: int, block: Block) -> None:
-        """Fill `block` with items first, first + 1, ..."""
+        """Fill `block` with items first, first + 1, ... An empty block only compiles."""
         stored = block.items.reshape(len(block), math.prod(self.recipe.size))
         done = 0
         while True:
@@ -127,7 +132,7 @@ class _Sets:
             mask[np.argsort(-self._start.items.reshape(-1), kind="stable")[: self.recipe.placed]] = 1
 
 
-class _Colours:
+class Colours:
     """Makes white and coloured noise."""
 
     def __init__(self, recipe: Recipe, seed: np.uint64) -> None:
@@ -142,7 +147,10 @@ class _Colours:
             self._colour, self._filters = self._mixture()
             shape = self._colour.shape
             transforms = recipe.boundary == "wrap" and len(recipe.size) > 1 and {*shape} <= {*fourier.SIZES}
+            self._codes = np.zeros((3, 2), np.int64)  # of the transforms, when they are compiled
             self._filter = self._by_transforms() if transforms else self._by_axes()
+            self._lengths = self._colour.shape if transforms else ()
+            self._compiled = False
 
     def _mixture(self) -> tuple[colour.Colour, colour.Filters]:
         """The parameters of the noise, and memory for the filters of all items that one call makes."""
@@ -176,7 +184,7 @@ class _Colours:
         row, column = _whole_vectors(w), _whole_vectors(t)
         stride, longest = _apart(h * row), max(t, h, w)
         memory = spectral.Workspace(
-            _axes(t, h, w),
+            _axes(self._codes, t, h, w),
             _aligned(max(1, 4096 // (h * w)) * h * w + vectors.WIDTH), _aligned(h * row),
             _aligned(t * stride), stride, _aligned(column * row), _aligned(row * column),
             np.zeros((3, 2, 2, longest)), _aligned((3, column)), self._memory,
@@ -210,18 +218,36 @@ class _Colours:
         return make
 
     def make(self, first: int, block: Block) -> None:
-        """Fill `block` with items first, first + 1, ... and their sigmas."""
+        """Fill `block` with items first, first + 1, ... and their sigmas. An empty block only compiles."""
         stored = block.items.reshape(len(block), math.prod(self.recipe.size))
         if stored.dtype == np.float16:
             stored = stored.view(np.uint16)  # Numba has no float16
         if not self.recipe.ranges:
             colour.white(self.seed, np.uint64(first), self._levels, stored, self._values, self._memory)
             return
+        if not self._compiled:
+            self._compile(stored[:0], block.sigmas[:0])
         count = len(self._filters.gains)
-        for a in range(0, max(len(block), 1), count):
+        for a in range(0, len(block), count):
             start, sigmas = np.uint64(first + a), block.sigmas[a : a + count]
             colour.draw_filters(self.seed, start, self._colour, sigmas, self._filters)
             self._filter(start, stored[a : a + count], sigmas)
+
+    def _compile(self, stored: Array, sigmas: Array) -> None:
+        """Compile, by calls for no items. What most recipes have in common, a second process compiles."""
+        size = self._lengths or (1, 1)
+        common = f"from maskbank import noise; noise.maker(noise.Blue(size={size}), 0).compile_filters()"
+        with jit.beside(colour.draw_filters, common):
+            self._filter(np.uint64(0), stored, sigmas)
+        self.compile_filters()
+        self._compiled = True
+
+    def compile_filters(self) -> None:
+        """Compile the drawing of filters, and the transforms."""
+        none = np.empty((0, len(self.recipe.ranges)), np.float32)
+        colour.draw_filters(self.seed, np.uint64(0), self._colour, none, self._filters)
+        for axis, n in enumerate(self._lengths):
+            self._codes[axis] = fourier.compiled(n, False), fourier.compiled(n, True)
 
 
 def _whole_vectors(n: int) -> int:
@@ -237,11 +263,10 @@ def _apart(n: int) -> int:
     return 16 * (-(-n // 16) | 1)
 
 
-def _axes(*shape: int) -> spectral.Axes:
+def _axes(codes: Array, *shape: int) -> spectral.Axes:
     """The tables of the transforms along axes of 2**k voxels."""
     made = spectral.Axes(
-        tuple((0,) * (n.bit_length() - 1) for n in shape),
-        np.zeros((3, max(shape)), np.int64), np.zeros((3, max(shape))), np.zeros((3, max(shape))),
+        codes, np.zeros((3, max(shape)), np.int64), np.zeros((3, max(shape))), np.zeros((3, max(shape))),
     )  # fmt: skip
     for axis, n in enumerate(shape):
         made.frequencies[axis, :n], made.weights[axis, :n] = fourier.slots(n)

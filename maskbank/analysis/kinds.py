@@ -81,7 +81,7 @@ def masks_of(
 
     recipe = recipe_of(name, sigmas, stretch, grid, ratio)
     block = noise.Block(recipe, count)
-    noise.Maker(recipe, 0).make(0, block)
+    noise.maker(recipe, 0).make(0, block)
     own = grid[-len(recipe.size) :]
     windows = block.items[(slice(None), *(slice(n) for n in own))].reshape(count, -1)
     hidden = math.prod(own) - _visible(own, ratio, own == grid)

@@ -1,7 +1,7 @@
 """Items into a bank's file, over the cores of this machine."""
 
+import functools
 import math
-import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.checks import check_workers
+from maskbank.checks import check_workers, count_cores
 from maskbank.errors import Interrupted, OutputError
 from maskbank.files import ALIGNMENT
 
@@ -43,14 +43,14 @@ def count_workers(workers: Any) -> int:
     """A number of workers; None: one for each core that this process may use."""
     if workers is not None:
         return check_workers(workers)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return count_cores()
 
 
 def maker_of(content: "Content") -> Callable[[], Source]:
     """A source that computes a content's items."""
-    from maskbank.noise import Maker
+    from maskbank.noise import maker
 
-    return lambda: Maker(content.recipe, content.seed)
+    return functools.partial(maker, content.recipe, content.seed)
 
 
 def write_items(

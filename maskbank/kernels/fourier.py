@@ -14,15 +14,18 @@ NUMBA_DISABLE_JIT=1 it runs on NumPy arrays. Otherwise it runs on terms, which a
 that suits the processor's registers. The order changes no number.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numba
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
-from maskbank.kernels.jit import in_llvm
-from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address, once
+from maskbank.kernels.jit import in_llvm, machine_code
+from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address
 
 LONGEST = 128  # straight-line code grows like n log n
 SIZES = tuple(2**k for k in range(LONGEST.bit_length()))
@@ -136,45 +139,66 @@ def _rotate(z: tuple[Any, Any], by: tuple[float, float]) -> tuple[Any, Any]:
     return re * c - im * s, re * s + im * c
 
 
-def transform(target, source, columns, levels, back):
-    """Transform `columns` columns of 2**len(levels) numbers each, forward, or back if back is (0,).
+@functools.cache
+def compiled(n: int, back: bool) -> int:
+    """What `transform` runs: the address of the code for n numbers; without the compiler, n, or -n for back.
+
+    A kernel does not contain its transforms: thousands of instructions, compiled once for all sizes.
+    """
+    if numba.config.DISABLE_JIT:
+        return -n if back else n
+    levels, direction = (0,) * (n.bit_length() - 1), (0,) * back  # the compiler knows their lengths
+
+    def code(target, target_stride, source, source_stride, columns):
+        _columns(target, target_stride, source, source_stride, columns, levels, direction)
+
+    numbers = types.CPointer(types.float32)
+    return machine_code(code, numbers, types.intp, numbers, types.intp, types.intp)
+
+
+def transform(target, source, columns, code):
+    """Transform `columns` columns of n numbers each, forward or back: code is what `compiled` gives.
 
     target, source: (array, start, stride), float32, contiguous. Number j of column x is
     array[start + j * stride + x]; its coefficient goes to that place in the target, which may be the source.
-    columns is a multiple of WIDTH. levels and back are tuples because the compiler knows their lengths, which
-    decide what code is written.
+    columns is a multiple of WIDTH.
     """
     (dst, d, d_stride), (src, s, s_stride) = target, source
-    n = 2 ** len(levels)
+    n = abs(code)
     rows = [src[s + j * s_stride : s + j * s_stride + columns].copy() for j in range(n)]
-    for j, row in enumerate(inverse(rows) if len(back) else forward(rows)):
+    for j, row in enumerate(inverse(rows) if code < 0 else forward(rows)):
         dst[d + j * d_stride : d + j * d_stride + columns] = row
 
 
 @in_llvm(transform)
 def _write_transform(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
-    levels, back = (signature.args[k].count for k in (3, 4))
-    rule, n = inverse if back else forward, 2**levels
+    places = []
+    for kind, place in zip(signature.args[:2], args[:2], strict=True):
+        array, start, stride = cgutils.unpack_tuple(builder, place)
+        places += [address(context, builder, kind.types[0], array, start), stride]
+    given = [*places, args[2]]
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
+    builder.call(builder.inttoptr(args[3], kind.as_pointer()), given)
 
-    def place(argument: int) -> tuple[ir.Value, ir.Value]:
-        array, start, stride = cgutils.unpack_tuple(builder, args[argument])
-        return address(context, builder, signature.args[argument].types[0], array, start), stride
 
-    def write(b: ir.IRBuilder, args: Sequence[ir.Value]) -> None:
-        dst, dst_stride, src, src_stride, columns = args
-        with cgutils.for_range_slice(b, INTEGER(0), columns, INTEGER(WIDTH)) as (x, _):
+def _columns(target, target_stride, source, source_stride, columns, levels, back):
+    """The code of a transform of 2**len(levels) numbers; back is (0,) or (). target, source: addresses."""
 
-            def at(base: ir.Value, stride: ir.Value, j: int) -> ir.Value:
-                return b.gep(base, [b.add(x, b.mul(stride, INTEGER(j)))])
 
-            _compile(
-                rule, n,
-                lambda j: Vector.load(b, at(src, src_stride, j), WIDTH),
-                lambda j, value: value.store(at(dst, dst_stride, j)),
-            )  # fmt: skip
+@in_llvm(_columns)
+def _write_columns(_context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    levels, back = (signature.args[k].count for k in (5, 6))
+    dst, dst_stride, src, src_stride, columns = args[:5]
+    with cgutils.for_range_slice(builder, INTEGER(0), columns, INTEGER(WIDTH)) as (x, _):
 
-    # thousands of instructions, compiled once
-    once(builder, f"{rule.__name__}_{n}", [*place(0), *place(1), args[2]], write)
+        def at(base: ir.Value, stride: ir.Value, j: int) -> ir.Value:
+            return builder.gep(base, [builder.add(x, builder.mul(stride, INTEGER(j)))])
+
+        _compile(
+            inverse if back else forward, 2**levels,
+            lambda j: Vector.load(builder, at(src, src_stride, j), WIDTH),
+            lambda j, value: value.store(at(dst, dst_stride, j)),
+        )  # fmt: skip
 
 
 def _compile(

@@ -8,6 +8,8 @@ import logging
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +19,10 @@ from typing import Any
 import numba
 from llvmlite import binding
 from numba import types
+from numba.core.ccallback import CFunc
 from numba.extending import lower_builtin, type_callable
+
+from maskbank.checks import count_cores
 
 with contextlib.suppress(ImportError):  # there is none on Windows, where masks are sampled, but no banks made
     import fcntl
@@ -104,7 +109,7 @@ def _warn(why: str) -> None:
 
 @functools.cache
 def _say_once() -> None:
-    logging.getLogger("maskbank").info("compiling kernels, once, about 5 s")
+    logging.getLogger("maskbank").info("compiling kernels, once, about 4 s")
 
 
 @contextlib.contextmanager
@@ -149,6 +154,7 @@ class _ForgivingCache:
 
 
 _FOLDER = None if numba.config.DISABLE_JIT else _cache_folder()
+_ADDRESSED: list[Any] = []
 KEPT = bool(numba.config.DISABLE_JIT) or _FOLDER is not None  # nothing is compiled more than once
 
 
@@ -159,16 +165,53 @@ _SETTINGS: dict[str, Any] = {
 
 def kernel(function: Any) -> Any:
     """Compile `function` as a kernel: no GIL, no fastmath, no contraction, kept between runs."""
-    if _FOLDER is None:
-        return numba.njit(function, **_SETTINGS)
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _FOLDER  # read once, when the kernel's cache is set up
-    try:
-        compiled = numba.njit(function, cache=True, **_SETTINGS)
-    finally:
-        numba.config.CACHE_DIR = before
-    compiled._cache = _ForgivingCache(compiled._cache)
+    return _keep(numba.njit(function, **_SETTINGS))
+
+
+def machine_code(function: Any, *args: Any) -> int:
+    """The address of `function`, compiled as C code for arguments of these types, and kept between runs.
+
+    It has no result. A kernel that calls it by its address does not contain it.
+    """
+    compiled = _keep(CFunc(function, (args, types.void), {}, {"nopython": True, **_SETTINGS}))
+    compiled.compile()
+    _ADDRESSED.append(compiled)  # its code must stay
+    return int(compiled.address)
+
+
+def _keep(compiled: Any) -> Any:
+    """Keep between runs what Numba compiles here."""
+    if _FOLDER is not None:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = _FOLDER  # read once, when the kernel's cache is set up
+        try:
+            compiled.enable_caching()
+        finally:
+            numba.config.CACHE_DIR = before
+        compiled._cache = _ForgivingCache(compiled._cache)
     return compiled
+
+
+@contextlib.contextmanager
+def beside(compiled: Any, statement: str) -> Iterator[None]:
+    """Have a second process compile a kernel, by a statement, meanwhile; it is loaded when it is called.
+
+    Not where it is compiled or kept already, nor on one core. Where that fails, the caller compiles it.
+    """
+    process = None
+    python = sys.executable or ""
+    kept = _FOLDER is None or any(Path(compiled.stats.cache_path).glob(f"*.{compiled.__name__}-*.nbi"))
+    if not (kept or compiled.signatures) and count_cores() > 1 and Path(python).name.startswith("python"):
+        with contextlib.suppress(OSError):
+            process = subprocess.Popen(
+                [python, "-c", f"import sys; sys.path[:] = {sys.path!r}; {statement}"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+    try:
+        yield
+    finally:
+        if process:
+            process.wait()
 
 
 def inlined(function: Any) -> Any:

@@ -34,7 +34,7 @@ _SMALL_SIGMA = 0.8
 class Axes(NamedTuple):
     """The transforms along T, H and W, each of 2**k places, n at most."""
 
-    levels: tuple[tuple[int, ...], ...]  # for each axis a tuple of length k; only the length is used
+    transforms: Any  # int64 (3, 2): what `fourier.transform` runs, forward and back
     frequencies: Any  # int64 (3, n): the frequency in each slot
     weights: Any  # float64 (3, n): as `fourier.slots` gives them
     versines: Any  # float64 (3, n): 1 - cos(2 pi j / 2**k)
@@ -64,8 +64,7 @@ def spectral_noise(colour, seed, first, levels, stored, sigmas, filters, workspa
     """
     t_size, h_size, w_size = colour.shape
     axes, white, plane, item, stride, slab, transposed, spectra, factors, memory = workspace
-    along_t, along_h, along_w = axes.levels
-    weights = axes.weights
+    transforms, weights = axes.transforms, axes.weights
     taps, radii, gains, _, _ = filters
     size = h_size * w_size
     row = (w_size + WIDTH - 1) // WIDTH * WIDTH
@@ -94,11 +93,11 @@ def spectral_noise(colour, seed, first, levels, stored, sigmas, filters, workspa
                 normals(seed, VOXELS, number, t * size, white[: planes * size], memory)
             # where W is no multiple of a vector, the last vector of a row reaches into the next: harmless
             source = (white, (t % run) * size, w_size)
-            transform((item, t * stride, row), source, row, along_h, ())
+            transform((item, t * stride, row), source, row, transforms[1, 0])
         for h in range(h_size):
-            transform((slab, 0, row), (item, h * row, stride), row, along_t, ())
+            transform((slab, 0, row), (item, h * row, stride), row, transforms[0, 0])
             transpose(transposed, column, slab, row, column, row)
-            transform((transposed, 0, column), (transposed, 0, column), column, along_w, ())
+            transform((transposed, 0, column), (transposed, 0, column), column, transforms[2, 0])
             share = weights[1, h] / gains[i]
             _slab_factors(colour.weights, (rest1, rest2), weights[0], share, t_size, h, spectra, factors)
             for w in range(w_size):
@@ -109,11 +108,11 @@ def spectral_noise(colour, seed, first, levels, stored, sigmas, filters, workspa
                 for t in range(u64(t_size)):
                     coefficient = value0 * factors[0, t] + value1 * factors[1, t] + value2 * factors[2, t]
                     transposed[begin + t] *= coefficient
-            transform((transposed, 0, column), (transposed, 0, column), column, along_w, (0,))
+            transform((transposed, 0, column), (transposed, 0, column), column, transforms[2, 1])
             transpose(slab, row, transposed, column, row, column)
-            transform((item, h * row, stride), (slab, 0, row), row, along_t, (0,))
+            transform((item, h * row, stride), (slab, 0, row), row, transforms[0, 1])
         for t in range(t_size):
-            transform((plane, 0, row), (item, t * stride, row), row, along_h, (0,))
+            transform((plane, 0, row), (item, t * stride, row), row, transforms[1, 1])
             if row != w_size:
                 for y in range(h_size):  # closes the gaps
                     for x in range(w_size):

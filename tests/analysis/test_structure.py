@@ -95,7 +95,7 @@ def made(kind: str, boundary: str, stretched: bool = False) -> tuple[Recipe, noi
     stretch = {"stretch": (2, 1, 0.8)[: len(size)]} if stretched else {}
     recipe: Recipe = cls(size=size, dtype="float32", boundary=boundary, **stretch)
     block = noise.Block(recipe, 300)
-    noise.Maker(recipe, 5).make(0, block)
+    noise.maker(recipe, 5).make(0, block)
     return recipe, block
 
 

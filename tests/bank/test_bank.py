@@ -390,7 +390,7 @@ def test_publishing_replaces_nothing_that_appeared_meanwhile(tmp_path: Path) -> 
     content = Content(SMALL, 0, 1)
     with writer.Writer(path, content) as made:
         block = noise.Block(SMALL, 1)
-        noise.Maker(SMALL, 0).make(0, block)
+        noise.maker(SMALL, 0).make(0, block)
         made.write(0, block.items, block.sigmas, [zlib.crc32(block.items.data)])
         path.write_text("mine")
         with pytest.raises(maskbank.OutputError, match="appeared"):

@@ -184,20 +184,20 @@ def test_a_kernel_that_fails_keeps_what_was_done(
     from maskbank import noise
 
     path = quick_path / "bank.h5"
-    real = noise.Maker.make
+    real = noise.Colours.make
     calls = 0
 
-    def make(self: noise.Maker, first: int, block: noise.Block) -> None:
+    def make(self: noise.Colours, first: int, block: noise.Block) -> None:
         nonlocal calls
         calls += 1
         if calls > 2:
             raise MemoryError
         real(self, first, block)
 
-    monkeypatch.setattr(noise.Maker, "make", make)
+    monkeypatch.setattr(noise.Colours, "make", make)
     with pytest.raises(MemoryError):
         maskbank.generate(path, RECIPE, N, workers=1)
-    monkeypatch.setattr(noise.Maker, "make", real)
+    monkeypatch.setattr(noise.Colours, "make", real)
     assert threading.active_count() == 1
     with writer.Writer(path, Content(RECIPE, 0, N)) as again:
         assert again.done.sum() >= 64

@@ -146,7 +146,7 @@ def log_items(path: str, slow: float) -> None:
 
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
-    for cls in (noise.Maker, join._Copier):
+    for cls in (noise.Colours, join._Copier):
         real = cls.make
 
         def make(self: Any, first: int, block: Any, real: Any = real) -> None:

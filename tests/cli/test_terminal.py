@@ -22,11 +22,11 @@ SLOW = """
 import sys, time
 from maskbank import noise
 from maskbank.cli import main, progress
-make = noise.Maker.make
+make = noise.Colours.make
 def slowly(self, first, block):
     time.sleep({seconds} * len(block))
     make(self, first, block)
-noise.Maker.make = slowly
+noise.Colours.make = slowly
 progress.LINE_SECONDS = {line}
 main(sys.argv[1:])
 """
@@ -130,7 +130,7 @@ def test_compiling_is_said_and_ctrl_c_is_answered_meanwhile(
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     args = ("generate", "white2d", "-n", "3", "--size", "8x8", "-o", "b.h5")
     terminal = Terminal(*MASKBANK, *args, cwd=tmp_path)
-    terminal.read_until("compiling kernels, once, about 5 s")
+    terminal.read_until("compiling kernels, once, about 4 s")
     terminal.press_ctrl_c()
     terminal.read_until("stopping: ")
     terminal.press_ctrl_c()

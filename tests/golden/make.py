@@ -71,7 +71,7 @@ def checksum(name: str) -> str:
     """CRC-32 of an item's bytes and its sigmas'."""
     recipe = CASES[name]
     block = noise.Block(recipe, 1)
-    noise.Maker(recipe, SEED).make(INDEX, block)
+    noise.maker(recipe, SEED).make(INDEX, block)
     return f"{zlib.crc32(block.sigmas.tobytes(), zlib.crc32(block.items.tobytes())):08x}"
 
 

@@ -262,7 +262,7 @@ def test_white_under_green(boundary: str, size: tuple[int, ...]) -> None:
 
 def block_of(recipe: Recipe, seed: int, count: int) -> noise.Block:
     block = noise.Block(recipe, count)
-    noise.Maker(recipe, seed).make(0, block)
+    noise.maker(recipe, seed).make(0, block)
     return block
 
 
@@ -438,7 +438,7 @@ def test_stored_sigmas_are_the_draws(cls: type[Recipe], size: tuple[int, ...], b
     """What is stored beside the items is what `noise.sigmas` says, and (test_equals_scipy) what was used."""
     recipe = recipe_of(cls, size, boundary)
     block = noise.Block(recipe, 7)
-    noise.Maker(recipe, 21).make(1000, block)
+    noise.maker(recipe, 21).make(1000, block)
     assert block.sigmas.tobytes() == noise.sigmas(recipe, 21, 1000, 7).tobytes()
 
 

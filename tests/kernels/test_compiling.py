@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import maskbank
+from maskbank.checks import count_cores
+from maskbank.kernels import jit
 
 # Numba says which functions it compiles, with those they call.
 CODE = """
@@ -29,6 +32,16 @@ MASK = "import maskbank; maskbank.MaskSampler({path!r}, (8, 14, 14), 0.9)([3])"
 RBN = "import maskbank; maskbank.generate({path!r} + '.rbn', 'rbn', n=2)"
 
 
+def compiled_by(code: str, cache: Path) -> list[str]:
+    """The functions that a process compiles for this code, with kernels kept in this folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, code],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
 @pytest.mark.parametrize(
     "code, wanted, most",
     [
@@ -40,13 +53,32 @@ RBN = "import maskbank; maskbank.generate({path!r} + '.rbn', 'rbn', n=2)"
 def test_a_command_compiles_what_it_uses(tmp_path: Path, code: str, wanted: set[str], most: int) -> None:
     """No noise for masks or checks, and never Numba's strings, which one slice brings along."""
     bank = maskbank.generate(tmp_path / "bank.h5", "green3d", n=4, size=(8, 16, 16))
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, code.format(path=bank.path)],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    names = done.stdout.split()
+    names = compiled_by(code.format(path=bank.path), tmp_path)
     assert wanted <= set(names)
     assert len(names) <= most
     assert not {"spectral_noise", "direct_noise", "normals", "draw_filters"} & set(names)
     assert not [name for name in names if "unicode" in name or "str_" in name]
+
+
+def test_a_first_bank_is_compiled_by_two_processes_and_another_size_by_none(tmp_path: Path) -> None:
+    """The second process compiles the drawing of filters; only transforms belong to a size."""
+    make = "import maskbank; maskbank.generate({path!r}, 'green3d', n=2, size={size})"
+    first = compiled_by(make.format(path=str(tmp_path / "a.h5"), size=(2, 4, 4)), tmp_path)
+    assert "spectral_noise" in first
+    assert ("draw_filters" in first) == (count_cores() == 1)
+    assert compiled_by(make.format(path=str(tmp_path / "b.h5"), size=(8, 2, 1)), tmp_path) == []
+
+
+@pytest.mark.parametrize("cores, signatures, kept", [(2, [], True), (1, [], False), (2, ["one"], False)])
+def test_a_second_process_runs_where_that_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, signatures: list[str], kept: bool
+) -> None:
+    """Before the kernel is compiled or kept, and on more than one core. What it does may fail."""
+    monkeypatch.setattr(jit, "count_cores", lambda: cores)
+    stats = SimpleNamespace(cache_path=tmp_path)
+    compiled = SimpleNamespace(__name__="one", signatures=signatures, stats=stats)
+    for end in ("", "; raise SystemExit(1)"):
+        with jit.beside(compiled, f"open({str(tmp_path / 'module.one-3.nbi')!r}, 'a').write('x'){end}"):
+            pass
+    files = list(tmp_path.iterdir())
+    assert [file.read_text() for file in files] == ["x"] * kept

@@ -80,10 +80,10 @@ def test_items_do_not_depend_on_order_or_blocks(kind: str, boundary: str, size: 
     assert len(set(singly)) == count
 
     whole = noise.Block(recipe, count)
-    noise.Maker(recipe, 3).make(first, whole)
+    noise.maker(recipe, 3).make(first, whole)
     assert [item.tobytes() for item in whole.items] == singly
 
-    maker = noise.Maker(recipe, 3)
+    maker = noise.maker(recipe, 3)
     parts = noise.Block(recipe, count)
     for start, stop in ((5, 9), (1, 2), (0, 1), (2, 5)):
         maker.make(first + start, parts.part(start, stop))

@@ -31,7 +31,7 @@ HIGH = 2**64 - 1
 def sets(recipe: RBN, count: int, seed: int = 0) -> Ranks:
     """The first sets of a bank: (count, K, H, W)."""
     block = noise.Block(recipe, count * recipe.masks_per_set)
-    noise.Maker(recipe, seed).make(0, block)
+    noise.maker(recipe, seed).make(0, block)
     return block.items.reshape(count, recipe.masks_per_set, *recipe.size)
 
 
@@ -404,7 +404,7 @@ def test_items_do_not_depend_on_blocks(recipe: RBN) -> None:
     first = 2**33 - 4
     singly = [noise.item(recipe, 3, first + i) for i in range(16)]
     assert len({item.tobytes() for item in singly}) == 16
-    maker = noise.Maker(recipe, 3)
+    maker = noise.maker(recipe, 3)
     whole = noise.Block(recipe, 16)
     for start in range(9):
         for length in range(8):
@@ -433,10 +433,9 @@ def test_banks_do_not_depend_on_workers(recipe: RBN, tmp_path: Path) -> None:
 
 def test_an_empty_block_makes_no_set() -> None:
     """It only compiles; the next call makes the set."""
-    maker, made = noise.Maker(RBN(size=(8, 8)), 3), noise.Block(RBN(size=(8, 8)), 2)
+    maker, made = noise.Sets(RBN(size=(8, 8)), np.uint64(3)), noise.Block(RBN(size=(8, 8)), 2)
     maker.make(5, made.part(0, 0))
-    sets_made: Any = maker._maker
-    assert (sets_made._owners <= 0).all(), "a position was given to a mask"
+    assert (maker._owners <= 0).all(), "a position was given to a mask"
     maker.make(5, made)
     np.testing.assert_array_equal(made.items[1], noise.item(RBN(size=(8, 8)), 3, 6))
 

@@ -33,7 +33,7 @@ def many() -> npt.NDArray[np.float32]:
     """Ten million numbers: enough to see the tails beyond 5."""
     recipe = White(size=SIZE, dtype="float32")
     block = noise.Block(recipe, ITEMS)
-    noise.Maker(recipe, 12).make(0, block)
+    noise.maker(recipe, 12).make(0, block)
     return block.items
 
 
