@@ -50,7 +50,7 @@ def check_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ()) ->
     if os.path.isdir(name):
         raise OutputError(f"{name} is a folder; give the name of a file")
     if os.path.exists(name) and not os.path.isfile(name):
-        raise OutputError(f"{name} is a device or a pipe, which nothing replaces; choose another path")
+        raise OutputError(f"{name} is a device or a pipe and cannot be replaced; choose another path")
     return name
 
 
