@@ -23,7 +23,7 @@ def end_of_file(name: str, size: int, superblock: bytes) -> int:
     """
     if not superblock.startswith(SIGNATURE):
         if name.endswith(".partial") and not any(superblock):
-            raise BankError(f"{name} is an unfinished bank, and none of its items is done yet")
+            raise BankError(f"{name} is an unfinished bank without items; repeat the command that made it")
         raise BankError(f"{name} is {'not an HDF5' if size else 'an empty'} file, so no bank")
     if len(superblock) < SIZE:
         raise BankError(f"{name} is truncated: it has {size:,} bytes; {REBUILD}")

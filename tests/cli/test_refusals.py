@@ -93,7 +93,7 @@ def test_bad_input_gets_one_clear_line(args: str, code: int, words: list[str], t
         ("inspect nowhere.h5", 1, ["nowhere.h5", "No such file"]),
         ("inspect .", 1, ["folder"]),
         ("inspect notes.txt", 1, ["notes.txt", "not an HDF5 file"]),
-        ("inspect b.h5.partial", 1, ["never finished"]),
+        ("inspect b.h5.partial", 1, ["unfinished bank", "repeat the command"]),
         ("insect", 2, ["insect", "Did you mean 'inspect'"]),
         ("--verion", 2, ["--verion", "--version"]),
     ],
