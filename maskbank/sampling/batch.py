@@ -52,7 +52,7 @@ def compete(
     if len(ids) == 0:
         total = sampler.num_visible
     elif (valid is None or num_visible is not None) and np.ndim(asked_for) == 0:
-        total = int(counts[0].sum())
+        total = int(counts[0, 0]) * frames
     share: float | Float64s = 0.0
     if sampler.bank is None:
         whole = counts if valid is None else batch.counts(None, mask_ratio, num_visible)[0]
@@ -97,6 +97,10 @@ class _Batch(NamedTuple):
             if least > 0:
                 return tokens
         (there, marks), least = self._counted(valid, _table(self.tokens // self.frames, None))
+        if type(num_visible) is int:
+            count = check_count(num_visible, self.tokens - 1, self.frames) // self.frames
+            if count <= least:  # so in all samples
+                return np.full_like(there, count), marks
         if least == 0:
             self._all(there.any(-1), "no token is valid; leave the sample out")
         if num_visible is not None:
