@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 LONG = 3  # if one of two axes is longer by this factor, it is time, and the other is frequency
-MASKED, VISIBLE = (233, 233, 233), (0, 114, 178)
+MASKED, VISIBLE, ABSENT = (233, 233, 233), (0, 114, 178), (150, 150, 150)
 SCALE = 5  # pixels of a token
 MOST_PANELS, MOST_ROWS = 8, 4
 MOST_TOKENS = 64  # along each axis of a panel; a larger one is cut
@@ -85,8 +85,8 @@ def page(title: str, rows: Sequence[Sequence[Array]]) -> str:
 
 
 def _coloured(panel: Array) -> npt.NDArray[np.uint8]:
-    if panel.dtype == bool:
-        return np.asarray(np.array([MASKED, VISIBLE], np.uint8)[panel.astype(int)])
+    if panel.dtype in (bool, np.int8):  # a mask; items have other types
+        return np.asarray(np.array([MASKED, VISIBLE, ABSENT], np.uint8)[panel.astype(int)])
     values = panel.astype(np.float64)
     low, high = np.quantile(values, [0.01, 0.99])
     grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
@@ -100,9 +100,10 @@ def _gap(image: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
     return np.pad(image, widths, constant_values=255)
 
 
-def of_masks(visible: Bools, grid: tuple[int, ...], title: str) -> str:
-    """HTML of masks, (B, L) or (L,)."""
-    return page(title, [panels(mask) for mask in visible.reshape(-1, *grid)[:MOST_ROWS]])
+def of_masks(visible: Bools, valid: Bools, grid: tuple[int, ...], title: str) -> str:
+    """HTML of masks, (..., L): blue where visible, light where masked, dark where no token is valid."""
+    states = np.where(valid, visible, np.int8(2))
+    return page(title, [panels(mask) for mask in states.reshape(-1, *grid)[:MOST_ROWS]])
 
 
 def of_item(item: Array, share: float, title: str) -> str:

@@ -106,7 +106,7 @@ class Masks:
         """A small picture of the first masks, for notebooks."""
         from maskbank.bank.thumbnail import of_masks
 
-        return of_masks(self.visible, self.grid, repr(self))
+        return of_masks(self.visible, self.valid, self.grid, repr(self))
 
 
 def check_ids(ids: Any) -> tuple[UInt64s, bool]:

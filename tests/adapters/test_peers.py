@@ -237,8 +237,10 @@ def test_monai(grid: tuple[int, ...], still: Callable[..., MaskSampler]) -> None
     sampler = still(*grid)
     tokens = math.prod(grid)
     theirs = model._masking(torch.zeros(2, tokens, 24))
-    ours = monai.Masking(sampler)(torch.zeros(2, tokens, 24))
-    assert [(t.dtype, t.shape) for t in ours] == [(t.dtype, t.shape) for t in theirs]
+    ours = monai.Masking(sampler)(torch.arange(tokens)[None, :, None].expand(2, -1, 24))
+    assert [(t.dtype, t.shape) for t in ours[1:]] == [(t.dtype, t.shape) for t in theirs[1:]]
+    for tokens_or_ids in (ours[0][..., 0], ours[1]):
+        np.testing.assert_array_equal(tokens_or_ids.numpy(), sampler(range(2)).ids_keep)
     assert "_masking is now <Masking" in monai.Masking(sampler).install(model)
     pixels = image(2, *grid, channels=1, patch=4)
     prediction, mask = model(pixels)

@@ -180,15 +180,22 @@ def pixels(html: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def test_notebooks_show_masks_and_banks(banks: dict[str, str]) -> None:
-    masks = maskbank.MaskSampler(banks["green"], (8, 14, 14), 0.9)(range(6))
+    valid = np.ones((6, 8, 14, 14), bool)
+    valid[1, 5:], valid[2, :, :, 10:] = False, False
+    masks = maskbank.MaskSampler(banks["green"], (8, 14, 14), 0.9)(range(6), valid=valid.reshape(6, -1))
     html = masks._repr_html_()
-    assert "&lt;Masks: 6 of 8x14x14, 156 visible&gt;" in html
+    assert "&lt;Masks: 6 of 8x14x14, 97 to 156 visible&gt;" in html
+    tones = (
+        (thumbnail.VISIBLE, masks.visible),
+        (thumbnail.MASKED, masks.masked),
+        (thumbnail.ABSENT, ~masks.valid),
+    )
     found = pixels(html)[:: thumbnail.SCALE, :: thumbnail.SCALE]
     for b in range(4):
         for t in range(8):
             panel = found[15 * b : 15 * b + 14, 15 * t : 15 * t + 14]
-            visible = (panel == thumbnail.VISIBLE).all(2)
-            np.testing.assert_array_equal(visible, masks.visible[b].reshape(8, 14, 14)[t])
+            for tone, marks in tones:
+                np.testing.assert_array_equal((panel == tone).all(2), marks[b].reshape(8, 14, 14)[t])
     for name in banks:
         bank = maskbank.Bank(banks[name])
         assert pixels(bank._repr_html_()).size
