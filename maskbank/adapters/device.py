@@ -83,12 +83,21 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         """Bytes of the bank on the device."""
         return int(self._noise.nbytes)
 
-    def forward(self, batch_size: int, mask_ratio: float | None = None) -> TorchMasks:
+    def forward(self, batch_size: int, mask_ratio: float | None = None, **given: Any) -> TorchMasks:
         """Masks of so many samples. mask_ratio: int(L * (1 - mask_ratio)) tokens are visible; None for as
-        many as the sampler has.
+        many as the sampler has. For K views of each sample, ask for batch_size * K masks.
 
-        Raises RecipeError where that number cannot be the same in every frame of a per_frame sampler.
+        Raises RecipeError where that number cannot be the same in every frame of a per_frame sampler, and
+        for what a sampler's call takes besides: shapes would depend on data.
         """
+        if getattr(mask_ratio, "ndim", 0) or isinstance(mask_ratio, list | tuple):
+            given["mask_ratio"] = mask_ratio
+        if given:
+            names = ", ".join(f"{name}=" for name in given)
+            raise RecipeError(
+                f"DeviceMasks takes no {names} of samples, only one mask_ratio for all; ask the sampler: "
+                f"sampler(ids, {names}...)"
+            )
         s, device = self.sampler, self._noise.device
         frames = s.num_visible // s.segment_count
         total = s.num_visible
