@@ -619,10 +619,13 @@ def test_what_devices_do_not_make_is_refused(bank: maskbank.Bank) -> None:
     with pytest.raises(maskbank.RecipeError, match="grid=None is not a token grid"):
         DeviceMasks(bank, "cpu")
     masks = DeviceMasks(bank, "cpu", grid=GRID, mask_ratio=0.9)
-    for given in ({"valid": torch.ones(2, 4)}, {"views": 2}, {"num_visible": 3}, {"mask_ratio": [0.5, 0.6]},
-                  {"mask_ratio": torch.rand(2)}, {"mask_ratio": np.ones(2)}):  # fmt: skip
-        with pytest.raises(maskbank.RecipeError, match=f"takes no {next(iter(given))}= of samples, only one"):
-            masks(2, **given)
+    refused: list[dict[str, Any]] = [
+        {"valid": torch.ones(2, 4)}, {"views": 2}, {"num_visible": 3}, {"mask_ratio": [0.5, 0.6]},
+        {"mask_ratio": torch.rand(2)}, {"mask_ratio": np.ones(2)},
+    ]  # fmt: skip
+    for wrong in refused:
+        with pytest.raises(maskbank.RecipeError, match=f"takes no {next(iter(wrong))}= of samples, only one"):
+            masks(2, **wrong)
 
 
 # --- Ranks
