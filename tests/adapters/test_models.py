@@ -494,47 +494,44 @@ def check_hidden(pixels: Tensor, logits: Tensor, masked: Any, tube: int) -> None
     np.testing.assert_array_equal(felt.abs().amax(-3).numpy().reshape(hidden.shape) == 0, hidden)
 
 
+SMALL: dict[str, int] = {
+    f"{part}{name}": n
+    for part in ("", "decoder_")
+    for name, n in {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32
+    }.items()
+}  # fmt: skip
+
+
 def test_transformers_videomae(banks: dict[str, Path]) -> None:
     from transformers import VideoMAEConfig, VideoMAEForPreTraining
 
-    config = VideoMAEConfig(
-        image_size=40, patch_size=8, num_frames=6, tubelet_size=2, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=32, decoder_hidden_size=16, decoder_num_hidden_layers=1,
-        decoder_num_attention_heads=2, decoder_intermediate_size=32,
-    )  # fmt: skip
-    model = VideoMAEForPreTraining(config)
+    config = VideoMAEConfig(image_size=40, patch_size=8, num_frames=6, tubelet_size=2, **SMALL)
     masks = MaskSampler(banks["green3d"], grid=(3, 5, 5), mask_ratio=0.7, per_frame=True)(range(4))
     masked = huggingface.bool_masked_pos(masks)
     assert (masked.dtype, masked.shape) == (torch.bool, (4, 75))
     assert np.shares_memory(masked.numpy(), masks.masked)
     assert torch.equal(masked, torch.from_numpy(~masks.visible))
     clip = torch.rand(4, 6, 3, 40, 40, requires_grad=True)
-    output = model(clip, bool_masked_pos=masked)
-    output.loss.backward()
+    output = VideoMAEForPreTraining(config)(clip, bool_masked_pos=masked)
     assert torch.isfinite(output.loss)
     assert output.logits.shape[:2] == (4, 75 - masks.ids_keep.shape[1])
-    check_hidden(clip, model(clip, bool_masked_pos=masked).logits, masks.masked.reshape(4, 3, 5, 5), 2)
+    check_hidden(clip, output.logits, masks.masked.reshape(4, 3, 5, 5), 2)
 
 
 def test_transformers_vitmae(banks: dict[str, Path]) -> None:
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
-    config = ViTMAEConfig(
-        image_size=56, patch_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, decoder_hidden_size=16, decoder_num_hidden_layers=1,
-        decoder_num_attention_heads=2, decoder_intermediate_size=32, mask_ratio=0.75,
-    )  # fmt: skip
-    model = ViTMAEForPreTraining(config)
+    config = ViTMAEConfig(image_size=56, patch_size=8, mask_ratio=0.75, **SMALL)
     masks = MaskSampler(banks["green2d"], grid=(7, 7), mask_ratio=0.75)(range(4))
     noise = huggingface.noise(masks)
     assert (noise.dtype, noise.shape) == (torch.float32, (4, 49))
     image = torch.rand(4, 3, 56, 56, requires_grad=True)
-    output = model(image, noise=noise)
-    output.loss.backward()
+    output = ViTMAEForPreTraining(config)(image, noise=noise)
     assert torch.isfinite(output.loss)
     np.testing.assert_array_equal(output.mask.numpy() == 1, masks.masked)
     np.testing.assert_array_equal(output.ids_restore.numpy(), masks.ids_restore)
-    check_hidden(image, model(image, noise=noise).logits, masks.masked.reshape(4, 1, 7, 7), 1)
+    check_hidden(image, output.logits, masks.masked.reshape(4, 1, 7, 7), 1)
 
 
 def test_noise_has_no_ties_however_large_the_grid() -> None:

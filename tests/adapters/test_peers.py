@@ -81,6 +81,15 @@ def image(batch: int, *grid: int, channels: int = 3, patch: int = PATCH) -> Tens
     return torch.rand(batch, channels, *(n * patch for n in grid), requires_grad=True)
 
 
+def vit(*grid: int, **options: Any) -> Any:
+    """timm's, small."""
+    from timm.models.vision_transformer import VisionTransformer
+
+    return VisionTransformer(
+        tuple(n * PATCH for n in grid), PATCH, embed_dim=16, depth=1, num_heads=2, **options
+    )
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
@@ -102,17 +111,13 @@ def test_the_lines_that_the_documents_tell_to_import() -> None:
 def test_timm_patch_dropout(kind: str, still: Callable[..., MaskSampler]) -> None:
     pytest.importorskip("timm")
     from timm.models.eva import Eva
-    from timm.models.vision_transformer import VisionTransformer
 
     sampler = still(5, 4)
-    sizes: dict[str, Any] = {
-        "img_size": (40, 32), "patch_size": PATCH, "embed_dim": 16, "depth": 1, "num_heads": 2,
-        "num_classes": 0,
-    }  # fmt: skip
     if kind == "vit":
-        model = VisionTransformer(**sizes, reg_tokens=2, global_pool="token")
+        model = vit(5, 4, reg_tokens=2)
     else:
-        model = Eva(**sizes, use_rot_pos_emb=True, num_reg_tokens=2, global_pool="token")
+        sizes: dict[str, Any] = {"embed_dim": 16, "depth": 1, "num_heads": 2, "num_classes": 0}
+        model = Eva((40, 32), PATCH, **sizes, use_rot_pos_emb=True, num_reg_tokens=2, global_pool="token")
     assert model.num_prefix_tokens == 3
     names = set(model.state_dict())
     model.patch_drop = timm.PatchDropout(sampler, model.num_prefix_tokens, indices=kind == "eva")
@@ -191,11 +196,7 @@ def test_lightly(still: Callable[..., MaskSampler]) -> None:
     pytest.importorskip("timm")
     from lightly.models.modules import MaskedVisionTransformerTIMM
     from lightly.models.utils import random_token_mask
-    from timm.models.vision_transformer import VisionTransformer
 
-    vit = VisionTransformer(
-        img_size=32, patch_size=PATCH, embed_dim=16, depth=1, num_heads=2, global_pool="token"
-    )
     masks = still(4, 4)(range(2))
     keep, mask = indices(masks, num_prefix=1)
     for ours, theirs in zip((keep, mask), random_token_mask((2, 17), 0.7), strict=True):
@@ -203,7 +204,7 @@ def test_lightly(still: Callable[..., MaskSampler]) -> None:
     assert (keep[:, 0] == 0).all()
     assert sorted(torch.cat([keep, mask], 1)[0].tolist()) == list(range(17))
     pixels = image(2, 4, 4)
-    tokens = MaskedVisionTransformerTIMM(vit).encode(pixels, idx_keep=keep)
+    tokens = MaskedVisionTransformerTIMM(vit(4, 4, global_pool="token")).encode(pixels, idx_keep=keep)
     assert tokens.shape[1] == 1 + masks.ids_keep.shape[1]
     np.testing.assert_array_equal(felt(tokens, pixels, (4, 4)), masks.visible.reshape(2, 4, 4))
 
@@ -371,12 +372,7 @@ def test_dinov2(still: Callable[..., MaskSampler]) -> None:
         expected = still(4, 4).replace(num_visible=16 - int(count))(0).masked
         np.testing.assert_array_equal(mask.numpy(), expected)
     config = Dinov2Config(
-        image_size=32,
-        patch_size=PATCH,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        mlp_ratio=2,
+        image_size=32, patch_size=PATCH, hidden_size=16, num_hidden_layers=1, num_attention_heads=2
     )
     pixels = image(8, 4, 4)
     output = Dinov2Model(config).eval()(pixels, bool_masked_pos=collated["masks"]).last_hidden_state
@@ -515,7 +511,6 @@ def test_ijepa_in_lightlys_model() -> None:
     from lightly.models.modules import MaskedVisionTransformerTIMM
     from lightly.models.modules.ijepa_timm import IJEPAPredictorTIMM
     from lightly.models.utils import apply_masks
-    from timm.models.vision_transformer import VisionTransformer
 
     collator = ijepa.MaskCollator("random", "inverse-block", npred=3, grid=(8, 8), num_visible=12)
     pixels = image(2, 8, 8)
@@ -524,16 +519,7 @@ def test_ijepa_in_lightlys_model() -> None:
     assert torch.equal(batch, theirs[0])
     assert [len(part) for part in (masks_enc, masks_pred)] == [len(part) for part in theirs[1:]]
     assert (masks_enc[0].dtype, masks_enc[0].ndim) == (theirs[1][0].dtype, theirs[1][0].ndim)
-    vit = VisionTransformer(
-        img_size=64,
-        patch_size=PATCH,
-        embed_dim=16,
-        depth=1,
-        num_heads=2,
-        class_token=False,
-        global_pool="avg",
-    )
-    encoder = MaskedVisionTransformerTIMM(vit)
+    encoder = MaskedVisionTransformerTIMM(vit(8, 8, class_token=False, global_pool="avg"))
     predictor = IJEPAPredictorTIMM(num_patches=64, depth=1, mlp_dim=16, predictor_embed_dim=16, num_heads=2)
     predicted = predictor(encoder.encode(pixels, idx_keep=masks_enc[0]), masks_enc, masks_pred)
     target = apply_masks(encoder.encode(pixels).detach(), masks_pred)
