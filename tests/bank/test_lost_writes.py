@@ -222,8 +222,8 @@ def test_whatever_is_lost_nothing_is_claimed_that_is_not_there(
         assert [event.what for event in events].count("sync") >= 3
         last = max(k for k, event in enumerate(events) if event.what == "write")
         for case in range(share(100)):
-            # at any moment; and often after the last writes, where names change
-            moment = random_.randint(0, len(events)) if case % 3 else random_.randint(last, len(events))
+            # at any moment; often after the last writes, where names change; once after all
+            moment = random_.randint(last if case % 3 == 0 else 0, len(events)) if case else len(events)
             disk, names = crash(run.before, events, moment, random_)
             for old in (path, partial):
                 old.unlink(missing_ok=True)
