@@ -34,6 +34,8 @@ def test_every_window_occurs_and_as_often_as_any_other(boundary: str, tmp_path: 
     windows = sampler.windows(range(6000)).astype(int)
     assert windows.shape == (6000, 4)
     assert (windows.min(1) // 7 == windows.max(1) // 7).all(), "a window of two items"
+    visible = sampler(range(6000)).visible
+    np.testing.assert_array_equal(visible, windows > np.sort(windows, 1)[:, 1:2], "the largest two")
     counts = dict.fromkeys(known, 0)
     for window in windows % 7:
         counts[tuple(window)] += 1
