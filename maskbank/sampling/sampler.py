@@ -177,14 +177,10 @@ class MaskSampler:
         visible = self._visible(checked, self._keys(epoch, view, views), tokens, share)
         if views is not None:
             visible = visible.reshape(len(checked), views, visible.shape[1])
-        if valid is None:
-            return Masks(visible[0] if single else visible, self.grid, total)
-        there = tokens[1].view(bool)
-        return (
-            Masks(visible[0], self.grid, total, there[0])
-            if single
-            else Masks(visible, self.grid, total, there)
-        )
+        there = None if valid is None else tokens[1].view(bool)
+        if single:
+            visible, there = visible[0], None if there is None else there[0]
+        return Masks(visible, self.grid, total, there)
 
     def __getitem__(self, index: int) -> Masks:
         return self(index)
