@@ -69,7 +69,7 @@ class Block:
 
 
 def maker(recipe: Recipe, seed: int) -> "Colours | Sets":
-    """Makes items of (recipe, seed). Allocates its memory once, so each thread needs its own."""
+    """An object that makes items of (recipe, seed). It has memory of its own, so each thread needs one."""
     number = np.uint64(check_seed(seed))
     return Sets(recipe, number) if isinstance(recipe, RBN) else Colours(recipe, number)
 
