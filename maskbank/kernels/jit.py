@@ -200,10 +200,11 @@ def beside(compiled: Any, statement: str) -> Iterator[None]:
     """
     process = None
     python = sys.executable or ""
-    kept = _FOLDER is None or any(Path(compiled.stats.cache_path).glob(f"*.{compiled.__name__}-*.nbi"))
-    if not (kept or compiled.signatures) and count_cores() > 1 and Path(python).name.startswith("python"):
+    new = _FOLDER is not None and not compiled.signatures
+    if new and count_cores() > 1 and Path(python).name.startswith("python"):
+        kept = any(Path(compiled.stats.cache_path).glob(f"*.{compiled.__name__}-*.nbi"))
         with contextlib.suppress(OSError):
-            process = subprocess.Popen(
+            process = None if kept else subprocess.Popen(
                 [python, "-c", f"import sys; sys.path[:] = {sys.path!r}; {statement}"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip

@@ -191,7 +191,7 @@ def peel(candidates, weights, places, rank, step, around, ranks):
     for part in range(parts):
         least[part] = lowest(costs, part << shift, (part + 1) << shift)
     for _ in range(left):
-        p = order[lowest(least, 0, parts) & last]
+        p = order[lowest(least, i64(0), parts) & last]
         ranks[p] = rank
         rank += step
         y = p // width
@@ -223,7 +223,7 @@ def extend(inside, places, around, ranks):
     width, offsets, rows, columns, existing = around
     length = ranks.size
     weights = np.zeros(length, np.int64)
-    count = 0
+    count = i64(0)
     for p in range(length):
         if inside[p]:
             count += 1
@@ -233,8 +233,8 @@ def extend(inside, places, around, ranks):
                 q = rows[y + offsets[o, 0]] + columns[x + offsets[o, 1]]
                 if q >= 0:
                     weights[q] += offsets[o, 2]
-    peel(inside, existing - weights, places, count - 1, -1, around, ranks)
-    peel(~inside, weights, places, count, 1, around, ranks)
+    peel(inside, existing - weights, places, count - 1, i64(-1), around, ranks)
+    peel(~inside, weights, places, count, i64(1), around, ranks)
 
 
 @kernel
@@ -244,9 +244,9 @@ def make_set(seed, number, rule, before, around, order, owners):
     before: see `assign`.
     """
     drawn = np.empty(order.size, np.uint32)
-    draw_words(seed, POSITIONS, number, drawn)
+    draw_words(seed, u32(POSITIONS), number, drawn)
     shuffle(drawn, order)
-    draw_words(seed, TIES, number, drawn)
+    draw_words(seed, u32(TIES), number, drawn)
     assign(order, drawn, rule, before, around, owners)
 
 
@@ -264,7 +264,7 @@ def rank_masks(seed, item, first, rule, around, order, owners, stored):
     ranks = np.empty(length, np.int64)
     for i in range(stored.shape[0]):
         if not rule.first_wins:
-            draw_words(seed, PRIORITIES, item + u64(i), drawn)
+            draw_words(seed, u32(PRIORITIES), item + u64(i), drawn)
             shuffle(drawn, own)
         for t in range(length):
             places[own[t]] = t
