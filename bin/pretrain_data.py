@@ -104,7 +104,7 @@ def _moving_digits(side: int) -> dict[str, Array]:
         scene, direction = rng.choice(len(scenes), count), rng.integers(0, 8, count)
         made[f"{part}_digit"], made[f"{part}_direction"] = digits.target[k], direction
         each = zip(scene, digits.images[k], direction, strict=True)
-        made[part] = np.stack([_clip(rng, scenes[place], *moved, side) for place, *moved in each])
+        made[part] = np.stack([_clip(rng, scenes[place], digit, way, side) for place, digit, way in each])
     return _cut(made, (2, 8, 8))
 
 

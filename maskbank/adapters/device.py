@@ -90,7 +90,7 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         Raises RecipeError where that number cannot be the same in every frame of a per_frame sampler, and
         for what a sampler's call takes besides: shapes would depend on data.
         """
-        if getattr(mask_ratio, "ndim", 0) or isinstance(mask_ratio, list | tuple):
+        if isinstance(mask_ratio, list | tuple | np.ndarray | torch.Tensor):
             given["mask_ratio"] = mask_ratio
         if given:
             names = ", ".join(f"{name}=" for name in given)

@@ -333,7 +333,7 @@ def test_collators_say_what_they_want(bank: maskbank.Bank) -> None:
     four, eight = jepa_samplers(bank, 4), jepa_samplers(bank, 8)
     with pytest.raises(maskbank.RecipeError, match="have the grids 4x4x4 and 8x4x4"):
         MaskCollator([*four, *eight])
-    with pytest.raises(maskbank.RecipeError, match="none; give one for each entry of cfgs_mask"):
+    with pytest.raises(maskbank.RecipeError, match="samplers is empty; give one for each entry of cfgs_mask"):
         MaskCollator([])
     with pytest.raises(maskbank.RecipeError, match="dict is no MaskSampler"):
         MaskCollator([{"ratio": 0.9}])  # type: ignore[list-item]
