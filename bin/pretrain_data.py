@@ -1,7 +1,4 @@
-"""Data to pretrain on, with labels and without downloads: moving digits, and words spoken by espeak-ng.
-
-Where espeak-ng is not installed, the words are vowels made of formants.
-"""
+"""Data with labels and without downloads: moving digits; words by espeak-ng, or vowels made of formants."""
 
 import shutil
 import subprocess
@@ -125,10 +122,9 @@ def _clip(rng: np.random.Generator, scene: Array, digit: Array, direction: int, 
 
 def _spectrograms(name: str) -> dict[str, Array]:
     """A word or vowel, again and again by one voice: log-mel, in tokens. Voices are other ones to test."""
-    rng = np.random.default_rng(0)
+    rng, made = np.random.default_rng(0), {}
     voices = rng.permutation(len(VOICES))
     sounds, say = (WORDS.split(), _spoken) if name == "word" else (list(FORMANTS), _sung)
-    made = {}
     for (part, count), some in zip(SAMPLES.items(), (voices[:40], voices[40:]), strict=True):
         said = [[say(sound, int(voice), rng) for voice in some] for sound in sounds]
         made[f"{part}_{name}"] = labels = rng.integers(0, len(sounds), count)

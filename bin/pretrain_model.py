@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 Sizes = tuple[tuple[int, int, int], tuple[int, int, int]]  # width, heads, depth: of encoder and decoder
-SMALL: Sizes = (64, 2, 3), (64, 4, 2)
-VIT_SMALL: Sizes = (384, 6, 12), (192, 4, 4)
+SMALL, VIT_SMALL = ((64, 2, 3), (64, 4, 2)), ((384, 6, 12), (192, 4, 4))
 # How fast the decoder's four heads forget distant tokens, along each axis
 SLOPES = ((0.3, 2.0, 2.0), (0.7, 0.7, 0.7), (2.0, 1.0, 1.0), (0.2, 0.2, 0.2))
 
