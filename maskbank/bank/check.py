@@ -19,7 +19,7 @@ from maskbank.files import check_system
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
-Progress = Callable[[int], None]
+Progress = Callable[[int, int], None]
 
 _AT_ONCE = 2**22  # bytes read at once by a thread
 _RUNS_AT_ONCE = 4096
@@ -60,8 +60,8 @@ def verify(
     """Check a bank's header, journal and checksums, and compare its sigmas with those of recipe and seed.
 
     sample: check only a random share of the items, 0 < sample <= 1. progress: called now and then with the
-    number of items checked. The result lists damage. Raises BankError where the file is no bank or its
-    header cannot be read, RecipeError for a `sample` outside of these limits.
+    number of items that are checked, and of all to check. The result lists damage. Raises BankError where
+    the file is no bank or its header cannot be read, RecipeError for a `sample` outside of these limits.
     """
     check_system()
     start = time.perf_counter()
@@ -71,7 +71,9 @@ def verify(
         content, fd = layout.content, file.fileno()
         items = np.arange(content.n)
         if sample is not None:
-            count = count_sampled(content.n, sample)
+            if not 0.0 < sample <= 1.0:
+                raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
+            count = max(1, round(sample * content.n))
             items = np.sort(np.random.default_rng().choice(content.n, count, replace=False))
         good = whole(fd, layout, None if sample is None else items, progress)
         header = len(header_damage(fd, layout))
@@ -80,13 +82,6 @@ def verify(
         name, content.recipe.kind, content.fingerprint, content.n, len(items), items[~good].tolist(),
         int(np.count_nonzero(~written)), header, len(items) * content.item_bytes, time.perf_counter() - start,
     )  # fmt: skip
-
-
-def count_sampled(n: int, sample: float | None) -> int:
-    """How many of n items a sample has (None: all of them); RecipeError for a share that is none."""
-    if sample is not None and not 0.0 < sample <= 1.0:
-        raise RecipeError(f"sample={sample:g} is no share of the items; give for example 0.01")
-    return n if sample is None else max(1, round(sample * n))
 
 
 def ranges(items: list[int]) -> str:
@@ -100,7 +95,7 @@ def ranges(items: list[int]) -> str:
 def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progress | None = None) -> Bools:
     """Which of these items (ascending; None: all) are whole: bool (items,).
 
-    progress: called now and then with the number of items checked. Items that cannot be read are not whole.
+    progress: as for `verify`. Items that cannot be read are not whole.
     """
     content = layout.content
     good = np.zeros(content.n if items is None else len(items), bool)
@@ -132,7 +127,7 @@ def whole(fd: int, layout: Layout, items: Int64s | None = None, progress: Progre
             for count in pool.map(check, some):
                 done += count
                 if progress:
-                    progress(done)
+                    progress(done, len(good))
     return good
 
 

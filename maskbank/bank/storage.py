@@ -127,10 +127,10 @@ class RepairFile(BankFile):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         check_system()
-        self.path = os.path.abspath(path)
+        self._given, self.path = os.fspath(path), os.path.abspath(path)
 
     def __enter__(self) -> "RepairFile":
-        read(self.path, cut_off=True)  # refuses what is no bank, before anything is opened for writing
+        read(self._given, cut_off=True)  # refuses what is no bank, before anything is opened for writing
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:

@@ -71,7 +71,7 @@ def command(
 
         check_picture(output, force)
     extents = None if patch is None else parse_size(patch)
-    with Bar(0, "clip", wait="reading the data") as bar:
+    with Bar(unit="clip", wait="reading the data") as bar:
         found = fit(list(data) or None, extents, most=clips, progress=bar.show, **given)
     chosen = found.recommend
     if not chosen.reached:

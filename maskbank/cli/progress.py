@@ -21,12 +21,12 @@ LINE_SECONDS = 60.0  # between lines, where there is no terminal
 
 
 class Bar:
-    """Shows how many of `n` are done.
+    """Shows how many of `n` are done; 0: `show` is told how many there are.
 
     start: printed when work begins. wait: printed before that, if it takes more than two seconds.
     """
 
-    def __init__(self, n: int, unit: str = "item", start: str = "", wait: str = "") -> None:
+    def __init__(self, n: int = 0, unit: str = "item", start: str = "", wait: str = "") -> None:
         self.n = n
         self.unit = unit
         self.start = start
@@ -47,7 +47,7 @@ class Bar:
             self.bar.close()
 
     def show(self, done: int, n: int | None = None) -> None:
-        """Show that `done` are made, of `n` if that is known only now."""
+        """Show that `done` are made, of `n` if only the caller knows that."""
         self.n = n or self.n
         now = time.monotonic()
         if self.first is None:
@@ -74,9 +74,9 @@ class Bar:
 
 
 def run(
-    function: Callable[..., Any], *args: Any, n: int, start: str = "", wait: str = "", **options: Any
+    function: Callable[..., Any], *args: Any, n: int = 0, start: str = "", wait: str = "", **options: Any
 ) -> Any:
-    """Call a function of the library that makes n items, and show its progress.
+    """Call a function of the library that makes items, and show its progress. n, start, wait: as for `Bar`.
 
     A signal stops it; then Stopped is raised, with the signal's exit code.
     """

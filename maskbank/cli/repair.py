@@ -2,7 +2,6 @@
 
 import click
 
-from maskbank.bank import layout
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import QUIET, WORKERS, BankPath
 from maskbank.cli.output import say
@@ -21,8 +20,7 @@ def command(bank: str, workers: int | None) -> None:
     """
     from maskbank.generation.repair import repair
 
-    n = layout.read(bank, cut_off=True).content.n
-    items, header = run(repair, bank, n=n, wait=f"checking {bank}", workers=workers)
+    items, n, header = run(repair, bank, wait=f"checking {bank}", workers=workers)
     if items or header:
         faults = [f"{items:,} of {n:,} items"] if items else []
         faults += [f"{header} bytes of its header"] if header else []

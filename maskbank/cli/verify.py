@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from maskbank.bank import layout
-from maskbank.bank.check import count_sampled, verify
+from maskbank.bank.check import verify
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import QUIET, BankPath, Share
@@ -42,8 +41,7 @@ def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
 def _verify(bank: str, sample: float | None, as_json: bool) -> dict[str, Any]:
     """Verify a bank. Returns the result, and prints it unless it is for programs."""
     try:
-        n = layout.read(bank).content.n
-        with Bar(count_sampled(n, sample), wait=f"checking {bank}") as bar:
+        with Bar(wait=f"checking {bank}") as bar:
             found = verify(bank, sample, bar.show)
     except BankError as error:
         result: dict[str, Any] = {"path": bank, "fault": str(error)}

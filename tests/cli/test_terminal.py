@@ -167,8 +167,8 @@ def test_a_signal_stops_the_work_and_keeps_it(tmp_path: Path, number: int, code:
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_what_has_nothing_to_finish(tmp_path: Path, number: int, code: int) -> None:
     code_text = (
-        "import os, signal; from maskbank.bank import layout; from maskbank.cli import main\n"
-        f"layout.read = lambda _: os.kill(os.getpid(), {int(number)})\n"
+        "import os, signal; from maskbank.bank import check; from maskbank.cli import main\n"
+        f"check.read_open = lambda *_: os.kill(os.getpid(), {int(number)})\n"
         "main(['verify', 'b.h5'])"
     )
     (tmp_path / "b.h5").touch()
