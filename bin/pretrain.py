@@ -226,9 +226,10 @@ def foretell(arms: list[str], s: Settings, data: Data) -> Rows:
     paper = PAPER[len(data.grid)] if s.task in ("video", "audio") else {}
     for arm in arms:
         masks = s.sampler(arm, data.grid, 3)(range(12)).visible.reshape(-1, *data.grid)
-        rows[arm] = {DIFFICULTY: difficulty(masks).mean(), MEASURED: difficulty(masks, found.values).mean()}
+        rows[arm] = {DIFFICULTY: difficulty(masks).mean()}
+        rows[arm] |= {MEASURED: difficulty(masks, found.values[0]).mean()}
         rows[arm] |= {PUBLISHED: paper[arm]} if arm in paper else {}
-    far = " x ".join(f"{n:.1f}" for n in found.lengths)
+    far = " x ".join(f"{n:.1f}" for n in found.lengths[0])
     said = f"{format_size(data.grid)} tokens, {s.num_visible} visible, which correlate over {far} (to 1/e)"
     click.echo(f"{said}; before training:\n{table([rows])}", err=True)
     return rows

@@ -2,7 +2,6 @@
 
 import math
 import os
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.analysis.covariance import Correlation, Estimate
+from maskbank.analysis.covariance import Correlation, estimate
 from maskbank.analysis.media import media_files, media_shape, read_media
 from maskbank.checks import format_size
-from maskbank.errors import MaskbankError, RecipeError, check_installed
+from maskbank.errors import MaskbankError, RecipeError, check_installed, warn
 
 Array = npt.NDArray[Any]
 Float32s = npt.NDArray[np.float32]
@@ -236,27 +235,23 @@ def measure(
     count = sum(source.count for source in sources)
     chosen = [i * count // min(most, count) for i in range(min(most, count))]
     if len(chosen) < FEW:
-        warnings.warn(
-            f"{len(chosen)} clips are few: the errors are rough; some hundred are enough", stacklevel=3
-        )
-    estimate = Estimate(tokens.grid, tokens.pixels)
-    for number, clip in _chosen(sources, chosen):
-        if not np.isfinite(clip).all() or np.abs(clip).max() > HUGE:
-            raise RecipeError(f"clip {number} holds NaN, infinite or huge values; leave it out, or scale it")
-        values = tokens(clip)
-        estimate.add(values)
-        if progress is not None:
-            progress(estimate.clips, len(chosen))
-    return estimate.correlation()
+        warn(f"{len(chosen)} clips are few: the errors are rough; some hundred are enough")
 
+    def cut() -> Iterator[Float32s]:
+        first = done = 0  # clips of the sources before, and clips that are measured
+        for source in sources:
+            here = [i - first for i in chosen if first <= i < first + source.count]
+            for i, clip in zip(here, source.read(here), strict=True):
+                if not np.isfinite(clip).all() or np.abs(clip).max() > HUGE:
+                    what = f"clip {first + i} holds NaN, infinite or huge values"
+                    raise RecipeError(f"{what}; leave it out, or scale it")
+                yield tokens(clip)
+                done += 1
+                if progress is not None:
+                    progress(done, len(chosen))
+            first += source.count
 
-def _chosen(sources: list[Clips], chosen: list[int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """The clips with these numbers, counted over all sources, each with its number."""
-    first = 0
-    for source in sources:
-        here = [i - first for i in chosen if first <= i < first + source.count]
-        yield from zip((first + i for i in here), source.read(here), strict=True)
-        first += source.count
+    return estimate(cut(), tokens.grid, tokens.pixels)
 
 
 def patch_on(shape: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
@@ -274,4 +269,4 @@ def correlation_on(data: Any, grid: Grid) -> Float64s:
     """The correlation by distance of clips, cut into this grid of tokens, or RecipeError."""
     sources = opened(data)
     shape = sources[0].shape
-    return measure(sources, Tokens(shape, patch_on(shape, grid), False), CLIPS).values
+    return np.asarray(measure(sources, Tokens(shape, patch_on(shape, grid), False), CLIPS).values[0])

@@ -6,6 +6,7 @@ at distance n - 1 is taken.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,102 +26,76 @@ LONGEST = 1000.0  # tokens; longer lengths are given as this
 class Correlation:
     """The correlation of tokens of data, by distance.
 
-    values: float64 (2 T, 2 H, 2 W), or fewer axes; 1 at distance 0, no negative power at any frequency.
-    parts: the same, each without one block of clips: (blocks, ...); empty for a single clip. lengths,
-    lengths_of_parts: correlation lengths in tokens, float64 (axes,) and (blocks, axes).
+    values: float64 (estimates, 2 T, 2 H, 2 W), or fewer axes; 1 at distance 0, no negative power at any
+    frequency. lengths: correlation lengths in tokens, float64 (estimates, axes). The first estimate is that
+    of all clips; each other one leaves out a block of them. A single clip and typical data have only one.
     """
 
     grid: Grid
     clips: int
     values: Float64s
-    parts: Float64s
     lengths: Float64s
-    lengths_of_parts: Float64s
-
-    @property
-    def lengths_error(self) -> Float64s:
-        """Standard errors of the lengths: (axes,)."""
-        return standard_error(self.lengths_of_parts)
 
 
-def standard_error(parts: Float64s) -> Float64s:
-    """The jackknife's standard error, from estimates that each leave out one block: (blocks, ...)."""
+def standard_error(estimates: Float64s) -> Float64s:
+    """The jackknife's standard error. estimates: (estimates, ...), as in `Correlation`; NaN for only one."""
+    parts = estimates[1:]
     blocks = len(parts)
     if blocks < 2:
         return np.full(parts.shape[1:], math.nan)
     return np.asarray(np.sqrt((blocks - 1) / blocks * ((parts - parts.mean(0)) ** 2).sum(0)))
 
 
-class Estimate:
-    """Estimates the correlation of tokens: `add` each clip, then call `correlation`.
+def estimate(clips: Iterable[Float32s], grid: Grid, pixels: int) -> Correlation:
+    """The correlation of the tokens of clips, each float32 (pixels, *grid); RecipeError where nothing varies.
 
     From each pixel its mean is subtracted. Products of tokens at distance d are summed over clips and pixels
     and divided by the number of pairs. Memory does not grow with the number of clips.
     """
+    from scipy import fft
 
-    def __init__(self, grid: Grid, pixels: int) -> None:
-        from scipy import fft
+    shape, axes = tuple(2 * n for n in grid), tuple(range(-len(grid), 0))
+    ones = fft.rfftn(np.ones(grid), shape)
+    powers, sums = np.zeros((BLOCKS, *ones.shape)), np.zeros((BLOCKS, pixels, *grid))
+    offset, count = np.zeros(1, np.float32), 0
+    for tokens in clips:
+        if not count:  # float32 keeps more digits of what varies
+            offset = tokens.mean(axes, keepdims=True)
+        coefficients = fft.rfftn(tokens - offset, shape, axes=axes)
+        powers[count % BLOCKS] += (coefficients.real**2 + coefficients.imag**2).sum(0, dtype=np.float64)
+        sums[count % BLOCKS] += tokens - offset
+        count += 1
 
-        self.grid = grid
-        self.clips = 0
-        self._shape = tuple(2 * n for n in grid)
-        self._axes = tuple(range(-len(grid), 0))
-        self._ones = fft.rfftn(np.ones(grid), self._shape)
-        self._power = np.zeros((BLOCKS, *self._ones.shape))
-        self._sums = np.zeros((BLOCKS, pixels, *grid))
-        self._offset: Float32s | None = None
-
-    def add(self, tokens: Float32s) -> None:
-        """Add one clip: float32 (pixels, *grid)."""
-        from scipy import fft
-
-        if self._offset is None:  # float32 keeps more digits of what varies
-            self._offset = tokens.mean(self._axes, keepdims=True)
-        tokens = tokens - self._offset
-        block = self.clips % BLOCKS
-        coefficients = fft.rfftn(tokens, self._shape, axes=self._axes)
-        self._power[block] += (coefficients.real**2 + coefficients.imag**2).sum(0, dtype=np.float64)
-        self._sums[block] += tokens
-        self.clips += 1
-
-    def correlation(self) -> Correlation:
-        """The correlation of the clips added so far, or RecipeError where nothing varies."""
-        blocks = min(self.clips, BLOCKS)
-        all_power, all_sums = self._power.sum(0), self._sums.sum(0)
-        values, lengths = self._finish(all_power, all_sums, self.clips)
-        left_out = []
-        if blocks > 1:
-            for b in range(blocks):
-                clips = self.clips - len(range(b, self.clips, BLOCKS))
-                left_out.append(self._finish(all_power - self._power[b], all_sums - self._sums[b], clips))
-        parts = np.array([part for part, _ in left_out]).reshape(-1, *self._shape)
-        lengths_of_parts = np.array([length for _, length in left_out]).reshape(-1, len(self.grid))
-        return Correlation(self.grid, self.clips, values, parts, lengths, lengths_of_parts)
-
-    def _finish(self, power: Float64s, sums: Float64s, clips: int) -> tuple[Float64s, Float64s]:
+    def finish(power: Float64s, sums: Float64s, clips: int) -> tuple[Float64s, Float64s]:
         """The correlation and the lengths, from sums over some of the clips."""
-        from scipy import fft
-
-        means = sums.mean(self._axes) / clips
-        towards = fft.rfftn(np.tensordot(means, sums, 1), self._shape)
-        ones = np.abs(self._ones) ** 2
-        power = power - 2.0 * (towards.conj() * self._ones).real + clips * (means**2).sum() * ones
-        pairs = np.rint(fft.irfftn(ones, self._shape))
-        products = fft.irfftn(power, self._shape)
-        covariance = np.divide(products, pairs, out=np.zeros(self._shape), where=pairs > 0)
-        complete(covariance)
-        variance = covariance.flat[0] / (clips * len(means))
-        if not variance > 1e-12 * float((self._offset**2).mean() if self._offset is not None else 0.0):
+        means = sums.mean(axes) / clips
+        towards = fft.rfftn(np.tensordot(means, sums, 1), shape)
+        pairs = np.abs(ones) ** 2
+        power = power - 2.0 * (towards.conj() * ones).real + clips * (means**2).sum() * pairs
+        covariance = mean_of_pairs(fft.irfftn(power, shape), np.rint(fft.irfftn(pairs, shape)))
+        if not covariance.flat[0] / (clips * pixels) > 1e-12 * float((offset**2).mean()):
             raise RecipeError("the clips are constant, so there is nothing to fit; give data that vary")
-        return possible(covariance), lengths(covariance / covariance.flat[0], self.grid)
+        return possible(covariance), lengths(covariance / covariance.flat[0], grid)
+
+    power, total = powers.sum(0), sums.sum(0)
+    found = [finish(power, total, count)]
+    for b in range(min(count, BLOCKS) if count > 1 else 0):
+        found.append(finish(power - powers[b], total - sums[b], count - len(range(b, count, BLOCKS))))
+    values, every_length = map(np.array, zip(*found, strict=True))
+    return Correlation(grid, count, values, every_length)
 
 
-def complete(by_distance: Float64s) -> None:
-    """Set the value at distance n, which no grid has, to the mean of those at n - 1 and 1 - n, in place."""
-    for axis, size in enumerate(by_distance.shape):
-        along = np.moveaxis(by_distance, axis, 0)
+def mean_of_pairs(products: Float64s, pairs: Float64s) -> Float64s:
+    """The mean product of two tokens, by distance, from sums of products and the number of pairs.
+
+    No grid has pairs at distance n: it gets the mean of those at n - 1 and 1 - n.
+    """
+    means = np.divide(products, pairs, out=np.zeros(products.shape), where=pairs > 0)
+    for axis, size in enumerate(means.shape):
+        along = np.moveaxis(means, axis, 0)
         n = size // 2
         along[n] = (along[n - 1] + along[(n + 1) % size]) / 2.0
+    return means
 
 
 def possible(covariance: Float64s) -> Float64s:

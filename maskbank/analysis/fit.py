@@ -128,22 +128,22 @@ def fit(
         raise RecipeError("give clips, or like='video', 'image' or 'audio' where there are none")
     if like is not None:
         entry, correlation = typical(like)
-        ratio = check_ratio(entry.mask_ratio if mask_ratio is None else mask_ratio)
         if patch is not None or target != "raw":
             raise RecipeError(f"like={like} has patches and a target of its own; leave out patch and target")
-        usual = _check_kind(kind, len(entry.grid))
-        return _judge(correlation, entry.patch, ratio, target, usual, float(aim), entry.source)
-    sources = opened(clips)
-    shape = sources[0].shape
-    patch = patch_for(shape, patch)
-    tokens = Tokens(shape, patch, target == "normalised")
-    axes = len(tokens.grid)
-    images = axes == 2 and len(shape) == 3
-    ratio = check_ratio((IMAGES if images else RATIOS[axes]) if mask_ratio is None else mask_ratio)
-    count_visible(math.prod(tokens.grid), ratio)
-    recommended = _check_kind(kind, axes)
-    correlation = measure(sources, tokens, integer("most", most, 1), progress)
-    return _judge(correlation, patch, ratio, target, recommended, float(aim), "measured")
+        patch, grid, usual, source = entry.patch, entry.grid, entry.mask_ratio, entry.source
+    else:
+        sources = opened(clips)
+        shape = sources[0].shape
+        patch, source = patch_for(shape, patch), "measured"
+        tokens = Tokens(shape, patch, target == "normalised")
+        grid = tokens.grid
+        usual = IMAGES if len(grid) == 2 and len(shape) == 3 else RATIOS[len(grid)]
+    ratio = check_ratio(usual if mask_ratio is None else mask_ratio)
+    count_visible(math.prod(grid), ratio)
+    kind = _check_kind(kind, len(grid))
+    if like is None:
+        correlation = measure(sources, tokens, integer("most", most, 1), progress)
+    return _judge(correlation, patch, ratio, target, kind, float(aim), source)
 
 
 def _check_kind(kind: str | None, axes: int) -> str:
@@ -159,7 +159,7 @@ def _judge(
     found: Correlation, patch: tuple[int, ...], ratio: float, target: str, kind: str, aim: float, source: str
 ) -> Fit:
     """Compute everything that follows from the correlation."""
-    predictor = Predictor(np.concatenate([found.values[None], found.parts]))
+    predictor = Predictor(found.values)
     grid = found.grid
     each = difficulties(predictor, grid, ratio)
     baseline = "tube" if len(grid) == 3 else "random"
@@ -167,8 +167,7 @@ def _judge(
     ties = tuple(
         name
         for before, name in pairwise(order)
-        if float(each[name][0] - each[before][0])
-        <= 2.0 * float(standard_error(each[name][1:] - each[before][1:]))
+        if float(each[name][0] - each[before][0]) <= 2.0 * float(standard_error(each[name] - each[before]))
     )
     stretch = stretch_for(found)[-2:] if kind.endswith("2d") else stretch_for(found)
     chosen = recommend(predictor, grid, ratio, kind, aim, baseline, each[baseline], stretch)
@@ -179,14 +178,14 @@ def _judge(
         grid=grid,
         mask_ratio=ratio,
         target=target,
-        length=tuple(map(float, found.lengths)),
-        length_error=tuple(map(float, found.lengths_error)),
+        length=tuple(map(float, found.lengths[0])),
+        length_error=tuple(map(float, standard_error(found.lengths))),
         difficulty={name: float(each[name][0]) for name in order},
-        difficulty_error={name: float(standard_error(each[name][1:])) for name in order},
+        difficulty_error={name: float(standard_error(each[name])) for name in order},
         ties=ties,
         baseline=baseline,
         aim=aim,
         recommend=chosen,
-        spectrum=radial(np.fft.fftn(found.values).real),
-        correlation=found.values,
+        spectrum=radial(np.fft.fftn(found.values[0]).real),
+        correlation=found.values[0],
     )

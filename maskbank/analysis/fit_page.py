@@ -34,7 +34,7 @@ def _page(found: Fit, data: Any) -> Any:
     over = None
     if data is not None and len(found.grid) > 1:
         grid, ratio = found.grid, found.mask_ratio
-        masks = [(label, masks_of(label, *how, grid, ratio, PANELS)) for label, how in _masks(found).items()]
+        masks = [(label, masks_of(label, grid, ratio, PANELS, *how)) for label, how in _masks(found).items()]
         over = block("Masks over the data: hidden patches are grey", opened(data)[0], masks)
     heights = [CURVES, CURVES, *([over.height] if over else [])]
     figure, (above, below, *rest) = drawing.new_figure(drawing.WIDTH, heights)
@@ -60,7 +60,7 @@ def _curves(found: Fit) -> dict[str, Float64s]:
     """The correlation of the data and of masks by distance; 1 at distance 0."""
     curves = {"data": found.correlation}
     for name, how in _masks(found).items():
-        pairs = pairs_of(name, *how, found.grid, found.mask_ratio)
+        pairs = pairs_of(name, found.grid, found.mask_ratio, *how)
         share = float(pairs.flat[0])
         curves[name] = (pairs - share**2) / (share - share**2)
     return curves

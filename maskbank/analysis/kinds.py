@@ -30,16 +30,18 @@ def difficulties(predictor: Predictor, grid: Grid, ratio: float) -> dict[str, Fl
     found: dict[str, Float64s] = {}
     for kind, (_, size) in COLOURS.items():
         if len(size) in (min(2, len(grid)), len(grid)):
-            each = [predictor(pairs_of(kind, sigmas, None, grid, ratio)) for sigmas in draws(kind)]
+            each = [predictor(pairs_of(kind, grid, ratio, sigmas)) for sigmas in draws(kind)]
             found[kind] = np.mean(each, 0)
     for name in ("random", "grid", "block", "tube")[: (0, 1, 3, 4)[len(grid)]]:
-        found[name] = predictor(pairs_of(name, (), None, grid, ratio))
+        found[name] = predictor(pairs_of(name, grid, ratio))
     with contextlib.suppress(RecipeError, MissingError):
-        found["rbn"] = predictor(pairs_of("rbn", (), None, grid, ratio))
+        found["rbn"] = predictor(pairs_of("rbn", grid, ratio))
     return found
 
 
-def pairs_of(name: str, sigmas: Floats, stretch: Floats | None, grid: Grid, ratio: float) -> Float64s:
+def pairs_of(
+    name: str, grid: Grid, ratio: float, sigmas: Floats = (), stretch: Floats | None = None
+) -> Float64s:
     """The probability that two tokens are both visible, by distance, in masks of a kind or a baseline.
 
     For coloured noise it is computed; masks of R-BN, grid and block are drawn and counted.
@@ -47,7 +49,7 @@ def pairs_of(name: str, sigmas: Floats, stretch: Floats | None, grid: Grid, rati
     own = grid if has_own_frames(name, grid) else grid[1:]
     if name in ("rbn", "grid", "block"):
         count = min(MASKS, max(8, MOST_PATCHES // math.prod(own)))
-        masks = masks_of(name, sigmas, stretch, grid, ratio, count)
+        masks = masks_of(name, grid, ratio, count, sigmas, stretch)
         pairs = pairs_of_masks(masks.reshape(count, -1, *own)[:, 0])
     else:
         colour = COLOURS[name][0].colour if name in COLOURS else "white"
@@ -68,7 +70,7 @@ def _visible(own: Grid, ratio: float, all_tokens: bool) -> int:
 
 
 def masks_of(
-    name: str, sigmas: Floats, stretch: Floats | None, grid: Grid, ratio: float, count: int
+    name: str, grid: Grid, ratio: float, count: int, sigmas: Floats = (), stretch: Floats | None = None
 ) -> Bools:
     """Masks of a baseline, or from the first items of a kind with seed 0: bool (count, *grid).
 
@@ -79,7 +81,7 @@ def masks_of(
         return MaskSampler(name, grid, ratio)(np.arange(count)).visible.reshape(count, *grid)
     from maskbank import noise
 
-    recipe = recipe_of(name, sigmas, stretch, grid, ratio)
+    recipe = recipe_of(name, grid, ratio, sigmas, stretch)
     block = noise.Block(recipe, count)
     noise.maker(recipe, 0).make(0, block)
     own = grid[-len(recipe.size) :]
@@ -90,7 +92,7 @@ def masks_of(
     return np.broadcast_to(masks.reshape(count, *(1,) * (len(grid) - len(own)), *own), (count, *grid))
 
 
-def recipe_of(kind: str, sigmas: Floats, stretch: Floats | None, grid: Grid, ratio: float) -> Recipe:
+def recipe_of(kind: str, grid: Grid, ratio: float, sigmas: Floats, stretch: Floats | None) -> Recipe:
     """The recipe in which each item has these sigmas. Items have the usual size, or more for a large grid.
 
     R-BN has this ratio, and the size of the grid or of its frames.

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.analysis.covariance import complete
+from maskbank.analysis.covariance import mean_of_pairs
 from maskbank.analysis.spectrum import autocorrelation
 from maskbank.recipes import COLOURS, LEAST_GAP
 
@@ -108,9 +108,7 @@ def pairs_of_masks(masks: Bools) -> Float64s:
         power += (np.abs(fft.rfftn(some.astype(np.float64), shape, axes=axes)) ** 2).sum(0)
     pairs = np.rint(fft.irfftn(np.abs(fft.rfftn(np.ones(grid), shape)) ** 2, shape)) * len(masks)
     both = np.rint(fft.irfftn(power, shape))
-    counted = np.divide(both, pairs, out=np.zeros(shape), where=pairs > 0)
-    complete(counted)
-    return np.asarray(counted)
+    return mean_of_pairs(both, pairs)
 
 
 def repeated(pairs: Float64s, frames: int) -> Float64s:

@@ -1,6 +1,7 @@
 """Recommends a bank for data: finds the sigmas that reach an aim, and confirms them on masks of that bank."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from maskbank.recipes import COLOURS, command_options
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
 
 Float64s = npt.NDArray[np.float64]
+Curve = tuple[tuple[float, float], ...]  # (sigma or sigma1, share)
 
 SPREAD = 2.3  # sigma2 / sigma1, from the middles of the ranges of Table A.1's variant 5
 TRIED = 24  # sigmas, to find an interval that holds the aim
@@ -32,8 +34,8 @@ class Recommendation:
 
     sigma, or sigma1 and sigma2: in voxels; None where the kind has none. stretch: the factors of the sigmas
     along each axis. difficulty: predicted. share: the difficulty over the baseline's. reached: whether the
-    share is the aim. reachable: the smallest and largest share of any sigma of this kind. curve: (sigma or
-    sigma1, share) of the sigmas tried.
+    share is the aim. reachable: the smallest and largest share of any sigma of this kind. curve: of the
+    sigmas tried.
 
     confirmed: `structure.difficulty` of masks of the bank for the measured data, which knows each mask and
     counts masked tokens only. Its error is taken over the masks. agrees: whether its share equals the
@@ -48,7 +50,7 @@ class Recommendation:
     share_error: float
     reached: bool
     reachable: tuple[float, float]
-    curve: tuple[tuple[float, float], ...]
+    curve: Curve
     command: str
     sigma: float | None = None
     sigma1: float | None = None
@@ -80,21 +82,25 @@ def recommend(
 
     hard: the predicted difficulty of the baseline. stretch: the factors of the sigmas along each axis.
     """
+
+    def difficulties(sigmas: Floats) -> Float64s:
+        return predictor(pairs_of(kind, grid, ratio, sigmas, stretch))
+
     sigmas: Floats = ()
-    curve: tuple[tuple[float, float], ...] = ()
+    curve: Curve = ()
     if kind != "rbn":
-        sigmas, curve = choose(predictor, grid, ratio, kind, aim, hard, stretch)
-    recipe = recipe_of(kind, sigmas, stretch, grid, ratio)
-    found = predictor(pairs_of(kind, sigmas, stretch, grid, ratio))
+        sigmas, curve = choose(lambda tried: float(difficulties(tried)[0] / hard[0]), kind, aim, max(stretch))
+    recipe = recipe_of(kind, grid, ratio, sigmas, stretch)
+    found = difficulties(sigmas)
     share = float(found[0] / hard[0])
     tried = [one for _, one in curve] or [share]
     return Recommendation(
         kind=kind,
         stretch=stretch,
         difficulty=float(found[0]),
-        difficulty_error=float(standard_error(found[1:])),
+        difficulty_error=float(standard_error(found)),
         share=share,
-        share_error=float(standard_error(found[1:] / hard[1:])),
+        share_error=float(standard_error(found / hard)),
         reached=abs(share - aim) <= CLOSE,
         reachable=(min(tried), max(tried)),
         curve=curve,
@@ -105,9 +111,9 @@ def recommend(
 
 
 def choose(
-    predictor: Predictor, grid: Grid, ratio: float, kind: str, aim: float, hard: Float64s, stretch: Floats
-) -> tuple[Floats, tuple[tuple[float, float], ...]]:
-    """The sigmas that reach the aim, or come nearest to it; and (sigma, share) of all that were tried.
+    share: Callable[[Floats], float], kind: str, aim: float, most_stretch: float
+) -> tuple[Floats, Curve]:
+    """The sigmas whose share is the aim, or nearest to it; and (sigma, share) of all that were tried.
 
     Two sigmas have the ratio of the paper's. If several reach the aim, the smallest are taken.
     """
@@ -117,11 +123,10 @@ def choose(
     spread = (1.0, SPREAD)[: len(cls.sigma_names)]
 
     def away(log_sigma: float) -> float:
-        sigmas = tuple(math.exp(log_sigma) * factor for factor in spread)
-        return float(predictor(pairs_of(kind, sigmas, stretch, grid, ratio))[0] / hard[0]) - aim
+        return share(tuple(math.exp(log_sigma) * factor for factor in spread)) - aim
 
     low = max(SMALLEST, cls.least_sigma.get(cls.sigma_names[0], LEAST_SIGMA))
-    high = min(LARGEST, MOST_SIGMA / (spread[-1] * max(stretch)))
+    high = min(LARGEST, MOST_SIGMA / (spread[-1] * most_stretch))
     tried = np.linspace(math.log(low), math.log(high), TRIED)
     aways = np.array([away(x) for x in tried])
     crossing = np.flatnonzero(aways[:-1] * aways[1:] <= 0)
@@ -140,13 +145,11 @@ def stretch_for(correlation: Correlation) -> Floats:
     1 where they differ by less than two standard errors, and along an axis of a single token.
     """
     lengths = correlation.lengths
-    if np.isnan(lengths).all():
-        return (1.0,) * len(lengths)
-    shortest = int(np.nanargmin(lengths))
-    ratios = lengths / lengths[shortest]
-    parts = correlation.lengths_of_parts
-    errors = standard_error(parts / parts[:, shortest, None]) if len(parts) > 1 else np.zeros(len(ratios))
-    factors = np.where(ratios - 1.0 > 2.0 * errors, np.minimum(np.round(ratios, 1), MOST_STRETCH), 1.0)
+    if np.isnan(lengths[0]).all():
+        return (1.0,) * len(lengths[0])
+    ratios = lengths / lengths[:, np.nanargmin(lengths[0]), None]
+    errors = np.nan_to_num(standard_error(ratios))
+    factors = np.where(ratios[0] - 1.0 > 2.0 * errors, np.minimum(np.round(ratios[0], 1), MOST_STRETCH), 1.0)
     return tuple(map(float, factors))
 
 
@@ -162,12 +165,13 @@ def confirm(
     if masks < FEWEST:
         return {}
     try:
-        own = difficulty(masks_of(kind, sigmas, stretch, grid, ratio, masks), correlation)
+        own = masks_of(kind, grid, ratio, masks, sigmas, stretch)
     except MissingError:
         return {}
-    other = difficulty(masks_of(baseline, (), None, grid, ratio, masks), correlation)
-    found, usual = float(own.mean()), float(other.mean())
-    error, usual_error = (float(one.std(ddof=1)) / math.sqrt(masks) for one in (own, other))
+    both = (difficulty(one, correlation) for one in (own, masks_of(baseline, grid, ratio, masks)))
+    (found, error), (usual, usual_error) = (
+        (float(each.mean()), float(each.std(ddof=1)) / math.sqrt(masks)) for each in both
+    )
     return {
         "confirmed": found,
         "confirmed_error": error,

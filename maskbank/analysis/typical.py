@@ -46,6 +46,5 @@ def typical(name: str) -> tuple[Typical, Correlation]:
     choice("like", name, tuple(TYPICAL))
     entry = TYPICAL[name]
     values = np.sum([weight * exponential(entry.grid, axes) for weight, axes in entry.terms], 0)
-    nothing = np.empty((0, *values.shape)), np.empty((0, len(entry.grid)))
     found = possible(values)
-    return entry, Correlation(entry.grid, 0, found, nothing[0], lengths(found, entry.grid), nothing[1])
+    return entry, Correlation(entry.grid, 0, found[None], lengths(found, entry.grid)[None])

@@ -142,14 +142,11 @@ def test_pairs_of_masks_with_the_same_number_are_predicted(colour: str, sigmas: 
 def test_the_correlation_is_that_of_a_loop(grid: tuple[int, ...], pixels: int) -> None:
     values = np.random.default_rng(0).normal(3.0, 2.0, size=(20, pixels, *grid))
     values += np.random.default_rng(1).normal(size=(20, 1) + (1,) * len(grid))
-    estimate = covariance.Estimate(grid, pixels)
-    for clip in values:
-        estimate.add(clip.astype(np.float32))
-    found = estimate.correlation()
-    np.testing.assert_allclose(found.values, reference.correlation_by_distance(values), atol=1e-5)
-    assert found.parts.shape == (16, *(2 * n for n in grid))
+    found = covariance.estimate((clip.astype(np.float32) for clip in values), grid, pixels)
+    np.testing.assert_allclose(found.values[0], reference.correlation_by_distance(values), atol=1e-5)
+    assert found.values.shape == (17, *(2 * n for n in grid))
     left = np.array([clip for i, clip in enumerate(values) if i % 16 != 3])
-    np.testing.assert_allclose(found.parts[3], reference.correlation_by_distance(left), atol=1e-5)
+    np.testing.assert_allclose(found.values[4], reference.correlation_by_distance(left), atol=1e-5)
 
 
 @pytest.mark.parametrize("grid, lengths", [(VIDEO, EXPONENTIAL), ((32, 8), (5.0, 1.0)), ((64,), (2.5,))])
@@ -232,7 +229,7 @@ def test_a_kind_over_all_frames_is_recommended_from_its_own_pairs() -> None:
     assert chosen.reached
     assert chosen.sigma1 is not None
     assert chosen.sigma2 is not None
-    pairs = pairs_of("green2d", (chosen.sigma1, chosen.sigma2), chosen.stretch, (4, 6, 6), 0.8)
+    pairs = pairs_of("green2d", (4, 6, 6), 0.8, (chosen.sigma1, chosen.sigma2), chosen.stretch)
     assert pairs.shape == (8, 12, 12)
     assert (pairs == pairs[:1]).all()
     hard = prediction.Predictor(found.correlation[None])(pairs)[0]
@@ -276,10 +273,10 @@ def test_choosing_sigma_takes_less_than_a_second() -> None:
 
     correlation = covariance.possible(covariance.exponential(VIDEO, EXPONENTIAL))
     predictor = prediction.Predictor(np.repeat(correlation[None], 17, 0))
-    baseline = predictor(pairs_of("white2d", (), None, VIDEO, 0.9))
+    baseline = predictor(pairs_of("white2d", VIDEO, 0.9))[0]
     times = []
     for _ in range(3):
         start = time.process_time()
-        choose(predictor, VIDEO, 0.9, "green3d", 0.9, baseline, (1.0, 1.0, 1.0))
+        choose(lambda s: predictor(pairs_of("green3d", VIDEO, 0.9, s))[0] / baseline, "green3d", 0.9, 1.0)
         times.append(time.process_time() - start)
     assert min(times) < 1.0
