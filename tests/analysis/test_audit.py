@@ -332,7 +332,7 @@ def test_positions_at_reflecting_edges() -> None:
     assert "boundary wrap" in says(report, "positions")
 
 
-@pytest.mark.parametrize("levels", [4, 64, 256])
+@pytest.mark.parametrize("levels", [*(pytest.param(few, marks=pytest.mark.full) for few in (4, 64)), 256])
 def test_positions_by_ties(levels: int) -> None:
     """MAE's argsort of noise of few levels: the first of equals win."""
 

@@ -1,7 +1,6 @@
 """`fit` on files of every type, and what it says of those it cannot use."""
 
 import json
-import os
 import subprocess
 import sys
 import tracemalloc
@@ -20,16 +19,9 @@ from maskbank.analysis import structure
 from maskbank.analysis.clips import Tokens, correlation_on, opened
 from maskbank.analysis.fit import PAPER
 from maskbank.errors import MaskbankError
+from tests.cli.common import call
 
 Array = npt.NDArray[Any]
-Result = subprocess.CompletedProcess[str]
-
-
-def run(*args: object, cwd: Path | None = None) -> Result:
-    return subprocess.run(
-        [sys.executable, "-m", "maskbank", "fit", *map(str, args)],
-        cwd=cwd, env=os.environ | {}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
 
 
 def made(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0) -> Array:
@@ -243,14 +235,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 def test_the_command_prints_the_page_and_json(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", made((20, 4, 32, 32)))
     args = ("c.npy", "--patch", "1x4x4", "--mask-ratio", 0.8)
-    page = run(*args, cwd=tmp_path)
+    page = call("fit", *args, cwd=tmp_path)
     assert page.returncode == 0, page.stderr
     found = maskbank.fit(tmp_path / "c.npy", (1, 4, 4), 0.8)
     assert found.recommend.command in page.stdout
     assert f"  {found.recommend.command}\n" in page.stdout
     for name, value in found.difficulty.items():
         assert any(line.startswith(name) and f"{value:.3f}" in line for line in page.stdout.splitlines())
-    printed = json.loads(run(*args, "--json", cwd=tmp_path).stdout)
+    printed = json.loads(call("fit", *args, "--json", cwd=tmp_path).stdout)
     assert printed == found.to_dict()
     assert set(printed) >= {"length", "length_error", "difficulty", "recommend"}
     names = {"kind", "sigma1", "sigma2", "stretch", "difficulty", "confirmed", "command"}
@@ -279,10 +271,8 @@ def test_inspect_measures_the_difficulty_for_data(tmp_path: Path) -> None:
     args = ["inspect", "b.h5", "--structure", "--json", "--grid", "4x8x8"]
     found = {}
     for name in ("smooth", "noise"):
-        result = subprocess.run(
-            [sys.executable, "-m", "maskbank", *args, "--data", f"{name}.npy"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True,
-        )  # fmt: skip
+        result = call(*args, "--data", f"{name}.npy", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
         found[name] = json.loads(result.stdout)[0]["structure"]["measures"]["difficulty"]
     assert found["smooth"]["tube"] < 0.1
     assert found["noise"]["value"] > 0.9
@@ -297,13 +287,13 @@ def test_inspect_measures_the_difficulty_for_data(tmp_path: Path) -> None:
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", made((5, 8, 8)))
     args = ("c.npy", "--patch", "1x1", "--mask-ratio", 0.7, "--json")
-    few = run(*args, "--aim", 0.3, cwd=tmp_path)
+    few = call("fit", *args, "--aim", 0.3, cwd=tmp_path)
     assert few.returncode == 0
     first, second = few.stderr.splitlines()
     assert first == "maskbank: 5 clips are few: the errors are rough; some hundred are enough"
     assert second.startswith("maskbank: aim=0.3 is not reached by blue2d: the nearest is 0.")
     for bad, code in ((("none.npy",), 1), (("c.npy", "--patch", "3x3"), 2), (("c.npy", "--patch", "x"), 2)):
-        result = run(*bad, cwd=tmp_path)
+        result = call("fit", *bad, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (code, "")
         assert result.stderr.startswith("maskbank: ")
         assert len(result.stderr.splitlines()) == 1

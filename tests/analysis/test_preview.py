@@ -1,6 +1,7 @@
 """What terminals and notebooks show: masks as text, as small pictures, and the structure table."""
 
 import base64
+import contextlib
 import io
 import os
 import pty
@@ -18,8 +19,10 @@ import maskbank
 from maskbank.analysis.measures import usual_sampler
 from maskbank.analysis.preview import preview
 from maskbank.bank import thumbnail
+from maskbank.cli import main
 from maskbank.cli.structure_table import COLUMNS, structure_table, table
 from maskbank.sampling.baselines import NAMES
+from tests.cli.common import call
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,13 @@ def test_text_fits_any_width(banks: dict[str, str], width: int) -> None:
             assert all(len(line) <= width for line in part.split("\n")[1:])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.full] * (name not in ("random", "block", "timefreq")))
+        for name in NAMES
+    ],
+)
 def test_baselines_have_a_preview_and_a_structure(name: str) -> None:
     assert f"{name}  " in preview(name)
     (found,) = structure_table([name])
@@ -120,13 +129,22 @@ def test_preview_without_a_file_draws_on_the_terminal(banks: dict[str, str], tmp
     expected = preview(banks["green"], width=60)
     assert expected in shown
     assert "frames 0 to 3" in shown
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.full
+def test_preview_on_a_terminal_of_ascii(tmp_path: Path) -> None:
     plain = on_terminal("preview", "tube", "--grid", "4x6x6", cwd=tmp_path, encoding="ascii")
     assert preview("tube", grid="4x6x6", blocks=False, width=60) in plain
     assert not os.listdir(tmp_path)
 
 
-def test_the_structure_table_is_ascii_where_nothing_else_can_be_shown(tmp_path: Path) -> None:
-    shown = on_terminal("inspect", "random", "--structure", "--grid", "2x6x6", cwd=tmp_path, encoding="ascii")
+def test_the_structure_table_is_ascii_where_nothing_else_can_be_shown() -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), "ascii")
+    with contextlib.redirect_stdout(stdout), pytest.raises(SystemExit):
+        main(["inspect", "random", "--structure", "--grid", "2x6x6"])
+    stdout.seek(0)
+    shown = stdout.read()
     assert "\\u" not in shown
     assert re.search(r"^  \+-  +0\.0", shown, re.MULTILINE)
 
@@ -152,10 +170,7 @@ def test_each_banks_baselines_are_of_its_own_grid_and_ratio(banks: dict[str, str
 
 
 def test_a_bank_of_one_voxel_has_a_structure_and_a_picture(banks: dict[str, str], tmp_path: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "maskbank", "inspect", banks["one"], "--structure", "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    result = call("inspect", banks["one"], "--structure", "--json")
     assert result.returncode == 0
     assert "Warning" not in result.stderr
     assert "Traceback" not in result.stderr

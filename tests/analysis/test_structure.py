@@ -102,7 +102,7 @@ def made(kind: str, boundary: str, stretched: bool = False) -> tuple[Recipe, noi
 @pytest.mark.parametrize(
     "kind, stretched, boundary",
     [
-        pytest.param(kind, stretched, boundary, marks=[pytest.mark.full] * (k % 3 > 0))
+        pytest.param(kind, stretched, boundary, marks=[pytest.mark.full] * (k % 5 > 0))
         for k, (kind, stretched, boundary) in enumerate(
             (kind, stretched, boundary)
             for kind, stretched in (*((kind, False) for kind in COLOURS), ("green3d", True), ("blue2d", True))
@@ -172,7 +172,7 @@ def test_an_alarm_where_structure_is_lost_and_none_where_it_is_there(tmp_path: P
         found = measure_structure(maskbank.MaskSampler(bank, VIDEO, 0.9, fit=fit), 128)
         assert found["reaches"] is reaches, (bank.kind, fit, found["measures"])
         assert ("ALARM" in found["verdict"]) is not reaches
-    assert "crop" in measure_structure(maskbank.MaskSampler(green, VIDEO, 0.9, fit="resize"), 64)["verdict"]
+        assert ("crop" in found["verdict"]) is (fit == "resize")
 
 
 @pytest.mark.parametrize("recipe", [maskbank.Green(size=(30, 30, 30)), maskbank.Blue(size=(30, 30, 30))])

@@ -1,16 +1,20 @@
 """What a process compiles, where nothing is compiled yet: only what it uses."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import maskbank
+from maskbank import noise
 from maskbank.checks import count_cores
-from maskbank.kernels import jit
+from maskbank.kernels import colour, jit, spectral
 
 # Numba says which functions it compiles, with those they call.
 CODE = """
@@ -46,7 +50,7 @@ def compiled_by(code: str, cache: Path) -> list[str]:
     "code, wanted, most",
     [
         pytest.param(VERIFY, {"draw_all"}, 4, id="verify"),
-        pytest.param(MASK, {"crop_masks", "choose"}, 30, id="mask"),
+        pytest.param(MASK, {"crop_masks", "choose"}, 30, id="mask", marks=pytest.mark.full),
         pytest.param(RBN, {"make_set", "rank_masks"}, 40, id="rbn", marks=pytest.mark.full),
     ],
 )
@@ -61,6 +65,31 @@ def test_a_command_compiles_what_it_uses(tmp_path: Path, code: str, wanted: set[
     assert not [name for name in names if "unicode" in name or "str_" in name]
 
 
+def test_a_second_process_compiles_the_drawing_of_filters_and_no_size_has_kernels_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the next test sees in processes that compile it all, here in one that may have compiled it."""
+    asked = []
+
+    @contextlib.contextmanager
+    def beside(compiled: Any, statement: str) -> Iterator[None]:
+        asked.append(compiled.__name__)
+        exec(statement)
+        yield
+
+    def compiled() -> list[Any]:
+        return [list(one.signatures) for one in (colour.draw_filters, spectral.spectral_noise)]
+
+    monkeypatch.setattr(jit, "beside", beside)
+    noise.item(maskbank.Green(size=(2, 4, 4)), 0, 0)
+    before = compiled()
+    noise.item(maskbank.Green(size=(8, 2, 1)), 0, 0)
+    assert asked == ["draw_filters"] * 2
+    assert all(before)
+    assert compiled() == before
+
+
+@pytest.mark.full
 def test_a_first_bank_is_compiled_by_two_processes_and_another_size_by_none(tmp_path: Path) -> None:
     """The second process compiles the drawing of filters; only transforms belong to a size."""
     make = "import maskbank; maskbank.generate({path!r}, 'green3d', n=2, size={size})"

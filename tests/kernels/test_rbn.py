@@ -17,6 +17,7 @@ from maskbank import noise
 from maskbank.analysis.structure import adjacency, clustering
 from maskbank.recipes import RBN, White
 from tests import reference
+from tests.conftest import Share
 
 Ranks = npt.NDArray[Any]
 Masks = npt.NDArray[np.bool_]
@@ -333,17 +334,17 @@ def test_ties_first_favour_the_first_masks() -> None:
 @pytest.mark.parametrize(
     "recipe", [RBN(), RBN(mask_ratio=0.3), RBN(init="blue", weights=HORIZONTAL)], ids=title
 )
-def test_no_position_of_a_torus_is_favoured(recipe: RBN) -> None:
+def test_no_position_of_a_torus_is_favoured(recipe: RBN, share: Share) -> None:
     """One mask of each set, so counts are binomial; and rows and columns, which would show an edge."""
-    count = 1600
+    count = share(1600, 400)
     items = sets(recipe, count, seed=8)[np.arange(count), np.arange(count) % recipe.masks_per_set]
     for ratio in (0.9, 0.8, 0.75, 0.5, 0.3):
         visible = threshold(items, ratio)
-        share = int(512 * (1 - ratio)) / 512
-        error = math.sqrt(share * (1 - share) / count)
-        assert np.abs((visible.mean(0) - share) / error).max() < 5
+        expected = int(512 * (1 - ratio)) / 512
+        error = math.sqrt(expected * (1 - expected) / count)
+        assert np.abs((visible.mean(0) - expected) / error).max() < 5
         for axis in (1, 2):
-            assert np.abs(z_scores(visible.mean(axis), share)).max() < Z
+            assert np.abs(z_scores(visible.mean(axis), expected)).max() < Z
 
 
 def test_no_position_of_a_small_torus_is_favoured() -> None:
@@ -382,12 +383,13 @@ def test_defaults_are_as_well_spread_as_promised() -> None:
 
 
 @pytest.mark.parametrize("boundary", ["wrap", "open"])
-def test_one_bank_serves_every_ratio(boundary: str) -> None:
+def test_one_bank_serves_every_ratio(boundary: str, share: Share) -> None:
     """Thresholded ranks are no worse than what Algorithm 1, in its letter or not, makes for the ratio."""
-    items = sets(RBN(boundary=boundary), 200)
+    count = share(200, 40)
+    items = sets(RBN(boundary=boundary), count)
     for ratio in (0.7, 0.75, 0.85, 0.9):
         for ties in ("first", "random"):
-            native = sets(RBN(boundary=boundary, mask_ratio=ratio, ties=ties), 200)
+            native = sets(RBN(boundary=boundary, mask_ratio=ratio, ties=ties), count)
             assert score(items, ratio) <= score(native, ratio)
 
 
@@ -418,7 +420,11 @@ def test_items_do_not_depend_on_blocks(recipe: RBN) -> None:
     np.testing.assert_array_equal(together, singly)
 
 
-@pytest.mark.parametrize("recipe", [RBN(), RBN(init="blue", boundary="open")], ids=title)
+@pytest.mark.parametrize(
+    "recipe",
+    [RBN(), pytest.param(RBN(init="blue", boundary="open"), marks=pytest.mark.full)],
+    ids=title,
+)
 def test_banks_do_not_depend_on_workers(recipe: RBN, tmp_path: Path) -> None:
     """1003 items are no whole number of sets, and no block of items is."""
     assert 1003 % recipe.masks_per_set
