@@ -329,12 +329,11 @@ def rbn_item(recipe: RBN, seed: int, index: int) -> npt.NDArray[Any]:
     return np.array(ranks, np.uint16 if length <= 65_536 else np.uint32).reshape(recipe.size)
 
 
-def clustering(
-    mask: npt.NDArray[np.bool_], windows: tuple[int, ...], weights: tuple[float, ...], wrap: bool
-) -> float:
-    """Equation 5, the mean over visible patches."""
+def clustering(mask: npt.NDArray[np.bool_]) -> float:
+    """Equation 5 with the weights of Table A.2, the mean over visible patches."""
+    weights = (0.4, 0.4, 0.1, 0.1)
     visible = mask.reshape(-1).tolist()
-    around = neighbours(mask.shape, windows, (0, 1, 2, 3), wrap)  # the direction, in place of its weight
+    around = neighbours(mask.shape, (3, 5), (0, 1, 2, 3), False)  # the direction, in place of its weight
     scores = [
         sum(weights[direction] for q, direction in there if visible[q])
         for p, there in enumerate(around)
@@ -343,10 +342,10 @@ def clustering(
     return sum(scores) / max(1, len(scores))
 
 
-def adjacency(mask: npt.NDArray[np.bool_], wrap: bool) -> float:
+def adjacency(mask: npt.NDArray[np.bool_]) -> float:
     """The share of visible patches with another one beside, above or below."""
     visible = mask.reshape(-1).tolist()
-    around = neighbours(mask.shape, (3,), (1, 1, 0, 0), wrap)
+    around = neighbours(mask.shape, (3,), (1, 1, 0, 0), False)
     near = [any(weight and visible[q] for q, weight in there) for p, there in enumerate(around) if visible[p]]
     return sum(near) / max(1, len(near))
 

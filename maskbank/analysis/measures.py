@@ -52,27 +52,6 @@ class Radial(TypedDict):
     tube: NotRequired[list[float]]
 
 
-class Spectra(TypedDict, total=False):
-    """Spectra of masks; for a bank also of windows and of `looked_at` items. Empty for a huge grid."""
-
-    looked_at: int
-    masks: Radial
-    windows: Radial
-    items: Radial
-
-
-class Structure(TypedDict):
-    """The result of `measure_structure`. masks: how many were measured."""
-
-    grid: list[int]
-    num_visible: int
-    masks: int
-    measures: dict[str, Measure]
-    spectrum: Spectra
-    reaches: bool
-    verdict: str
-
-
 def usual(bank: Bank, grid: tuple[int, ...] | str | None = None) -> tuple[tuple[int, ...], float]:
     """The default grid and mask ratio for measures and pictures of a bank; a given grid is kept.
 
@@ -108,12 +87,14 @@ def usual_sampler(
 
 def measure_structure(
     sampler: MaskSampler, most: int = MASKS, covariance: npt.NDArray[np.float64] | None = None
-) -> Structure:
+) -> dict[str, Any]:
     """Measure the structure of at most so many masks of a sampler, beside random and tube masks.
 
-    `measures` has time and space (how likely the next token, in time or in a frame, is visible, too),
-    clustering (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame
-    (the spread of visible tokens over frames), as far as the grid has them. `reaches`: whether masks differ
+    `grid` and `num_visible` are the sampler's, `masks` is how many were measured. `measures` has a `Measure`
+    for time and space (how likely the next token, in time or in a frame, is visible, too), clustering
+    (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame (the spread
+    of visible tokens over frames), as far as the grid has them. `spectrum` has a `Radial` of masks; for a
+    bank also of windows and of `looked_at` items; for a huge grid nothing. `reaches`: whether masks differ
     from random ones. `verdict`: a sentence, with a remedy where they do not. covariance: of data on the
     sampler's grid; the difficulty is then that for these data (`structure.difficulty`). Takes seconds.
     """
@@ -192,7 +173,7 @@ def _measured(
     }
     if axes == 3 and visible.shape[1] > 1:
         values = {"time": structure.continuity(visible, 0)} | values
-        values["per_frame"] = structure.visible_per_frame(visible).std(-1)
+        values["per_frame"] = visible.sum((2, 3)).std(-1)
     values = {name: each[~np.isnan(each)] for name, each in values.items()}
     return {
         name: (float(each.mean()), float(each.std(ddof=1) / math.sqrt(len(each))))
@@ -209,7 +190,7 @@ def differs(masks: Bools, clear: float = CLEAR) -> bool:
     """
     if structure.repeated(masks):
         masks = masks[:, 0]
-    found = [structure.correlation(masks, axis)[:2] for axis in range(masks.ndim - 1)]
+    found = [structure.correlation(masks, axis) for axis in range(masks.ndim - 1)]
     return any(abs(value) > max(clear, SURE * error) for value, error in found)  # false for NaN
 
 
@@ -239,12 +220,12 @@ def _verdict(sampler: MaskSampler, reaches: bool) -> str:
     return f"ALARM: at this grid these masks do not differ from random ones; {remedy}"
 
 
-def _spectra(sampler: MaskSampler, masks: Bools) -> Spectra:
+def _spectra(sampler: MaskSampler, masks: Bools) -> dict[str, Any]:
     """Radial spectra of masks, windows and items, beside the recipe's and those of baselines."""
-    of_masks = _radial(_even(masks))
+    of_masks: dict[str, Any] = {**_radial(_even(masks))}
     for name, shown in _others(sampler.grid, sampler.num_visible).items():
         others = _masks_of(name, sampler.grid, shown, sampler.seed, len(masks))
-        of_masks[name] = _radial(_even(others))["power"]  # type: ignore[literal-required]
+        of_masks[name] = _radial(_even(others))["power"]
     bank = sampler.bank
     if bank is None:
         return {"masks": of_masks}
@@ -256,7 +237,7 @@ def _spectra(sampler: MaskSampler, masks: Bools) -> Spectra:
     if bank.dtype.kind == "u":  # uint8 levels and ranks of rbn are scaled to unit variance
         sample = np.concatenate([bank[int(place)].reshape(-1)[:MOST_VOXELS] for place in places])
         mean, spread = float(sample.mean()), float(sample.std())
-    spectra: Spectra = {"windows": _radial((windows - mean) / spread), "masks": of_masks}
+    spectra: dict[str, Any] = {"windows": _radial((windows - mean) / spread), "masks": of_masks}
     if math.prod(recipe.size) > LARGEST:
         return spectra
     items = np.stack([bank[int(place)] for place in places]).astype(np.float64)
@@ -279,7 +260,7 @@ def _even(masks: Bools) -> npt.NDArray[np.float64]:
 
 
 def _radial(fields: npt.NDArray[np.float64], periodic: bool = True) -> Radial:
-    each = [spectrum.radial(spectrum.measured(field[None], periodic), periodic) for field in fields]
+    each = [spectrum.measured(field, periodic) for field in fields]
     powers = np.array([one.power for one in each])
     found = spectrum.Spectrum(each[0].frequency, powers.mean(0), each[0].count)
     error = (powers.std(0, ddof=1) / math.sqrt(len(each))).tolist() if len(each) > 1 else None

@@ -53,17 +53,14 @@ def radial(power: Float64s, periodic: bool = True) -> Spectrum:
     return Spectrum(middle[there], total[there] / count[there], count[there])
 
 
-def measured(fields: npt.NDArray[Any], periodic: bool = True) -> Float64s:
-    """The mean power of fields, (B, extents), for `radial`: by FFTs, or by DCTs if not periodic."""
+def measured(field: npt.NDArray[Any], periodic: bool = True) -> Spectrum:
+    """The spectrum of a field: by FFTs, or by DCTs if not periodic."""
     from scipy import fft
 
-    total = np.zeros(fields.shape[1:])
-    for field in np.asarray(fields, np.float64):
-        if periodic:
-            total += np.abs(np.fft.fftn(field)) ** 2 / field.size
-        else:
-            total += fft.dctn(field, norm="ortho") ** 2
-    return total / len(fields)
+    field = field.astype(np.float64)
+    if periodic:
+        return radial(np.abs(np.fft.fftn(field)) ** 2 / field.size)
+    return radial(fft.dctn(field, norm="ortho") ** 2, periodic)
 
 
 def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:

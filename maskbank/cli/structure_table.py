@@ -50,50 +50,47 @@ def structure_table(
 
 def table(names: Sequence[str], found: Sequence[dict[str, Any]], blocks: bool = True) -> str:
     """The result of `structure_table` as text of 80 columns. blocks: use characters beyond ASCII."""
+    plus_minus = "±" if blocks else "+-"
+    groups: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # those with the same baselines
+    for name, one in zip(names, found, strict=True):
+        tokens = f"{one['num_visible']:,} of {math.prod(one['grid']):,} visible"
+        head = f"structure at {format_size(tuple(one['grid']))}, {tokens}"
+        groups.setdefault(head, []).append((name, one))
     lines: list[str] = []
-    grids: dict[
-        tuple[Any, ...], list[int]
-    ] = {}  # banks of one grid and number of visible tokens have the same baselines
-    for k, one in enumerate(found):
-        grids.setdefault((*one["grid"], one["num_visible"]), []).append(k)
-    for (*grid, visible), members in grids.items():
-        tokens = math.prod(grid)
-        head = f"structure at {format_size(tuple(grid))}, {visible:,} of {tokens:,} visible"
+    for head, members in groups.items():
         lines += [head, "".ljust(NAME) + "".join(words.rjust(11) for words in COLUMNS.values())]
         spectra: list[tuple[str, str, list[float] | None]] = []
-        for k in members:
-            measures, spectrum = found[k]["measures"], found[k]["spectrum"]
-            lines.append(_row(names[k], {name: one["value"] for name, one in measures.items()}))
-            errors = {name: one["error"] for name, one in measures.items()}
-            lines.append(_row(f"  {'±' if blocks else '+-'}", errors))
-            name = names[k]
-            for what in filter(spectrum.get, ("items", "windows", "masks")):
-                spectra.append((name, what, spectrum[what]["power"]))
-                spectra.append(("", "recipe's", spectrum[what].get("analytic")))
+        for name, one in members:
+            lines.append(_row(name, one["measures"], "value"))
+            lines.append(_row(f"  {plus_minus}", one["measures"], "error"))
+            for what in filter(one["spectrum"].get, ("items", "windows", "masks")):
+                shown = one["spectrum"][what]
+                spectra += [(name, what, shown["power"]), ("", "recipe's", shown.get("analytic"))]
                 name = ""
-        measures, spectrum = found[members[0]]["measures"], found[members[0]]["spectrum"]
+        first = members[0][1]
         for other in ("random", "tube"):
-            if other not in [names[k] for k in members] and any(other in one for one in measures.values()):
-                lines.append(_row(other, {name: one.get(other) for name, one in measures.items()}))
-                spectra.append((other, "masks", spectrum.get("masks", {}).get(other)))
-        lines += ["", f"spectra of {found[members[0]]['masks']:,} masks, from frequency 0 to the highest"]
+            if all(name != other for name, _ in members) and any(
+                other in each for each in first["measures"].values()
+            ):
+                lines.append(_row(other, first["measures"], other))
+                spectra.append((other, "masks", first["spectrum"].get("masks", {}).get(other)))
+        lines += ["", f"spectra of {first['masks']:,} masks, from frequency 0 to the highest"]
         lines += [
             f"{shortened(name, NAME).ljust(NAME)}  {what:<9}{_spark(power, blocks)}"
             for name, what, power in spectra
             if power
         ]
         lines.append("")
-    lines += textwrap.wrap(LEGEND if blocks else LEGEND.replace("±", "+-"), WIDTH)
+    lines += textwrap.wrap(LEGEND.replace("±", plus_minus), WIDTH)
     for name, one in zip(names, found, strict=True):
         lines += textwrap.wrap(f"{name}: {one['verdict']}", WIDTH, subsequent_indent="  ")
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _row(name: str, values: dict[str, float | None]) -> str:
-    cells = (values.get(column) for column in COLUMNS)
-    return shortened(name, NAME).ljust(NAME) + "".join(
-        ("" if v is None else f"{v:.3f}").rjust(11) for v in cells
-    )
+def _row(name: str, measures: dict[str, dict[str, float]], which: str) -> str:
+    values = (measures.get(column, {}).get(which) for column in COLUMNS)
+    cells = (("" if value is None else f"{value:.3f}").rjust(11) for value in values)
+    return shortened(name, NAME).ljust(NAME) + "".join(cells)
 
 
 def _spark(power: list[float], blocks: bool) -> str:

@@ -33,8 +33,8 @@ def test_structure_of_one_axis_equals_the_twins(banks: dict[str, str]) -> None:
     masks = sampler(range(40)).visible
     rows = masks[:, None]
     beside = np.mean([(one[1:] & one[:-1]).sum() / one[:-1].sum() for one in masks])
-    score = np.mean([reference.clustering(row, (3, 5), (0.4, 0.4, 0.1, 0.1), False) for row in rows])
-    near = np.mean([reference.adjacency(row, False) for row in rows])
+    score = np.mean([reference.clustering(row) for row in rows])
+    near = np.mean([reference.adjacency(row) for row in rows])
     for name, twin in (("space", beside), ("clustering", score), ("adjacency", near)):
         assert found["measures"][name]["value"] == pytest.approx(twin, abs=1e-9)
         assert "tube" not in found["measures"][name]

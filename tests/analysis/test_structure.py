@@ -82,12 +82,6 @@ def test_the_difficulty_for_data_with_a_direction_equals_its_twin() -> None:
     assert not np.allclose(structure.difficulty(masks[..., ::-1], covariance), expected, atol=1e-3)
 
 
-def test_visible_tokens_of_each_frame() -> None:
-    masks = np.random.default_rng(0).random((5, 3, 4, 4)) < 0.5
-    expected = [[int(frame.sum()) for frame in mask] for mask in masks]
-    assert structure.visible_per_frame(masks).tolist() == expected
-
-
 def made(kind: str, boundary: str, stretched: bool = False) -> tuple[Recipe, noise.Block]:
     cls: Any
     cls, default = COLOURS[kind]
@@ -120,9 +114,7 @@ def test_the_analytic_spectrum_is_the_twins_and_the_measured_one(
         np.testing.assert_allclose(spectrum.analytic(recipe, block.sigmas[:10]), np.mean(twins, 0), atol=1e-9)
     periodic = boundary == "wrap"
     analytic = spectrum.radial(expected, periodic)
-    each = np.array(
-        [spectrum.radial(spectrum.measured(item[None], periodic), periodic).power for item in block.items]
-    )
+    each = np.array([spectrum.measured(item, periodic).power for item in block.items])
     own = np.array(
         [spectrum.radial(spectrum.analytic(recipe, drawn[None]), periodic).power for drawn in block.sigmas]
     )
@@ -135,7 +127,7 @@ def test_the_spectrum_of_windows_is_that_of_what_they_are_cut_from(tmp_path: Pat
     recipe = maskbank.Green(size=(16, 16, 16), sigma1=(0.7, 0.7), sigma2=(1.5, 1.5))
     bank = maskbank.generate(tmp_path / "b.h5", recipe, 50)
     windows = maskbank.MaskSampler(bank, (5, 7, 6), 0.9).windows(np.arange(3000))
-    each = np.array([spectrum.radial(spectrum.measured(w[None])).power for w in windows])
+    each = np.array([spectrum.measured(w).power for w in windows])
     assert bank.sigma is not None
     expected = spectrum.radial(
         spectrum.of_windows(spectrum.analytic(recipe, bank.sigma[:1]), (5, 7, 6))
