@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import maskbank
-from maskbank.analysis.drawing import Block, Row, save_page
+from maskbank.analysis.drawing import Block, Row, page, save_figure
 from maskbank.analysis.structure import DIRECTIONS, clumped, continuity
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for make in (masks, figure1, figure2, figure3):
             path = output / f"{make.__name__}.png"
-            save_page(make(Path(folder)), str(path), force=True)
+            save_figure(str(path), True, page, make(Path(folder)))
             print(f"{path}: {path.stat().st_size:,} bytes")
 
 

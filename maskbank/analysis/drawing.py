@@ -119,20 +119,13 @@ def plain_style() -> Iterator[None]:
         yield
 
 
-def save_page(parts: Sequence[Block], path: str, force: bool) -> None:
-    """Write a page of blocks as .png, .pdf or .svg."""
-    save_figure(lambda: page(parts), path, force)
-
-
-def save_figure(make: Callable[[], Any], path: str, force: bool) -> None:
-    """Write the figure that `make` returns, in `plain_style`, as .png, .pdf or .svg."""
+def save_figure(path: str, force: bool, draw: Callable[..., Any], *what: Any) -> None:
+    """Write the figure draw(*what), in `plain_style`, as .png, .pdf or .svg."""
     kind = os.path.splitext(path)[1][1:].lower()
     with appearing(path, force) as file, plain_style():
-        figure = make()
+        figure = draw(*what)
         _lay_out(figure)
-        figure.savefig(
-            file, format=kind, metadata=UNDATED.get(kind), bbox_inches="tight", pad_inches=0.08
-        )  # fmt: skip
+        figure.savefig(file, format=kind, metadata=UNDATED.get(kind), bbox_inches="tight", pad_inches=0.08)
 
 
 def _lay_out(figure: Any) -> None:
@@ -211,7 +204,8 @@ def show(axes: Any, panel: Array, clumps: bool, upwards: bool) -> None:
     """Draw one panel: a picture, noise in shades, or a mask in colours."""
     axes.set(xticks=[], yticks=[], anchor="NW")
     if panel.dtype == bool:
-        panel = painted(panel, clumps)
+        colours = np.array([list(bytes.fromhex(one[1:])) for one in (MASKED, VISIBLE, CLUMP)], np.uint8)
+        panel = colours[panel.astype(int) + (clumped(panel) if clumps else False)]
     shades = {}
     if panel.ndim == 2:
         low, high = np.quantile(panel, [0.01, 0.99])
@@ -219,12 +213,6 @@ def show(axes: Any, panel: Array, clumps: bool, upwards: bool) -> None:
     long = max(panel.shape[:2]) > 40 * min(panel.shape[:2])  # too long to be drawn to scale
     aspect, origin = "auto" if long else "equal", "lower" if upwards else "upper"
     axes.imshow(panel, aspect=aspect, interpolation="nearest", origin=origin, **shades)
-
-
-def painted(mask: npt.NDArray[np.bool_], clumps: bool = False) -> npt.NDArray[np.uint8]:
-    """A mask in colours: (H, W, 3)."""
-    colours = np.array([list(bytes.fromhex(one[1:])) for one in (MASKED, VISIBLE, CLUMP)], np.uint8)
-    return colours[mask.astype(np.int64) + (clumped(mask) if clumps else False)]
 
 
 def _show_spectrum(axes: Any, found: Radial, unit: str) -> None:

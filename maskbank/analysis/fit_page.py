@@ -17,7 +17,8 @@ Float64s = npt.NDArray[np.float64]
 
 TICKS = (0.2, 0.5, 1, 2, 5)
 CURVES = 2.1  # the height of a row of curves, in inches
-COLOURS = ("#000000", "#777777", "#e69f00", "#0072b2")  # data, random, tube, the recommended kind
+COLOURS = {"data": "#000000", "random": "#777777", "tube": "#e69f00"}
+CHOSEN = "#0072b2"  # the recommended kind
 
 
 def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None:
@@ -26,20 +27,26 @@ def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None
     data: the same data as given to `fit`; None for typical data, which have no picture. force: replace what
     is at `output`.
     """
-    name = drawing.check_picture(output, force)
-    drawing.save_figure(lambda: _page(found, data), name, force)
+    drawing.save_figure(drawing.check_picture(output, force), force, _page, found, data)
 
 
 def _page(found: Fit, data: Any) -> Any:
+    chosen, grid, ratio = found.recommend, found.grid, found.mask_ratio
+    baselines = ("random", "tube") if len(grid) == 3 else ("random",)
+    shown: dict[str, tuple[Any, ...]] = dict.fromkeys(baselines, ())  # masks, and their sigmas and stretch
+    shown[chosen.kind] = chosen.sigmas, chosen.stretch
+    curves = {"data": found.correlation}  # by distance; 1 at distance 0
+    for name, how in shown.items():
+        pairs = pairs_of(name, grid, ratio, *how)
+        share = float(pairs.flat[0])
+        curves[name] = (pairs - share**2) / (share - share**2)
     over = None
-    if data is not None and len(found.grid) > 1:
-        grid, ratio = found.grid, found.mask_ratio
-        masks = [(label, masks_of(label, grid, ratio, PANELS, *how)) for label, how in _masks(found).items()]
+    if data is not None and len(grid) > 1:
+        masks = [(name, masks_of(name, grid, ratio, PANELS, *how)) for name, how in shown.items()]
         over = block("Masks over the data: hidden patches are grey", opened(data)[0], masks)
     heights = [CURVES, CURVES, *([over.height] if over else [])]
     figure, (above, below, *rest) = drawing.new_figure(drawing.WIDTH, heights)
-    curves = _curves(found)
-    for axis, axes in enumerate(above.subplots(1, len(found.grid), squeeze=False)[0]):
+    for axis, axes in enumerate(above.subplots(1, len(grid), squeeze=False)[0]):
         _correlation(axes, axis, found, curves)
     spectrum, choice = below.subplots(1, 2)
     _spectrum(spectrum, curves)
@@ -49,32 +56,11 @@ def _page(found: Fit, data: Any) -> Any:
     return figure
 
 
-def _masks(found: Fit) -> dict[str, tuple[tuple[float, ...], tuple[float, ...] | None]]:
-    """The masks to draw, with their sigmas and stretch. The recommended ones come last."""
-    baselines = ("random", "tube") if len(found.grid) == 3 else ("random",)
-    chosen = found.recommend
-    return dict.fromkeys(baselines, ((), None)) | {chosen.kind: (chosen.sigmas, chosen.stretch)}
-
-
-def _curves(found: Fit) -> dict[str, Float64s]:
-    """The correlation of the data and of masks by distance; 1 at distance 0."""
-    curves = {"data": found.correlation}
-    for name, how in _masks(found).items():
-        pairs = pairs_of(name, found.grid, found.mask_ratio, *how)
-        share = float(pairs.flat[0])
-        curves[name] = (pairs - share**2) / (share - share**2)
-    return curves
-
-
-def _colour(name: str) -> str:
-    return COLOURS[{"data": 0, "random": 1, "tube": 2}.get(name, 3)]
-
-
 def _correlation(axes: Any, axis: int, found: Fit, curves: dict[str, Float64s]) -> None:
     n = found.grid[axis]
     for name, values in curves.items():
         line = values[tuple(slice(n) if a == axis else 0 for a in range(len(found.grid)))]
-        axes.plot(np.arange(n), line, ".-", color=_colour(name), lw=1.0, ms=3, label=name)
+        axes.plot(np.arange(n), line, ".-", color=COLOURS.get(name, CHOSEN), lw=1.0, ms=3, label=name)
     length, error = found.length[axis], found.length_error[axis]
     words = f"{length:.2f}" + ("" if math.isnan(error) else f" ± {error:.2f}")
     axes.set_title(f"{AXES[len(found.grid)][axis]}: length {words} tokens", size=8)
@@ -87,7 +73,8 @@ def _correlation(axes: Any, axis: int, found: Fit, curves: dict[str, Float64s]) 
 def _spectrum(axes: Any, curves: dict[str, Float64s]) -> None:
     for name, values in curves.items():
         found = radial(np.fft.fftn(values).real)
-        axes.plot(found.frequency, np.maximum(found.power, 1e-2), color=_colour(name), lw=1.2, label=name)
+        power, colour = np.maximum(found.power, 1e-2), COLOURS.get(name, CHOSEN)
+        axes.plot(found.frequency, power, color=colour, lw=1.2, label=name)
     axes.set_yscale("log")
     axes.set_title("radial power spectrum", size=8)
     axes.set(xlabel="cycles per token", ylabel="power")
@@ -98,14 +85,14 @@ def _choice(axes: Any, found: Fit) -> None:
     base = found.difficulty[found.baseline]
     if chosen.curve:
         sigmas, shares = zip(*chosen.curve, strict=True)
-        axes.plot(sigmas, np.array(shares) * base, color=_colour(chosen.kind), lw=1.2)
-        axes.plot([chosen.sigmas[0]], [chosen.difficulty], "o", color=_colour(chosen.kind), ms=5)
+        axes.plot(sigmas, np.array(shares) * base, color=CHOSEN, lw=1.2)
+        axes.plot([chosen.sigmas[0]], [chosen.difficulty], "o", color=CHOSEN, ms=5)
         axes.set_xscale("log")
         axes.set_xticks(TICKS, map(str, TICKS))
         axes.minorticks_off()
         axes.set_xlabel(f"{'sigma1' if len(chosen.sigmas) > 1 else 'sigma'} of {chosen.kind}, in voxels")
     else:
-        axes.axhline(chosen.difficulty, color=_colour(chosen.kind), lw=1.2, label=chosen.kind)
+        axes.axhline(chosen.difficulty, color=CHOSEN, lw=1.2, label=chosen.kind)
         axes.legend(frameon=False, fontsize=7)
         axes.set(xticks=[], ylim=(0, 1))
     axes.axhline(found.aim * base, color="#777777", lw=0.8, ls="--")

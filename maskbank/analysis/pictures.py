@@ -90,9 +90,11 @@ def _masks(sampler: MaskSampler, clumps: bool) -> tuple[list[Row], str]:
         frames = sampler(0).visible.reshape(sampler.grid)[:COLUMNS]
         return [Row(name, list(frames))], "The mask is that of sample 0."
     masks, words = together(sampler)
-    if not is_spectrogram(sampler.grid):
-        return [Row(f"{name}{_clumped(masks, clumps)}", list(masks), clumps)], words
-    return [Row(f"{name}{_clumped(mask, clumps)}", [mask], clumps) for mask in masks], words
+    rows = []
+    for some in np.split(masks, len(masks)) if is_spectrogram(sampler.grid) else [masks]:
+        share = f"\n{clumped(some).sum() / max(some.sum(), 1):.0%} in clumps" if clumps else ""
+        rows.append(Row(name + share, list(some), clumps))
+    return rows, words
 
 
 def together(sampler: MaskSampler) -> tuple[Bools, str]:
@@ -123,10 +125,6 @@ def _heads(sampler: MaskSampler) -> list[str]:
 def _panel(values: drawing.Array) -> drawing.Array:
     """Values (H, W) as they are, and (L,) as one row."""
     return values.reshape(-1, values.shape[-1])
-
-
-def _clumped(masks: Bools, marked: bool) -> str:
-    return f"\n{clumped(masks).sum() / max(masks.sum(), 1):.0%} in clumps" if marked else ""
 
 
 def _size(size: tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskbank.analysis import pictures
-from maskbank.analysis.drawing import PAGES, check_picture, save_page
+from maskbank.analysis.drawing import PAGES, check_picture, page, save_figure
 from maskbank.analysis.measures import usual_sampler
 from maskbank.analysis.overlay import blocks_over
 from maskbank.bank import thumbnail
@@ -61,7 +61,8 @@ def preview(
     made = "1 bank" if len(given) == 1 else f"{len(given)} banks"
     if film:
         return f"{made}, {pictures.save_film(samplers, name, force)} frames"
-    save_page(pictures.blocks(samplers) if over is None else blocks_over(samplers, over), name, force)
+    shown = pictures.blocks(samplers) if over is None else blocks_over(samplers, over)
+    save_figure(name, force, page, shown)
     return made
 
 

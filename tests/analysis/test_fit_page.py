@@ -76,7 +76,7 @@ def test_preview_lays_masks_over_clips(tmp_path: Path, monkeypatch: pytest.Monke
     maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(8, 8, 8)), 3)
     np.save(tmp_path / "c.npy", np.cumsum(np.random.default_rng(0).normal(size=(9, 8, 16, 16)), 1))
     drawn: list[Block] = []
-    monkeypatch.setattr(previews, "save_page", lambda blocks, *_: drawn.extend(blocks))
+    monkeypatch.setattr(previews, "save_figure", lambda *given: drawn.extend(given[-1]))
     words = previews.preview(tmp_path / "b.h5", tmp_path / "o.png", "4x8x8", over=tmp_path / "c.npy")
     assert words == "1 bank"
     assert [row.label for row in drawn[0].rows] == ["data", "tube", "random", "blue3d"]
