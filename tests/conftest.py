@@ -5,6 +5,7 @@ import signal
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
 
 # Processes of pytest run side by side; several threads of linear algebra in each wait for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -15,6 +16,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long campaigns, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same examples each time; more of them with --full, where a test does not say how many."""
+    settings.register_profile(
+        "maskbank",
+        max_examples=150 if config.getoption("--full") else 40,
+        deadline=None, derandomize=True, database=None,
+    )  # fmt: skip
+    settings.load_profile("maskbank")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from maskbank.bank.layout import Content
 from maskbank.recipes import canonical_json
 from tests.bank.forgery import MEMORY, RECIPE, N, forge, look, original
 from tests.bank.processes import Warm
+from tests.conftest import Share
 
 __all__ = ["original"]
 
@@ -214,7 +215,7 @@ def test_huge_attributes_cost_no_more_than_they_hold(warm: Warm, tmp_path: Path)
     assert all(answer.startswith("refused") for answer in look(warm, *paths))
 
     def many(file: h5py.File) -> None:
-        for k in range(20_000):
+        for k in range(4000):
             file.attrs.create(f"more{k}", np.bytes_(b"x" * 100))
 
     look(warm, forge(tmp_path / "many.h5", edit=many, version=h5f.LIBVER_V110))
@@ -299,7 +300,9 @@ def test_a_mutated_part_or_bank_stops_every_command_with_one_line(
     assert os.listdir(tmp_path) == ["b.h5"]
 
 
-def test_a_rebuild_line_that_was_altered_is_refused(warm: Warm, original: Path, tmp_path: Path) -> None:
+def test_a_rebuild_line_that_was_altered_is_refused(
+    warm: Warm, original: Path, tmp_path: Path, share: Share
+) -> None:
     line = warm.maskbank("inspect", original, "--recipe").out.strip()
     values = json.loads(line)
     others: list[Any] = [None, [], {}, {**values["recipe"], "more": 1}]
@@ -320,7 +323,8 @@ def test_a_rebuild_line_that_was_altered_is_refused(warm: Warm, original: Path, 
         text = one if isinstance(one, str) else canonical_json(one)
         path = tmp_path / f"{k}.json"
         path.write_text(text)
-        given = [text, str(path)] if text.startswith("{") and len(text) < 100_000 else [str(path)]
+        as_argument = text.startswith("{") and len(text) < 100_000 and (k % 5 == 0 or share(5) == 5)
+        given = [text, str(path)] if as_argument else [str(path)]
         for argument in given:
             ended = warm.maskbank("rebuild", argument, "-o", tmp_path / "out.h5", memory=MEMORY)
             assert ended.code in (1, 2), (text[:200], ended)

@@ -25,7 +25,7 @@ OFTEN = {
     "maskbank.generation.threads:_CACHE_BYTES": 2**16,
     "maskbank.generation.threads:_PROGRESS_SECONDS": 0.005,
 }
-N = 4000
+N = 2000
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[Recipe, list[str]]] = {
     "white3d": (White(size=(16, 16, 16)), ["white3d", "--size", "16x16x16"]),
     "green2d": (Green(size=(48, 48)), ["green2d", "--size", "48x48"]),
 }
-PARTS = {"1.h5": (0, 1), "2.h5": (1, 1501), "3.h5": (1501, N)}
+PARTS = {"1.h5": (0, 1), "2.h5": (1, 751), "3.h5": (751, N)}
 
 
 def whole_or_absent(path: Path, original: Path) -> None:
@@ -103,7 +103,7 @@ def test_generate_goes_on_after_kill_9_at_any_moment(
     kind: str, warm: Warm, originals: Path, quick_path: Path, share: Share
 ) -> None:
     args = ["generate", *KINDS[kind][1], "-n", str(N), "-o", "bank.h5"]
-    kills = share(100)
+    kills = share(100, 4)
     middle = campaign(Victim(warm, quick_path, args, originals / f"{kind}.h5"), kills, 1)
     assert middle >= kills // 25  # runs start late on a busy machine, so most kills come early
 
@@ -112,7 +112,7 @@ def test_join_goes_on_after_kill_9_at_any_moment(
     warm: Warm, originals: Path, quick_path: Path, share: Share
 ) -> None:
     args = ["join", "-o", "bank.h5", *(str(originals / name) for name in PARTS)]
-    campaign(Victim(warm, quick_path, args, originals / "green2d.h5"), share(50), 2)
+    campaign(Victim(warm, quick_path, args, originals / "green2d.h5"), share(50, 3), 2)
 
 
 def test_repair_goes_on_after_kill_9_at_any_moment(
@@ -142,7 +142,7 @@ def test_repair_goes_on_after_kill_9_at_any_moment(
     length = repair().seconds
     assert sorted(noted(log)) == items
     assert path.read_bytes() == expected
-    for _ in range(share(50)):
+    for _ in range(share(50, 3)):
         path.write_bytes(hurt)
         ended = repair(signals=[(random_.uniform(0, 1.1 * length), signal.SIGKILL)])
         assert ended.code in (-signal.SIGKILL, 0)
@@ -189,7 +189,7 @@ def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, sha
         assert len(calls.names) > 10
         cases += [(command, k, after) for k in range(len(calls.names)) for after in (False, True)]
     random.Random(4).shuffle(cases)
-    for command, at, after in cases[: share(len(cases))]:
+    for command, at, after in cases[: share(len(cases), 15)]:
         args, prepare = every[command]
         prepare()
         ended = warm.maskbank(*args, die=[at, after], settings=QUICKLY)
@@ -209,7 +209,7 @@ def test_what_was_killed_may_be_killed_again_and_again(
     random_ = random.Random(5)
     before: set[int] = set()
     made = 0
-    for _ in range(share(200)):
+    for _ in range(share(200, 10)):
         if victim.run(signals=[(random_.uniform(0.01, 0.1), signal.SIGKILL)]).code == 0:
             break
         made += len(noted(victim.log))
@@ -227,6 +227,16 @@ SLOW = {"slow": 0.02, "settings": {"maskbank.generation.threads:CHECKPOINT_SECON
                                    "maskbank.generation.threads:_WRITE_BYTES": 2**16,
                                    "maskbank.generation.threads:_CACHE_BYTES": 2**14}}  # fmt: skip
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+STOPPED = [
+    ("generate", signal.SIGINT, 130),
+    ("generate", signal.SIGTERM, 143),
+    ("join", signal.SIGINT, 130),
+    ("repair", signal.SIGTERM, 143),
+    *(
+        pytest.param(*given, marks=pytest.mark.full)
+        for given in (("join", signal.SIGTERM, 143), ("repair", signal.SIGINT, 130))
+    ),
+]
 
 
 def commands(folder: Path, originals: Path, command: str) -> list[str]:
@@ -244,8 +254,7 @@ def commands(folder: Path, originals: Path, command: str) -> list[str]:
     return ["generate", *KINDS["green2d"][1], "-n", str(N), "-o", path, "-j", "2"]
 
 
-@pytest.mark.parametrize("command", ["generate", "join", "repair"])
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize(("command", "number", "code"), STOPPED)
 def test_a_signal_keeps_what_is_in_hand_and_says_how_to_go_on(
     command: str, number: int, code: int, warm: Warm, originals: Path, tmp_path: Path
 ) -> None:
@@ -269,8 +278,7 @@ def test_a_signal_keeps_what_is_in_hand_and_says_how_to_go_on(
     assert digest(path) == digest(originals / "green2d.h5")
 
 
-@pytest.mark.parametrize("command", ["generate", "join", "repair"])
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize(("command", "number", "code"), STOPPED)
 def test_a_second_signal_leaves_at_once(
     command: str, number: int, code: int, warm: Warm, originals: Path, tmp_path: Path
 ) -> None:
@@ -291,7 +299,7 @@ def test_signals_at_random_moments(warm: Warm, originals: Path, quick_path: Path
     args = commands(quick_path, originals, "generate")
     path = quick_path / "bank.h5"
     length = warm.maskbank(*args).seconds
-    for k in range(share(60)):
+    for k in range(share(60, 4)):
         path.unlink(missing_ok=True)
         number, code = SIGNALS[k % 2]
         ended = warm.maskbank(*args, signals=[(random_.uniform(0, 1.1 * length), number)])

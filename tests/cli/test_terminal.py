@@ -1,6 +1,8 @@
 """Signals, and output to terminals, files and pipes."""
 
+import contextlib
 import fcntl
+import io
 import os
 import pty
 import re
@@ -15,7 +17,9 @@ from pathlib import Path
 import pytest
 
 import maskbank
-from tests.cli.common import MASKBANK, lines
+from maskbank import noise
+from maskbank.cli import main, output, progress
+from tests.cli.common import MASKBANK, call, lines
 
 # the command line with slow items
 SLOW = """
@@ -104,10 +108,20 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "b.h5").exists()
 
 
-def test_without_a_terminal_there_is_a_line_now_and_then(tmp_path: Path) -> None:
+def test_without_a_terminal_there_is_a_line_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     args = ("generate", "white2d", "-n", "1000", "--size", "8x8", "-o", "b.h5", "-j", "1")
-    command = [*slow(0.001, line=0.2), *args]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    make = noise.Colours.make
+
+    def slowly(self: noise.Colours, first: int, block: noise.Block) -> None:
+        time.sleep(0.001 * len(block))
+        make(self, first, block)
+
+    monkeypatch.setattr(noise.Colours, "make", slowly)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.2)
+    result = call(*args, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     start, *between, made = lines(result.stderr)
     assert (start.split()[0], made.split()[0]) == ("making", "made")
     pattern = r"maskbank: (\d+) of 1,000 items, \d+%(, \d+ s left)?"
@@ -117,11 +131,22 @@ def test_without_a_terminal_there_is_a_line_now_and_then(tmp_path: Path) -> None
     assert "\r" not in result.stderr
 
 
-def test_quiet_shows_no_bar(tmp_path: Path) -> None:
-    args = ("generate", "white2d", "-n", "3", "--size", "8x8", "-q")
-    terminal = Terminal(*MASKBANK, *args, cwd=tmp_path)
-    assert terminal.end() == 0
-    assert terminal.text == ""
+class Shown(io.StringIO):
+    """What a terminal shows."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quiet_shows_no_bar(quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "quiet", False)  # put back, for what a command leaves
+    shown = Shown()
+    args = ["generate", "white2d", "-n", "3", "--size", "8x8", "-o", str(tmp_path / "b.h5")]
+    with contextlib.redirect_stderr(shown), pytest.raises(SystemExit):
+        main([*args, *["-q"] * quiet])
+    assert ("/3 [" in shown.getvalue()) != quiet
+    assert bool(shown.getvalue()) != quiet
 
 
 def test_compiling_is_said_and_ctrl_c_is_answered_meanwhile(
@@ -139,16 +164,16 @@ def test_compiling_is_said_and_ctrl_c_is_answered_meanwhile(
 
 
 def test_a_wait_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    from maskbank.cli import output
-
     with output.after_a_while("drawing", 0.05):
-        time.sleep(0.5)
+        time.sleep(0.2)
     with output.after_a_while("nothing", 5):
         pass
     assert capsys.readouterr().err == "maskbank: drawing\n"
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "number, code", [pytest.param(signal.SIGINT, 130, marks=pytest.mark.full), (signal.SIGTERM, 143)]
+)
 def test_a_signal_stops_the_work_and_keeps_it(tmp_path: Path, number: int, code: int) -> None:
     process = subprocess.Popen(
         [*slow(0.0005), "generate", "white2d", "-n", "20000", "--size", "8x8", "-o", "b.h5"],

@@ -1,7 +1,8 @@
 """What people type, and what the message suggests instead."""
 
+import contextlib
+import io
 import json
-import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import maskbank
+from maskbank.cli import main
 from tests.cli.common import MASKBANK, call, one_line
 
 
@@ -103,8 +105,10 @@ def test_a_larger_n_over_the_same_bank_names_commands_to_paste(tmp_path: Path) -
     assert call(*args, "-n", 4, cwd=tmp_path).returncode == 0
     line = one_line(call(*args, "-n", 10, cwd=tmp_path), 1)
     assert "holds the first 4 of these items" in line
-    paste = line[line.index(": maskbank generate") + 2 :].replace("maskbank ", shlex.join(MASKBANK) + " ")
-    subprocess.run(["bash", "-c", paste], cwd=tmp_path, check=True, capture_output=True)
+    for command in line[line.index(": maskbank generate") + 2 :].split(" && "):
+        program, *words = shlex.split(command)
+        assert program == "maskbank"
+        assert call(*words, cwd=tmp_path).returncode == 0, command
     assert call(*args[:-1], "direct.h5", "-n", 10, cwd=tmp_path).returncode == 0
     assert (tmp_path / "my bank's-whole.h5").read_bytes() == (tmp_path / "direct.h5").read_bytes()
     assert "holds the first" not in one_line(call(*args, "-n", 2, cwd=tmp_path), 1)
@@ -152,18 +156,20 @@ def test_suggested_commands_are_quoted_for_the_shell(tmp_path: Path) -> None:
     assert shlex.split(line[line.index("next: ") + 6 :]) == ["maskbank", "inspect", "it's $HOME.h5"]
 
 
-def test_the_shell_completes_commands_options_and_files(banks: Path) -> None:
+def test_the_shell_completes_commands_options_and_files(banks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def completed(words: str) -> list[str]:
-        environment = os.environ | {
-            "_MASKBANK_COMPLETE": "bash_complete", "COMP_WORDS": f"maskbank {words}",
-            "COMP_CWORD": str(len(words.split())),
-        }  # fmt: skip
-        result = subprocess.run(
-            MASKBANK, env=environment, cwd=banks, capture_output=True, text=True, check=False
-        )
-        return result.stdout.split()
+        monkeypatch.setenv("_MASKBANK_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", f"maskbank {words}")
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+        stdout = io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with contextlib.redirect_stdout(stdout), pytest.raises(SystemExit):
+            main([])
+        stdout.seek(0)
+        return stdout.read().split()
 
+    monkeypatch.chdir(banks)
     assert completed("ver") == ["plain,verify"]
+    assert subprocess.check_output(MASKBANK, text=True).split() == ["plain,verify"]
     assert completed("insect wh") == []
     assert completed("generate gree") == ["plain,green1d", "plain,green2d", "plain,green3d"]
     assert completed("generate rbn --mask") == ["plain,--mask-ratio", "plain,--masks-per-set"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,8 +17,6 @@ from tests import reference
 
 Floats = npt.NDArray[np.float32]
 round_to_halves: Any = convert.round_to_halves  # Numba infers its types
-
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=50, database=None)
 
 
 @kernel
@@ -172,7 +170,6 @@ def test_levels_of_numbers_of_every_size() -> None:
     assert (to_levels(values) == sorted_levels(values)).all()
 
 
-@PROPERTY
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=50))
 def test_levels_are_a_count_of_thresholds(values: list[float]) -> None:
     """For any float32 numbers."""

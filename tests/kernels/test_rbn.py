@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import maskbank
@@ -165,7 +165,6 @@ def test_a_default_item_equals_the_twin() -> None:
     np.testing.assert_array_equal(noise.item(RBN(), 7, 13), reference.rbn_item(RBN(), 7, 13))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_small_recipe_equals_the_twin(data: st.DataObject) -> None:
     size = data.draw(st.tuples(st.integers(1, 7), st.integers(2, 7)) | st.tuples(st.integers(2, 40)))

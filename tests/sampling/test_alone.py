@@ -1,12 +1,17 @@
 """Masks where something is missing: Numba, SciPy, Linux's calls for files, a place for compiled kernels."""
 
 import hashlib
+import itertools
 import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from maskbank import Bank, MaskSampler
+from maskbank.kernels import jit, select
+from maskbank.sampling import masks
 from tests.sampling.common import child
 
 ALONE = """
@@ -33,8 +38,8 @@ def test_numpy_and_h5py_are_enough(samplers: dict[str, MaskSampler], tmp_path: P
     """Masks, streams and exports, also on a system that has none of Linux's calls for files."""
     sampler = samplers["crop"]
     (tmp_path / "sampler").write_bytes(pickle.dumps(sampler))
-    masks = sampler(range(50))
-    expected = hashlib.sha256(masks.visible.tobytes() + masks.ids_restore.tobytes()).hexdigest()
+    made = sampler(range(50))
+    expected = hashlib.sha256(made.visible.tobytes() + made.ids_restore.tobytes()).hexdigest()
     assert child(ALONE, tmp_path / "sampler", tmp_path / "masks.npy") == expected
 
 
@@ -55,6 +60,32 @@ print(json.dumps([found, compiled]))
 """
 
 
+def test_kernels_that_cannot_be_kept_select_after_some_calls_of_their_twin(
+    banks: dict[str, Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the next test sees in a process that compiles them."""
+    sampler = MaskSampler(banks["green3d"], (4, 6, 7), 0.8)
+    expected = [sampler(start).visible for start in range(6)]
+    crop, calls = select.crop_masks, []
+
+    def crop_masks(*given: Any) -> None:
+        calls.append(start)
+        crop(*given)
+
+    monkeypatch.setattr(select, "crop_masks", crop_masks)
+    monkeypatch.setattr(jit, "KEPT", False)
+    monkeypatch.setattr(masks, "TWIN_CALLS", 4)
+    monkeypatch.setattr(masks, "_calls", itertools.count())
+    masks._kernels.cache_clear()
+    try:
+        for start in range(6):
+            np.testing.assert_array_equal(sampler(start).visible, expected[start])
+    finally:
+        masks._kernels.cache_clear()
+    assert calls == [4, 5]
+
+
+@pytest.mark.full
 def test_what_cannot_be_kept_is_compiled_late(
     banks: dict[str, Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

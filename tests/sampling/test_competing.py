@@ -18,7 +18,6 @@ from maskbank.sampling import selection
 from maskbank.sampling.masks import ALL
 from tests import reference
 from tests.sampling.common import IDS, Array, Bools, one_line
-from tests.sampling.test_selection import PROPERTY
 
 FIXED = ("timefreq", "running-cell")
 
@@ -79,7 +78,6 @@ def contests(draw: st.DrawFn) -> dict[str, Any]:
     return {"values": values, "words": words, "counts": counts, "valid": marks, "n": n}
 
 
-@PROPERTY
 @given(contests())
 def test_contests_of_kernel_numpy_and_twin_are_equal(case: dict[str, Any]) -> None:
     values, words, counts, valid, n = case.values()
@@ -100,7 +98,6 @@ def test_contests_of_kernel_numpy_and_twin_are_equal(case: dict[str, Any]) -> No
             assert row[s] == reference.largest(keys, int(counts[b, s]), there[s], word)
 
 
-@PROPERTY
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 40), st.integers(0, 999))
 def test_restoring_orders_leave_what_is_not_valid_last(
     samples: int, views: int, length: int, seed: int
@@ -396,7 +393,6 @@ def maps(draw: st.DrawFn) -> tuple[Array, Any, Any]:
     return values, counts if draw(st.booleans()) or not counts.size else int(counts.min()), valid
 
 
-@PROPERTY
 @given(maps())
 def test_selected_values_are_the_largest(case: tuple[Array, Any, Any]) -> None:
     values, counts, valid = case

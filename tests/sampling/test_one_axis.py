@@ -70,9 +70,9 @@ def test_the_colours_differ_along_the_axis(speech: dict[str, Bank]) -> None:
 def test_the_values_are_those_of_the_item(speech: dict[str, Bank]) -> None:
     """A window as long as the item is the item, shifted and maybe reversed; resized, it is the item."""
     bank = speech["green1d"]
-    for window in MaskSampler(bank, LENGTH, 0.8).windows(range(8)):
-        shifts = [np.roll(item[::step], k) for item in bank for step in (1, -1) for k in range(LENGTH)]
-        assert any(np.array_equal(window, shift) for shift in shifts)
+    around = (np.tile(item[::step].astype(np.float32), 2) for item in bank for step in (1, -1))
+    shifts = {twice[k : k + LENGTH].tobytes() for twice in around for k in range(LENGTH)}
+    assert {window.tobytes() for window in MaskSampler(bank, LENGTH, 0.8).windows(range(8))} <= shifts
     whole = MaskSampler(bank, LENGTH, 0.8, fit="resize", flip=False).windows(range(8))
     assert sorted(map(bytes, whole)) == sorted(bytes(item.astype(np.float32)) for item in bank)
 

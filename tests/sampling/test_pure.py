@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import maskbank
@@ -276,7 +276,6 @@ def test_counts_are_exact(dtype: str, content: str, tmp_path: Path) -> None:
             assert (sampler(range(50)).visible.sum(1) == count).all()
 
 
-@settings(deadline=None, derandomize=True, max_examples=60, database=None)
 @given(
     st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(1, 40)), st.floats(0.01, 0.99), st.booleans()
 )

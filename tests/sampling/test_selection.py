@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -15,9 +15,9 @@ from maskbank.kernels import colour, direct, philox, rbn, select, spectral, stre
 from maskbank.sampling import baselines, selection, stream
 from maskbank.sampling.masks import ALL
 from tests import reference
+from tests.conftest import Share
 from tests.kernels.test_philox import KNOWN
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=150, database=None)
 LEAST_P = 1e-6  # the draws are fixed, so a test passes always or never
 
 Array = npt.NDArray[Any]
@@ -51,7 +51,6 @@ def test_philox_gives_the_published_vectors(
     assert [word.tolist() for word in selection.philox(arrays, key)] == [[word] * 2 for word in expected]
 
 
-@PROPERTY
 @given(st.tuples(U32, U32, U32, U32), st.tuples(U32, U32))
 def test_philox_equals_twin(counter: tuple[int, int, int, int], key: tuple[int, int]) -> None:
     assert selection.philox(counter, key) == reference.philox4x32_10(counter, key)
@@ -69,7 +68,6 @@ def test_no_two_purposes_share_a_stream() -> None:
         assert own.items() <= table.items(), module
 
 
-@PROPERTY
 @given(U64, U32, U32)
 def test_keys_are_one_block_of_the_seed(seed: int, epoch: int, view: int) -> None:
     keys = selection.keys(seed, epoch, view)
@@ -85,7 +83,6 @@ def test_keys_of_seeds_epochs_and_views_all_differ() -> None:
     assert len({word for keys in every for word in (keys[:2], keys[2:])}) == 2 * len(every)
 
 
-@PROPERTY
 @given(st.lists(IDS, min_size=1, max_size=5), st.integers(0, 9), st.tuples(U32, U32), st.integers(1, 5))
 def test_words_are_blocks_of_each_number(
     numbers: list[int], stream: int, key: tuple[int, int], blocks: int
@@ -105,7 +102,6 @@ def item_in_kernel(number: int, items: int, half: int, key0: Any, key1: Any) -> 
     return int(select.item_of(np.uint64(number % items), np.uint64(items), half, rounds))
 
 
-@PROPERTY
 @given(st.lists(IDS, min_size=1, max_size=5), ITEMS, U64)
 def test_items_of_the_kernel_are_those_of_numpy(numbers: list[int], items: int, seed: int) -> None:
     keys = selection.keys(seed, 0, 0)[2:]
@@ -176,9 +172,9 @@ def test_each_place_of_a_block_takes_each_item_as_often(items: int, count: int) 
         check_uniform(found[:, place], items)
 
 
-def test_each_id_takes_each_item_as_often_over_seeds() -> None:
+def test_each_id_takes_each_item_as_often_over_seeds(share: Share) -> None:
     ids = (0, 4, 5, 2**40)
-    every = [selection.keys(seed, 0, 0)[:, 0] for seed in range(10_000)]
+    every = [selection.keys(seed, 0, 0)[:, 0] for seed in range(share(10_000, 2000))]
     found = [[item_in_kernel(i, 5, 3, keys[2], keys[3]) for i in ids] for keys in every]
     for column in np.array(found, np.int64).T:
         check_uniform(column, 5)
@@ -317,7 +313,6 @@ def both(case: dict[str, Any]) -> tuple[Bools, Bools]:
     return found[0], found[1]
 
 
-@PROPERTY
 @given(crops())
 def test_masks_of_kernel_numpy_and_twin_are_equal(case: dict[str, Any]) -> None:
     kernel, twin = both(case)
@@ -355,7 +350,6 @@ def selected(module: Any, keys: Array, bits: int, count: int, starts: Int64s) ->
     return visible.reshape(keys.shape)
 
 
-@PROPERTY
 @given(keyed())
 def test_selections_of_kernel_numpy_and_twin_are_equal(case: tuple[Array, int, int, Int64s]) -> None:
     keys, _, count, starts = case
@@ -382,7 +376,6 @@ def test_selections_of_many_tokens_are_exact(length: int, dtype: str) -> None:
             np.testing.assert_array_equal(kernel, selected(selection, *case))
 
 
-@PROPERTY
 @given(st.integers(1, 5), st.integers(1, 60), st.integers(0, 999), st.data())
 def test_restoring_orders_are_equal(batch: int, length: int, seed: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, length))
@@ -425,7 +418,6 @@ def test_equal_values_are_chosen_from_any_place_as_often() -> None:
     check_uniform(np.array([runs[tuple(np.flatnonzero(row).tolist())] for row in kernel]), length)
 
 
-@PROPERTY
 @given(U32)
 def test_the_choice_among_equals_is_of_24_bits(word: int) -> None:
     assert selection.choices(uint64s(0, 0, 0, word)[None]).tolist() == [word >> 8]
