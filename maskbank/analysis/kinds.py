@@ -6,7 +6,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.analysis.prediction import Predictor, draws, pairs_of_masks, pairs_of_noise, repeated
+from maskbank.analysis.prediction import Predictor, draws, pairs_of_masks, pairs_of_noise
 from maskbank.checks import count_visible
 from maskbank.errors import MissingError, RecipeError
 from maskbank.recipes import COLOURS, KINDS, RBN, Recipe
@@ -46,7 +46,8 @@ def pairs_of(
 
     For coloured noise it is computed; masks of R-BN, grid and block are drawn and counted.
     """
-    own = grid if has_own_frames(name, grid) else grid[1:]
+    differ = len(grid) < 3 or name == "random" or name.endswith("3d")  # else masks repeat in all frames
+    own = grid if differ else grid[1:]
     if name in ("rbn", "grid", "block"):
         count = min(MASKS, max(8, MOST_PATCHES // math.prod(own)))
         masks = masks_of(name, grid, ratio, count, sigmas, stretch)
@@ -55,12 +56,7 @@ def pairs_of(
         colour = COLOURS[name][0].colour if name in COLOURS else "white"
         share = _visible(own, ratio, own == grid) / math.prod(own)
         pairs = pairs_of_noise(colour, sigmas, stretch or (1.0,) * len(own), own, share)
-    return pairs if own == grid else repeated(pairs, grid[0])
-
-
-def has_own_frames(name: str, grid: Grid) -> bool:
-    """Whether masks of a kind or a baseline differ from frame to frame, or the grid has no frames."""
-    return len(grid) < 3 or name == "random" or name.endswith("3d")
+    return pairs if differ else np.broadcast_to(pairs, (2 * grid[0], *pairs.shape))
 
 
 def _visible(own: Grid, ratio: float, all_tokens: bool) -> int:

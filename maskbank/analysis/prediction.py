@@ -111,11 +111,6 @@ def pairs_of_masks(masks: Bools) -> Float64s:
     return mean_of_pairs(both, pairs)
 
 
-def repeated(pairs: Float64s, frames: int) -> Float64s:
-    """The pairs of masks that are the same in all frames, (2 T, 2 H, 2 W), from those of one frame."""
-    return np.broadcast_to(pairs, (2 * frames, *pairs.shape))
-
-
 def draws(kind: str) -> Iterator[tuple[float, ...]]:
     """Sigmas that are spread evenly over the default ranges of a kind."""
     cls, size = COLOURS[kind]

@@ -8,7 +8,7 @@ import click
 
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import FORCE, QUIET, SAMPLER_SEED, Count, Share, Source
+from maskbank.cli.options import FORCE, QUIET, SAMPLER_SEED, BankPath, Count, Share
 from maskbank.cli.output import say
 from maskbank.cli.progress import Bar
 
@@ -16,7 +16,7 @@ MARKS = click.Choice(["masked", "visible"])
 
 
 @click.command(context_settings=SETTINGS)
-@click.argument("bank", metavar="BANK", type=Source())
+@click.argument("bank", metavar="BANK", type=BankPath(baselines=True))
 @click.option("--grid", required=True, metavar="TxHxW", help="Tokens of the model: 8x14x14, 64x8 or 500.")
 @click.option(
     "--mask-ratio", type=Share(), multiple=True, metavar="R",

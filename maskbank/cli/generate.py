@@ -139,12 +139,23 @@ def _recipe_option(name: str, recipe: Recipe) -> Any:
 
 
 def _add(kind: str) -> None:
+    """Add the command of a kind."""
     cls, size = KINDS[kind]
     recipe = cls(size=size)
     text = WHAT[cls.colour]
 
-    def run(**options: Any) -> None:
-        _generate(kind, **options)
+    def run(
+        n: int | None, items: str | None, output: str, workers: int | None, dask: str | None, force: bool,
+        seed: int, **options: Any,
+    ) -> None:  # fmt: skip
+        from maskbank.generation.generate import content_for
+
+        given = {name: value for name, value in options.items() if value not in (None, ())}
+        content = content_for(kind, n, seed=seed, items=items, **given)
+        try:
+            make(output, content, workers=workers, dask=dask, force=force)
+        except OutputError as error:
+            raise OutputError(f"{error}{_how_to_grow(output, content)}") from None
 
     run.__doc__ = f"""Make a bank of {kind}: {text}.
 
@@ -166,28 +177,6 @@ def _add(kind: str) -> None:
         run = option(run)
     short = f"{len(size)}D: {text}"
     command.command(kind, cls=_KindCommand, short_help=short, context_settings=SETTINGS)(run)
-
-
-def _generate(
-    kind: str,
-    n: int | None,
-    items: str | None,
-    output: str,
-    workers: int | None,
-    dask: str | None,
-    force: bool,
-    seed: int,
-    **options: Any,
-) -> None:
-    from maskbank.generation.generate import content_for
-
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    content = content_for(kind, n, seed=seed, items=items, **given)
-    try:
-        make(output, content, workers=workers, dask=dask, force=force)
-    except OutputError as error:
-        advice = _how_to_grow(output, content)
-        raise OutputError(f"{error}{advice}") from None
 
 
 def _how_to_grow(path: str, content: "Content") -> str:

@@ -12,7 +12,7 @@ from maskbank.cli import SETTINGS
 from maskbank.cli.options import SOURCES, Share
 from maskbank.cli.output import WIDTH, after_a_while, aligned, has_blocks, shortened, show
 from maskbank.errors import RecipeError
-from maskbank.recipes import Recipe, canonical_json
+from maskbank.recipes import canonical_json
 from maskbank.sampling.baselines import NAMES
 
 
@@ -89,20 +89,17 @@ def describe(bank: Bank | str) -> dict[str, Any]:
         "bytes": bank.nbytes,
         "fingerprint": bank.fingerprint,
     }
-    if bank.sigma is not None:
-        facts["sigma"] = {
-            name: dict(zip(("min", "median", "max"), spread, strict=True))
-            for name, spread in _sigma_spread(bank).items()
-        }
+    if drawn := _drawn(bank):
+        facts["sigma"] = drawn
     return facts
 
 
-def _sigma_spread(bank: Bank) -> dict[str, tuple[float, float, float]]:
-    sigma = bank.sigma
-    assert sigma is not None
+def _drawn(bank: Bank) -> dict[str, dict[str, float]]:
+    """The smallest, median and largest draw of each sigma that the kind has."""
+    columns = () if bank.sigma is None else bank.sigma.T
     return {
-        name: (float(column.min()), float(np.median(column)), float(column.max()))
-        for name, column in zip(bank.recipe.sigma_names, sigma.T, strict=True)
+        name: {"min": float(one.min()), "median": float(np.median(one)), "max": float(one.max())}
+        for name, one in zip(bank.recipe.sigma_names, columns, strict=True)
     }
 
 
@@ -122,17 +119,12 @@ def rows(bank: Bank | str) -> dict[str, str]:
     }
     for key, value in bank.recipe.to_dict().items():
         if key not in ("size", "dtype"):
-            lines[f"recipe: {key}"] = _show(bank.recipe, key, value)
-    if bank.sigma is not None:
-        for name, (low, middle, high) in _sigma_spread(bank).items():
-            lines[f"drawn: {name}"] = f"{low:.3f} … {middle:.3f} … {high:.3f}"
+            between = " to " if key in bank.recipe.sigma_names else ", "
+            text = between.join(f"{one:g}" for one in value) if isinstance(value, list) else str(value)
+            lines[f"recipe: {key}"] = text
+    for name, drawn in _drawn(bank).items():
+        lines[f"drawn: {name}"] = " … ".join(f"{one:.3f}" for one in drawn.values())
     return lines
-
-
-def _show(recipe: Recipe, key: str, value: Any) -> str:
-    if not isinstance(value, list):
-        return str(value)
-    return (" to " if key in recipe.sigma_names else ", ").join(f"{number:g}" for number in value)
 
 
 def table(columns: list[dict[str, str]], names: list[str]) -> str:

@@ -40,16 +40,21 @@ class Share(click.ParamType[float]):
 
 
 class BankPath(click.Path):
-    """The path of a bank. An error suggests the nearest name."""
+    """The path of a bank, or the name of a baseline where these are allowed. An error suggests a name."""
 
-    names: tuple[str, ...] = ()  # of baselines
+    def __init__(self, baselines: bool = False) -> None:
+        super().__init__()
+        self.baselines = baselines
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if os.path.lexists(value) or value in self.names:
+        names: tuple[str, ...] = ()
+        if self.baselines:
+            from maskbank.sampling.baselines import NAMES as names  # imports NumPy, which --help does without
+        if os.path.lexists(value) or value in names:
             return value
         folder, name = os.path.split(value)
         files = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-        near = get_close_matches(name.lower(), self.names, 1)
+        near = get_close_matches(name.lower(), names, 1)
         near += [one for one in files if one == f"{name}.h5"]
         near += get_close_matches(name, [one for one in files if one.endswith(".h5")], 1)
         if near:
@@ -57,21 +62,11 @@ class BankPath(click.Path):
         return value
 
 
-class Source(BankPath):
-    """The path of a bank, or the name of a baseline."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from maskbank.sampling.baselines import NAMES  # imports NumPy, which --help does without
-
-        self.names = NAMES
-        return super().convert(value, param, ctx)
-
-
 def _quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     output.quiet = value
 
 
-SOURCES = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=Source())
+SOURCES = click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=BankPath(baselines=True))
 WORKERS = click.option(
     "-j", "--workers", type=int, metavar="W",
     help="Cores to use; the bytes do not depend on it.  [default: all]",
