@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.analysis import findings
-from maskbank.analysis.findings import Bools, Finding, Int64s
+from maskbank.analysis.arrays import Array, Bools, Int64s
+from maskbank.analysis.findings import Finding
 from maskbank.analysis.measures import MASKS, MOST_TOKENS, Measure, compare
 from maskbank.checks import check_grid, check_ratio, choice, format_size, integer
 from maskbank.errors import RecipeError
@@ -19,7 +19,6 @@ from maskbank.sampling.masks import Masks
 ENOUGH = 64  # different masks; fewer are too few to judge positions
 MOST_BYTES = 2**25  # positions are judged by no more masks than fit into this, one byte a token
 
-Array = npt.NDArray[Any]
 Place = tuple[Any, ...]  # the indices and keys that lead to an array in a batch
 
 

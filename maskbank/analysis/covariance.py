@@ -10,13 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Float32s, Float64s, Grid
 from maskbank.errors import RecipeError
-
-Float32s = npt.NDArray[np.float32]
-Float64s = npt.NDArray[np.float64]
-Grid = tuple[int, ...]
 
 BLOCKS = 16  # of clips; each is left out once for the standard errors
 LONGEST = 1000.0  # tokens; longer lengths are given as this

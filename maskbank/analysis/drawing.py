@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Array
 from maskbank.analysis.measures import Radial
 from maskbank.analysis.structure import clumped
 from maskbank.errors import RecipeError, check_installed
 from maskbank.files import appearing, check_free
-
-Array = npt.NDArray[Any]
 
 # Colours of Okabe and Ito, which people with any colour vision can distinguish
 MASKED, VISIBLE, CLUMP, GREY = "#e9e9e9", "#0072b2", "#e69f00", "#777777"

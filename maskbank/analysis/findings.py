@@ -5,13 +5,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.analysis import measures, structure
+from maskbank.analysis.arrays import Bools, Int64s
 from maskbank.checks import axis_names
-
-Bools = npt.NDArray[np.bool_]
-Int64s = npt.NDArray[np.int64]
 
 REPEATED = 0.01  # share of masks; if more are repeated, it is not by chance
 BIASED = 0.15  # relative deviation of positions, root mean square; red noise in small windows has half of it

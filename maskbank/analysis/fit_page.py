@@ -4,16 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.analysis import drawing
+from maskbank.analysis.arrays import Float64s
 from maskbank.analysis.clips import opened
 from maskbank.analysis.fit import AXES, Fit
 from maskbank.analysis.kinds import masks_of, pairs_of
 from maskbank.analysis.overlay import PANELS, block
 from maskbank.analysis.spectrum import radial
-
-Float64s = npt.NDArray[np.float64]
 
 TICKS = (0.2, 0.5, 1, 2, 5)
 CURVES = 2.1  # the height of a row of curves, in inches

@@ -6,16 +6,14 @@ from functools import lru_cache
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.analysis import spectrum, structure
+from maskbank.analysis.arrays import Bools, Float64s
 from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid, format_size
 from maskbank.recipes import RBN
 from maskbank.sampling.baselines import NAMES, SPECTROGRAMS
 from maskbank.sampling.sampler import Fit, MaskSampler
-
-Bools = npt.NDArray[np.bool_]
 
 MASKS = 256  # to measure, at most
 HARD = 12  # masks whose difficulty is measured, at most; it is slow
@@ -86,7 +84,7 @@ def usual_sampler(
 
 
 def measure_structure(
-    sampler: MaskSampler, most: int = MASKS, covariance: npt.NDArray[np.float64] | None = None
+    sampler: MaskSampler, most: int = MASKS, covariance: Float64s | None = None
 ) -> dict[str, Any]:
     """Measure the structure of at most so many masks of a sampler, beside random and tube masks.
 
@@ -114,7 +112,7 @@ def measure_structure(
 
 
 def compare(
-    masks: Bools, num_visible: int, seed: int = 0, covariance: npt.NDArray[np.float64] | None = None
+    masks: Bools, num_visible: int, seed: int = 0, covariance: Float64s | None = None
 ) -> dict[str, Measure]:
     """Measure masks (B, *grid), True where visible, beside random and tube masks."""
     count, grid = len(masks), masks.shape[1:]
@@ -157,7 +155,7 @@ def _baseline(
 
 
 def _measured(
-    visible: Bools, hard: int, covariance: npt.NDArray[np.float64] | None = None
+    visible: Bools, hard: int, covariance: Float64s | None = None
 ) -> dict[str, tuple[float, float]]:
     """The mean and standard error of each measure; of difficulty, those of the first `hard` masks."""
     axes = visible.ndim - 1
@@ -253,13 +251,13 @@ def _spectra(sampler: MaskSampler, masks: Bools) -> dict[str, Any]:
     return {"looked_at": count, **spectra}
 
 
-def _even(masks: Bools) -> npt.NDArray[np.float64]:
+def _even(masks: Bools) -> Float64s:
     """Masks as numbers of mean 0 and variance 1."""
     share = masks.mean()
     return np.asarray((masks - share) / math.sqrt(share * (1 - share)))
 
 
-def _radial(fields: npt.NDArray[np.float64], periodic: bool = True) -> Radial:
+def _radial(fields: Float64s, periodic: bool = True) -> Radial:
     each = [spectrum.measured(field, periodic) for field in fields]
     powers = np.array([one.power for one in each])
     found = spectrum.Spectrum(each[0].frequency, powers.mean(0), each[0].count)

@@ -4,11 +4,9 @@ import os
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Array, Float32s, Float64s, UInt8s
 from maskbank.errors import MaskbankError
-
-Float32s = npt.NDArray[np.float32]
 
 VIDEO = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 SOUND = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
@@ -32,7 +30,7 @@ def media_shape(path: str) -> tuple[int, ...]:
     return (FRAMES, SIDE, SIDE, 3) if path.lower().endswith(VIDEO) else (STEPS, BANDS)
 
 
-def read_media(path: str) -> npt.NDArray[Any]:
+def read_media(path: str) -> Array:
     """A video as uint8 (16, 224, 224, 3), or a sound as a log-mel spectrogram, float32 (1024, 128).
 
     Of a video it takes every fourth frame around the middle, scales the short side to 224, crops the centre,
@@ -48,7 +46,7 @@ def read_media(path: str) -> npt.NDArray[Any]:
         raise MaskbankError(f"{path} cannot be decoded: {error}; leave it out") from None
 
 
-def _video(container: Any) -> npt.NDArray[np.uint8]:
+def _video(container: Any) -> UInt8s:
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
     high, wide = stream.height, stream.width
@@ -60,7 +58,7 @@ def _video(container: Any) -> npt.NDArray[np.uint8]:
         start = float(stream.duration * stream.time_base) - FRAMES * STRIDE / float(stream.average_rate)
         start = max(start / 2, 0.0)
         container.seek(int(start / stream.time_base), stream=stream)
-    frames: list[npt.NDArray[np.uint8]] = []
+    frames: list[UInt8s] = []
     seen = 0
     for frame in container.decode(stream):
         if frame.time is not None and frame.time + 1e-6 < start:
@@ -100,7 +98,7 @@ def _spectrogram(samples: Float32s) -> Float32s:
     return np.log(np.maximum(power @ _bands().T, LEAST)).astype(np.float32)
 
 
-def _bands() -> npt.NDArray[np.float64]:
+def _bands() -> Float64s:
     """Triangular filters at equal distances on the mel scale: (128, frequencies)."""
 
     def mel(hertz: Any) -> Any:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Bools, Grid, UInt8s
 from maskbank.analysis.clips import Clips, opened, patch_on
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.pictures import name_of, with_baselines
@@ -13,15 +13,11 @@ from maskbank.bank.thumbnail import is_spectrogram
 from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
 
-Bools = npt.NDArray[np.bool_]
-Levels = npt.NDArray[np.uint8]
-Grid = tuple[int, ...]
-
 PANELS = 6  # frames of a clip, or clips, in a row
 HIDDEN, KEPT = 200, 0.25  # the grey of hidden patches, and the share of the image that shows through
 
 
-def overlay(image: Levels, visible: Bools) -> Levels:
+def overlay(image: UInt8s, visible: Bools) -> UInt8s:
     """An image, uint8 (H, W, 3), whose patches are grey where a mask, (h, w), hides them."""
     high, wide = (n // g for n, g in zip(image.shape, visible.shape, strict=False))
     shown = visible.repeat(high, 0).repeat(wide, 1)[..., None]
@@ -29,7 +25,7 @@ def overlay(image: Levels, visible: Bools) -> Levels:
     return np.where(shown, image, grey)
 
 
-def pictures_of(source: Clips, grid: Grid) -> tuple[list[Levels], list[str]]:
+def pictures_of(source: Clips, grid: Grid) -> tuple[list[UInt8s], list[str]]:
     """Pictures (H, W, 3) to lay masks of this grid over, and a title of each.
 
     Of video, the first frame of each token of the first clip; else the first few images or spectrograms.

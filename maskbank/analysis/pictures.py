@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.analysis import drawing
+from maskbank.analysis.arrays import Array, Bools
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.measures import measure_structure
 from maskbank.analysis.structure import clumped
@@ -16,8 +16,6 @@ from maskbank.errors import RecipeError
 from maskbank.files import appearing
 from maskbank.recipes import RBN
 from maskbank.sampling.sampler import MaskSampler
-
-Bools = npt.NDArray[np.bool_]
 
 MOST_FRAMES = 64  # of a .gif
 COLUMNS = 8  # panels in a row
@@ -122,7 +120,7 @@ def _heads(sampler: MaskSampler) -> list[str]:
     return [] if is_spectrogram(sampler.grid) else [f"mask {i}" for i in range(COLUMNS)]
 
 
-def _panel(values: drawing.Array) -> drawing.Array:
+def _panel(values: Array) -> Array:
     """Values (H, W) as they are, and (L,) as one row."""
     return values.reshape(-1, values.shape[-1])
 

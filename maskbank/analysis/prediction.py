@@ -15,15 +15,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Bools, Float64s, Grid
 from maskbank.analysis.covariance import mean_of_pairs
 from maskbank.analysis.spectrum import autocorrelation
 from maskbank.recipes import COLOURS, LEAST_GAP
-
-Bools = npt.NDArray[np.bool_]
-Float64s = npt.NDArray[np.float64]
-Grid = tuple[int, ...]
 
 STEPS = 8  # values from a range of sigma; half as many from each of two ranges
 TABLE = 4001  # entries in the table of `chance_of_pairs`, by correlation

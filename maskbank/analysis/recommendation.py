@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Float64s, Floats, Grid
 from maskbank.analysis.covariance import Correlation, standard_error
-from maskbank.analysis.kinds import Floats, Grid, masks_of, pairs_of, recipe_of
+from maskbank.analysis.kinds import masks_of, pairs_of, recipe_of
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import affordable, difficulty
 from maskbank.checks import count_visible
@@ -16,7 +16,6 @@ from maskbank.errors import MissingError
 from maskbank.recipes import COLOURS, command_options
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
 
-Float64s = npt.NDArray[np.float64]
 Curve = tuple[tuple[float, float], ...]  # (sigma or sigma1, share)
 
 SPREAD = 2.3  # sigma2 / sigma1, from the middles of the ranges of Table A.1's variant 5

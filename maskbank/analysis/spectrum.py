@@ -9,16 +9,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Array, Float32s, Float64s, Grid, Int64s
 from maskbank.recipes import Filtered, Recipe
 
-Float64s = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
-Grid = tuple[int, ...]
 Mixture = tuple[float, float, float]
 
 BINS = 32  # per cycle
@@ -53,7 +49,7 @@ def radial(power: Float64s, periodic: bool = True) -> Spectrum:
     return Spectrum(middle[there], total[there] / count[there], count[there])
 
 
-def measured(field: npt.NDArray[Any], periodic: bool = True) -> Spectrum:
+def measured(field: Array, periodic: bool = True) -> Spectrum:
     """The spectrum of a field: by FFTs, or by DCTs if not periodic."""
     from scipy import fft
 
@@ -63,7 +59,7 @@ def measured(field: npt.NDArray[Any], periodic: bool = True) -> Spectrum:
     return radial(fft.dctn(field, norm="ortho") ** 2, periodic)
 
 
-def analytic(recipe: Recipe, sigmas: npt.NDArray[np.float32]) -> Float64s:
+def analytic(recipe: Recipe, sigmas: Float32s) -> Float64s:
     """The expected power of items of a coloured kind, averaged over their sigmas, (B, 0 to 2): (extents).
 
     It is that of FFT coefficients for boundary wrap (a torus), else of DCT coefficients.

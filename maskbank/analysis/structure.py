@@ -5,12 +5,9 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
+from maskbank.analysis.arrays import Bools, Float64s, Int64s
 from maskbank.analysis.covariance import exponential
-
-Bools = npt.NDArray[np.bool_]
-Float64s = npt.NDArray[np.float64]
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # horizontal, vertical and both diagonals: d1 to d4
 WEIGHTS = (0.4, 0.4, 0.1, 0.1)  # of the directions (Table A.2)
@@ -148,7 +145,7 @@ def affordable(visible: int, tokens: int) -> int:
     return int(WORK / (visible**2 * tokens))
 
 
-def _between(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64], covariance: Float64s) -> Float64s:
+def _between(one: Int64s, other: Int64s, covariance: Float64s) -> Float64s:
     """The covariances between two lists of tokens, (n, axes) and (m, axes): (n, m)."""
     apart = other[None] - one[:, None]  # negative distances index from the end, the order of an FFT
     return np.asarray(covariance[tuple(np.moveaxis(apart, -1, 0))])
