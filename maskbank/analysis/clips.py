@@ -36,10 +36,9 @@ class Clips:
 
 def opened(data: Any) -> list[Clips]:
     """Open data: an array, the name of a file, or several names. All clips have one shape."""
-    if isinstance(data, str | os.PathLike):
-        return [_file(os.fspath(data))]
-    if isinstance(data, list | tuple) and data and all(isinstance(d, str | os.PathLike) for d in data):
-        sources = [_file(os.fspath(d)) for d in data]
+    names = data if isinstance(data, list | tuple) else [data]
+    if names and all(isinstance(name, str | os.PathLike) for name in names):
+        sources = [_file(os.fspath(name)) for name in names]
         for other in sources[1:]:
             if other.shape != sources[0].shape:
                 raise RecipeError(
@@ -194,11 +193,7 @@ class Tokens:
         rng = np.random.default_rng(0)
         chosen = np.sort(rng.permutation(pixels)[:PIXELS]) if pixels > PIXELS else np.arange(pixels)
         self._places = np.stack(np.unravel_index(chosen, self._extents), 1)
-
-    @property
-    def pixels(self) -> int:
-        """How many pixels of a token are kept."""
-        return len(self._places)
+        self.pixels = len(self._places)  # that are kept of each token
 
     def __call__(self, clip: Array) -> Float32s:
         """float32 (pixels, *grid); where normalised, each patch has mean 0 and deviation 1."""
@@ -218,9 +213,7 @@ class Tokens:
         split = tuple(n for pair in zip(self.grid, patch, strict=True) for n in pair)
         pixels = clip.astype(np.float32).reshape(*split, self._extents[-1])
         axes = (*range(1, 2 * len(patch), 2), 2 * len(patch))
-        mean = pixels.mean(axes, keepdims=True)
-        variance = ((pixels - mean) ** 2).mean(axes)
-        return mean.reshape(self.grid), np.sqrt(variance + EPSILON)
+        return pixels.mean(axes), np.sqrt(pixels.var(axes) + EPSILON)
 
 
 def measure(

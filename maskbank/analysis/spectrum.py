@@ -97,11 +97,7 @@ Parts = list[tuple[float, list[Float64s]]]  # a weight, and the factors along ea
 
 
 def _parts(
-    size: Grid,
-    mixture: tuple[float, float, float],
-    sigmas: Iterable[float],
-    stretch: Iterable[float],
-    periodic: bool,
+    size: Grid, mixture: Mixture, sigmas: Iterable[float], stretch: Iterable[float], periodic: bool
 ) -> Parts:
     """The weighted identity and Gaussians whose sum is a filter."""
     delta, *weights = mixture

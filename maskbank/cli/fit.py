@@ -9,7 +9,7 @@ import click
 from maskbank.checks import format_size, parse_size
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import Count, Share
-from maskbank.cli.output import aligned, say, show
+from maskbank.cli.output import aligned, report, say, show
 from maskbank.cli.progress import Bar
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def command(
     chosen = found.recommend
     if not chosen.reached:
         low, high = chosen.reachable
-        say(
-            f"maskbank: aim={found.aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} "
+        report(
+            f"aim={found.aim:g} is not reached by {chosen.kind}: the nearest is {chosen.share:.2f} "
             f"of {found.baseline}'s difficulty; {low:.2f} to {high:.2f} can be reached"
         )
     if output is not None:

@@ -37,8 +37,8 @@ def structure_table(
     """Measure the structure of the masks of banks and baselines: what `inspect --structure --json` prints.
 
     sources: Banks, their paths, or names of baselines. grid, mask_ratio: as in `usual_sampler`. data: a
-    file of clips, for which the difficulty is measured. Returns for each a `Structure`,
-    to which `sampler` is added: the sampler's parameters. Raises RecipeError and BankError.
+    file of clips, for which the difficulty is measured. Returns for each what `measure_structure` gives, and
+    as `sampler` the sampler's parameters. Raises RecipeError and BankError.
     """
     samplers = [usual_sampler(source, grid, mask_ratio, fit=fit) for source in sources]
     found = []
