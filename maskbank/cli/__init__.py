@@ -70,13 +70,17 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if args is None else args)
     output.quiet = False
-    before = signal.signal(signal.SIGTERM, _terminate)
     # The linear algebra of `inspect --structure` is small: threads make it slower
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with output.prepared():
-        status = _status(given)
-        sys.stdout.flush()
-        sys.stderr.flush()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, _terminate)
+        with output.prepared():
+            status = _status(given)
+            sys.stdout.flush()
+            sys.stderr.flush()
+    except KeyboardInterrupt as error:  # the command had not begun, or had said how it ended
+        status = _code(error)
     if status >= 128:  # a thread may still compile, and Python would wait for it
         os._exit(status)
     signal.signal(signal.SIGTERM, before)
@@ -115,7 +119,12 @@ def _status(args: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         output.complain("interrupted; run the same command again" + " to go on" * bool({*args} & GOES_ON))
         # click raises an Abort for a KeyboardInterrupt, which becomes its cause
-        return 143 if isinstance(error.__cause__ or error, _Terminated) else 130
+        return _code(error.__cause__ or error)
+
+
+def _code(error: BaseException) -> int:
+    """The exit code after an interruption."""
+    return 143 if isinstance(error, _Terminated) else 130
 
 
 class _Terminated(KeyboardInterrupt):

@@ -200,3 +200,27 @@ def test_a_signal_ends_what_has_nothing_to_finish(tmp_path: Path, number: int, c
     result = subprocess.run([sys.executable, "-c", code_text], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == code, result.stderr
     assert "interrupted; run the same command again" in result.stderr
+
+
+LATE = """
+import os, sys
+from maskbank import cli
+ended = cli._status
+
+def late(args):
+    code = ended(args)
+    os.kill(os.getpid(), int(sys.argv[1]))
+    return code
+
+cli._status = late
+cli.main(["--version"])
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_after_the_last_word_of_a_command_is_no_traceback(number: int, code: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE, str(int(number))], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code
+    assert ended.stderr == ""
