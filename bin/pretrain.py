@@ -182,6 +182,7 @@ def run(arm: str, seed: int, masks: dict[str, Any], content: str, s: Settings, *
         if masks and not seed:
             found["sample"] = one.reconstruct()
     rows[arm]["CPU s"] = time.process_time() - one.begun
+    saved.unlink(missing_ok=True)
     return found | {"rows": rows}
 
 

@@ -290,6 +290,15 @@ def test_a_stopped_run_goes_on(pretrain: Any, how: signal.Signals) -> None:
     assert done.items() <= now.items()
 
 
+def test_a_saved_state_is_removed_once_there_is_a_result(
+    pretrain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrain, "SAVED", 0)
+    found = pretrain.run("random", 0, {"random": {}}, "", settings(pretrain), 0, os.getpid())
+    assert len(found["curve"]) == 1
+    assert list(pretrain.FOLDER.glob("*.pt")) == []
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
