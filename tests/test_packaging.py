@@ -94,3 +94,23 @@ def test_user_code_is_checked_against_our_types(tmp_path: Path) -> None:
     assert 'Revealed type is "builtins.str"' in result.stdout or 'Revealed type is "str"' in result.stdout
     assert "mask_ration" in result.stdout
     assert "import" not in result.stdout, result.stdout
+
+
+def test_programs_run_with_stderr_closed(tmp_path: Path) -> None:
+    """Also in a fresh clone, where they say that they install."""
+    for name, text in {
+        "pyproject.toml": "",
+        "bin/_venv": (ROOT / "bin" / "_venv").read_text(),
+        "bin/program": '#!/bin/bash\nset -eu\nextra=\n. "$(dirname "$0")/_venv"\n"$python" -c "print(1)"\n',
+        "tools/uv": f'#!/bin/sh\nmkdir -p .venv/bin\nln -sf "{sys.executable}" .venv/bin/python\n',
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path / 'tools'}:{os.environ['PATH']}"}
+    command = ["bash", "-c", "bin/program 2>&-"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "1\n")
