@@ -174,12 +174,12 @@ def test_spans_are_those_of_transformers() -> None:
     """`_compute_mask_indices` at wav2vec 2.0's length and share: 49 % masked, in runs as many and as long."""
     module = pytest.importorskip("transformers.models.wav2vec2.modeling_wav2vec2")
     np.random.seed(2)  # noqa: NPY002 (the peer draws from it)
-    real = module._compute_mask_indices((COUNT, 500), 0.64, 10)
+    real = module._compute_mask_indices((2 * COUNT, 500), 0.64, 10)
     like(first_spans(500, 10, 32), real[:, None])
 
     real = np.concatenate([module._compute_mask_indices((50, 500), 0.65, 10) for _ in range(40)])
     assert abs(real.mean() - 0.49) < 0.005
-    mine = ~ours("span", (500,), float(real.mean()))[:, None]
+    mine = ~ours("span", (500,), float(real.mean()), 2 * COUNT)[:, None]
     assert abs(areas(mine).mean() / areas(real[:, None]).mean() - 1) < 0.04
     assert np.abs(mine.mean(0) - real.mean(0)).max() < 0.05
 
