@@ -19,7 +19,7 @@ LAYERS = [
     "bank.check", "bank.storage", "bank.writer", "bank.cache", "bank.reader", "generation.threads",
     "generation.worker", "generation.cluster", "generation.generate",
     "generation.join", "generation.repair", "generation.rebuild", "sampling", "adapters",
-    "analysis.arrays", "analysis.covariance", "analysis.structure", "analysis.spectrum",
+    "analysis.covariance", "analysis.structure", "analysis.spectrum",
     "analysis.prediction", "analysis.kinds", "analysis.recommendation", "analysis.media", "analysis.clips",
     "analysis.typical", "analysis.fit", "analysis.measures", "analysis.findings", "analysis.audit",
     "analysis.drawing", "analysis.pictures", "analysis.overlay", "analysis.preview", "analysis.fit_page",

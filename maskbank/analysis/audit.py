@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from maskbank.analysis import findings
-from maskbank.analysis.arrays import Array, Bools, Int64s
 from maskbank.analysis.findings import Finding
 from maskbank.analysis.measures import MASKS, MOST_TOKENS, Measure, compare
 from maskbank.checks import check_grid, check_ratio, choice, format_size, integer
 from maskbank.errors import RecipeError
 from maskbank.sampling.masks import Masks
+from maskbank.sampling.windows import Array, Bools, Int64s
 
 ENOUGH = 64  # different masks; fewer are too few to judge positions
 MOST_BYTES = 2**25  # positions are judged by no more masks than fit into this, one byte a token

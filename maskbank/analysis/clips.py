@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from maskbank.analysis.arrays import Array, Float32s, Float64s, Grid
-from maskbank.analysis.covariance import Correlation, estimate
+from maskbank.analysis.covariance import Correlation, Grid, estimate
 from maskbank.analysis.media import media_files, media_shape, read_media
 from maskbank.checks import format_size
 from maskbank.errors import MaskbankError, RecipeError, check_installed, warn
+from maskbank.sampling.windows import Array, Float32s, Float64s
 
 PATCHES = {3: (2, 16, 16), 2: (16, 16), 1: (16,)}  # by the axes of a clip: VideoMAE's, MAE's and AudioMAE's
 CHANNELS = 4  # images (N, H, W, C) have at most so many

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskbank.analysis.arrays import Float32s, Float64s, Grid
 from maskbank.errors import RecipeError
+from maskbank.sampling.windows import Float32s, Float64s
+
+Grid = tuple[int, ...]
+Floats = tuple[float, ...]  # a number for each axis
 
 BLOCKS = 16  # of clips; each is left out once for the standard errors
 LONGEST = 1000.0  # tokens; longer lengths are given as this

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from maskbank.analysis.arrays import Array
 from maskbank.analysis.measures import Radial
 from maskbank.analysis.structure import clumped
 from maskbank.errors import RecipeError, check_installed
 from maskbank.files import appearing, check_free
+from maskbank.sampling.windows import Array
 
 # Colours of Okabe and Ito, which people with any colour vision can distinguish
 MASKED, VISIBLE, CLUMP, GREY = "#e9e9e9", "#0072b2", "#e69f00", "#777777"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskbank.analysis import measures, structure
-from maskbank.analysis.arrays import Bools, Int64s
 from maskbank.checks import axis_names
+from maskbank.sampling.windows import Bools, Int64s
 
 REPEATED = 0.01  # share of masks; if more are repeated, it is not by chance
 BIASED = 0.15  # relative deviation of positions, root mean square; red noise in small windows has half of it

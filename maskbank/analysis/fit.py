@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from maskbank.analysis.arrays import Float64s, Grid
 from maskbank.analysis.clips import CLIPS, Tokens, measure, opened, patch_for
-from maskbank.analysis.covariance import Correlation, standard_error
+from maskbank.analysis.covariance import Correlation, Grid, standard_error
 from maskbank.analysis.kinds import difficulties
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.recommendation import Recommendation, recommend, stretch_for
@@ -23,6 +22,7 @@ from maskbank.analysis.typical import typical
 from maskbank.checks import check_ratio, choice, count_visible, integer
 from maskbank.errors import RecipeError
 from maskbank.recipes import KINDS
+from maskbank.sampling.windows import Float64s
 
 AIM = 0.9  # of the baseline's difficulty; the best masks of Tables 6, 7 and A.3 have 0.90 to 0.94 of it
 RATIOS = {3: 0.9, 2: 0.8, 1: 0.8}  # VideoMAE's, AudioMAE's; and MAE's

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from maskbank.analysis import drawing
-from maskbank.analysis.arrays import Float64s
 from maskbank.analysis.clips import opened
 from maskbank.analysis.fit import AXES, Fit
 from maskbank.analysis.kinds import masks_of, pairs_of
 from maskbank.analysis.overlay import PANELS, block
 from maskbank.analysis.spectrum import radial
+from maskbank.sampling.windows import Float64s
 
 TICKS = (0.2, 0.5, 1, 2, 5)
 CURVES = 2.1  # the height of a row of curves, in inches

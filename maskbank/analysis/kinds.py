@@ -5,12 +5,13 @@ import math
 
 import numpy as np
 
-from maskbank.analysis.arrays import Bools, Float64s, Floats, Grid
+from maskbank.analysis.covariance import Floats, Grid
 from maskbank.analysis.prediction import Predictor, draws, pairs_of_masks, pairs_of_noise
 from maskbank.checks import count_visible
 from maskbank.errors import MissingError, RecipeError
 from maskbank.recipes import COLOURS, KINDS, RBN, Recipe
 from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.windows import Bools, Float64s
 
 MASKS = 256  # to draw for a kind without a formula, at most
 MOST_PATCHES = 2**20  # in all these masks

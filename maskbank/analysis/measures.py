@@ -8,12 +8,12 @@ from typing import Any, NotRequired, TypedDict
 import numpy as np
 
 from maskbank.analysis import spectrum, structure
-from maskbank.analysis.arrays import Bools, Float64s
 from maskbank.bank.reader import Bank
 from maskbank.checks import check_grid, format_size
 from maskbank.recipes import RBN
 from maskbank.sampling.baselines import NAMES, SPECTROGRAMS
 from maskbank.sampling.sampler import Fit, MaskSampler
+from maskbank.sampling.windows import Bools, Float64s
 
 MASKS = 256  # to measure, at most
 HARD = 12  # masks whose difficulty is measured, at most; it is slow

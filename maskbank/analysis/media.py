@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from maskbank.analysis.arrays import Array, Float32s, Float64s, UInt8s
 from maskbank.errors import MaskbankError
+from maskbank.sampling.windows import Array, Float32s, Float64s, UInt8s
 
 VIDEO = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 SOUND = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")

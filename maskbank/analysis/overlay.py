@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from maskbank.analysis.arrays import Bools, Grid, UInt8s
 from maskbank.analysis.clips import Clips, opened, patch_on
+from maskbank.analysis.covariance import Grid
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.pictures import name_of, with_baselines
 from maskbank.bank.thumbnail import is_spectrogram
 from maskbank.errors import RecipeError
 from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.windows import Bools, UInt8s
 
 PANELS = 6  # frames of a clip, or clips, in a row
 HIDDEN, KEPT = 200, 0.25  # the grey of hidden patches, and the share of the image that shows through

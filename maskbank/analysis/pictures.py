@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskbank.analysis import drawing
-from maskbank.analysis.arrays import Array, Bools
 from maskbank.analysis.drawing import Block, Row
 from maskbank.analysis.measures import measure_structure
 from maskbank.analysis.structure import clumped
@@ -16,6 +15,7 @@ from maskbank.errors import RecipeError
 from maskbank.files import appearing
 from maskbank.recipes import RBN
 from maskbank.sampling.sampler import MaskSampler
+from maskbank.sampling.windows import Array, Bools
 
 MOST_FRAMES = 64  # of a .gif
 COLUMNS = 8  # panels in a row

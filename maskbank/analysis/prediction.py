@@ -16,10 +16,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from maskbank.analysis.arrays import Bools, Float64s, Grid
-from maskbank.analysis.covariance import mean_of_pairs
+from maskbank.analysis.covariance import Grid, mean_of_pairs
 from maskbank.analysis.spectrum import autocorrelation
 from maskbank.recipes import COLOURS, LEAST_GAP
+from maskbank.sampling.windows import Bools, Float64s
 
 STEPS = 8  # values from a range of sigma; half as many from each of two ranges
 TABLE = 4001  # entries in the table of `chance_of_pairs`, by correlation

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskbank.analysis.arrays import Float64s, Floats, Grid
-from maskbank.analysis.covariance import Correlation, standard_error
+from maskbank.analysis.covariance import Correlation, Floats, Grid, standard_error
 from maskbank.analysis.kinds import masks_of, pairs_of, recipe_of
 from maskbank.analysis.prediction import Predictor
 from maskbank.analysis.structure import affordable, difficulty
@@ -15,6 +14,7 @@ from maskbank.checks import count_visible
 from maskbank.errors import MissingError
 from maskbank.recipes import COLOURS, command_options
 from maskbank.recipes.base import LEAST_SIGMA, MOST_SIGMA
+from maskbank.sampling.windows import Float64s
 
 Curve = tuple[tuple[float, float], ...]  # (sigma or sigma1, share)
 

@@ -12,8 +12,9 @@ from functools import reduce
 
 import numpy as np
 
-from maskbank.analysis.arrays import Array, Float32s, Float64s, Grid, Int64s
+from maskbank.analysis.covariance import Grid
 from maskbank.recipes import Filtered, Recipe
+from maskbank.sampling.windows import Array, Float32s, Float64s, Int64s
 
 Mixture = tuple[float, float, float]
 

@@ -6,8 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from maskbank.analysis.arrays import Bools, Float64s, Int64s
 from maskbank.analysis.covariance import exponential
+from maskbank.sampling.windows import Bools, Float64s, Int64s
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # horizontal, vertical and both diagonals: d1 to d4
 WEIGHTS = (0.4, 0.4, 0.1, 0.1)  # of the directions (Table A.2)
