@@ -222,3 +222,20 @@ def test_no_disk_is_filled_because_a_header_says_so(quick_path: Path) -> None:
     size = path.stat().st_size
     assert "is too full: the bank needs 2,2" in command_line("repair", str(path))
     assert path.stat().st_size == size
+
+
+def test_progress_says_how_many_there_are(tmp_path: Path) -> None:
+    from maskbank.bank.check import verify
+    from maskbank.generation.repair import repair
+
+    path = tmp_path / "b.h5"
+    told: list[tuple[int, int]] = []
+    maskbank.generate(path, maskbank.White(size=(4, 4)), 40)
+    verify(path, progress=lambda done, n: told.append((done, n)))
+    verify(path, 0.5, lambda done, n: told.append((done, n)))
+    assert told[-1] == (20, 20)
+    assert (40, 40) in told
+    path.write_bytes(path.read_bytes()[:-8])  # the last item is damaged
+    told.clear()
+    assert repair(path, progress=lambda done, n: told.append((done, n)))[:2] == (1, 40)
+    assert told[-1] == (40, 40)
