@@ -162,8 +162,9 @@ def test_the_shell_completes_commands_options_and_files(banks: Path, monkeypatch
         monkeypatch.setenv("COMP_WORDS", f"maskbank {words}")
         monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
         stdout = io.TextIOWrapper(io.BytesIO(), "utf-8")
-        with contextlib.redirect_stdout(stdout), pytest.raises(SystemExit):
+        with contextlib.redirect_stdout(stdout), pytest.raises(SystemExit) as end:
             main([])
+        assert not end.value.code
         stdout.seek(0)
         return stdout.read().split()
 
