@@ -14,12 +14,12 @@ from maskbank.recipes import LEAST_GAP, RBN, Blue, Filtered, Recipe, White, floa
 
 try:
     from maskbank.kernels import (
+        cache,
         colour,
         convert,
         direct,
         fourier,
         gaussian,
-        jit,
         philox,
         rbn,
         spectral,
@@ -138,6 +138,7 @@ class Colours:
     def __init__(self, recipe: Recipe, seed: np.uint64) -> None:
         self.recipe = recipe
         self.seed = seed
+        self._compiled = False
         self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
         if recipe.dtype == "uint8":
             convert.level_tables(convert.THRESHOLDS, *self._levels)
@@ -150,7 +151,6 @@ class Colours:
             self._codes = np.zeros((3, 2), np.int64)  # of the transforms, when they are compiled
             self._filter = self._by_transforms() if transforms else self._by_axes()
             self._lengths = self._colour.shape if transforms else ()
-            self._compiled = False
 
     def _mixture(self) -> tuple[colour.Colour, colour.Filters]:
         """The parameters of the noise, and memory for the filters of all items that one call makes."""
@@ -222,11 +222,11 @@ class Colours:
         stored = block.items.reshape(len(block), math.prod(self.recipe.size))
         if stored.dtype == np.float16:
             stored = stored.view(np.uint16)  # Numba has no float16
+        if not self._compiled:
+            self._compile(stored[:0], block.sigmas[:0])
         if not self.recipe.ranges:
             colour.white(self.seed, np.uint64(first), self._levels, stored, self._values, self._memory)
             return
-        if not self._compiled:
-            self._compile(stored[:0], block.sigmas[:0])
         count = len(self._filters.gains)
         for a in range(0, len(block), count):
             start, sigmas = np.uint64(first + a), block.sigmas[a : a + count]
@@ -235,11 +235,13 @@ class Colours:
 
     def _compile(self, stored: Array, sigmas: Array) -> None:
         """Compile, by calls for no items. What most recipes have in common, a second process compiles."""
-        size = self._lengths or (1, 1)
-        common = f"from maskbank import noise; noise.maker(noise.Blue(size={size}), 0).compile_filters()"
-        with jit.beside(colour.draw_filters, common):
-            self._filter(np.uint64(0), stored, sigmas)
-        self.compile_filters()
+        with cache.compiled_beside(self.recipe):
+            if self.recipe.ranges:
+                self._filter(np.uint64(0), stored, sigmas)
+            self._memory[2][0] = philox.compiled()
+            cache.wait_for_second()
+        if self.recipe.ranges:
+            self.compile_filters()
         self._compiled = True
 
     def compile_filters(self) -> None:

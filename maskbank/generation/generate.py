@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed
 from maskbank.errors import RecipeError, warn
 from maskbank.generation.threads import Progress, Report, Source, count_workers, maker_of, write_items
+from maskbank.kernels.cache import compiled_beside
 from maskbank.recipes import Recipe, recipe_for
 
 if TYPE_CHECKING:
@@ -105,7 +106,9 @@ def write(
         warn(content.recipe.caution)
     with ExitStack() as stack:
         if dask is None:
-            source = source or maker_of(content)  # says that Numba is missing, before anything is touched
+            if source is None:
+                stack.enter_context(compiled_beside(content.recipe))  # before Numba is loaded here
+                source = maker_of(content)  # says that Numba is missing, before anything is touched
             client = None
         else:
             from maskbank.generation.cluster import connect, write_items_on

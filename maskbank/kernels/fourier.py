@@ -25,7 +25,7 @@ from numba import types
 from numba.core import cgutils
 
 from maskbank.kernels.jit import in_llvm, machine_code
-from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address
+from maskbank.kernels.vectors import INTEGER, REGISTERS, WIDTH, Vector, address, call
 
 LONGEST = 128  # straight-line code grows like n log n
 SIZES = tuple(2**k for k in range(LONGEST.bit_length()))
@@ -176,9 +176,7 @@ def _write_transform(context: Any, builder: ir.IRBuilder, signature: Any, args: 
     for kind, place in zip(signature.args[:2], args[:2], strict=True):
         array, start, stride = cgutils.unpack_tuple(builder, place)
         places += [address(context, builder, kind.types[0], array, start), stride]
-    given = [*places, args[2]]
-    kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
-    builder.call(builder.inttoptr(args[3], kind.as_pointer()), given)
+    call(builder, args[3], [*places, args[2]])
 
 
 def _columns(target, target_stride, source, source_stride, columns, levels, back):

@@ -1,17 +1,13 @@
-"""The decorator of all kernels: the compiler's settings and its cache."""
+"""The decorator of all kernels, and the compiler's settings."""
 
 import contextlib
 import functools
-import hashlib
+import importlib.util
 import inspect
 import logging
 import os
 import pickle
-import shutil
-import subprocess
 import sys
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,40 +18,30 @@ from numba import types
 from numba.core.ccallback import CFunc
 from numba.extending import lower_builtin, type_callable
 
-from maskbank.checks import count_cores
+from maskbank.kernels.cache import FOLDER, warn_not_kept
 
 with contextlib.suppress(ImportError):  # there is none on Windows, where masks are sampled, but no banks made
     import fcntl
 
-HERE = Path(__file__).parent
-_KEPT_SECONDS = 30 * 24 * 3600
 
+def _leave_out_blas() -> None:
+    """Load what asks for SciPy's BLAS, and say that it is there: its import takes 0.25 s.
 
-class CompilerCacheWarning(UserWarning):
-    """The compiled kernels cannot be kept: everything works, but each run compiles anew."""
-
-
-def _cache_folder() -> str | None:
-    """The folder where compiled kernels are kept, or None where there can be none.
-
-    Numba notices a change of the file a kernel stands in, but not of the kernels it calls in other
-    files. A folder named after all kernel sources makes stale machine code impossible.
+    No kernel calls it. Another program's functions that do import it when they are compiled.
     """
-    sources = hashlib.sha256()
-    for source in sorted(HERE.glob("*.py")):
-        sources.update(source.read_bytes())
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    bases = [Path(given)] if given else [HERE / "__pycache__", Path(user) / "maskbank"]
-    reasons = []
-    for base in bases:
-        folder = base / f"kernels-{sources.hexdigest()[:12]}"
-        reason = _unusable(folder)
-        if not reason:
-            return str(folder)
-        reasons.append(reason)
-    _warn("; ".join(reasons))
-    return None
+    name = "scipy.linalg.cython_blas"
+    if name in sys.modules or importlib.util.find_spec("scipy") is None:
+        return
+    sys.modules[name] = None  # what is None here cannot be imported
+    try:
+        from numba.np import arraymath
+    finally:
+        del sys.modules[name]
+    vars(arraymath)["_HAVE_BLAS"] = True
+
+
+if not numba.config.DISABLE_JIT:
+    _leave_out_blas()
 
 
 def has_feature(name: str) -> bool:
@@ -65,46 +51,6 @@ def has_feature(name: str) -> bool:
     if numba.config.CPU_NAME is not None or numba.config.CPU_FEATURES is not None:
         return f"+{name}" in (numba.config.CPU_FEATURES or "").split(",")
     return bool(binding.get_host_cpu_features().get(name))
-
-
-def _unusable(folder: Path) -> str:
-    """Why compiled kernels cannot be kept in a folder, or nothing. Makes the folder where there is none."""
-    if folder.parts[0] == "~":
-        return "there is no home folder"
-    try:
-        if not folder.is_dir():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _forget(folder.parent)
-        # kernels are kept as pickles, which run the code of whoever wrote them
-        found = folder.lstat()
-        if os.name == "posix" and found.st_uid not in (0, os.geteuid()):
-            return f"{folder} belongs to another user"
-        if os.name == "posix" and found.st_mode & 0o022:
-            return f"other users can write to {folder}"
-        probe = folder / f"probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError:
-        return f"cannot write to {folder.parent}"
-    return ""
-
-
-def _forget(base: Path) -> None:
-    """Remove what other states of the sources left here, unused for long: each start touches its own."""
-    for folder in base.glob("kernels-" + 12 * "[0-9a-f]"):
-        with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _warn(why: str) -> None:
-    warnings.warn(
-        f"compiled kernels are not kept ({why}), so each run compiles anew; "
-        "set NUMBA_CACHE_DIR to a writable folder",
-        CompilerCacheWarning,
-        stacklevel=2,
-    )
 
 
 @functools.cache
@@ -118,7 +64,7 @@ def _alone() -> Iterator[None]:
     if os.name != "posix":
         yield
         return
-    with open(Path(str(_FOLDER)) / "lock", "a") as file:
+    with open(Path(str(FOLDER)) / "lock", "a") as file:
         with contextlib.suppress(OSError):  # where a file system has no locks, kernels are kept all the same
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -150,13 +96,11 @@ class _ForgivingCache:
             with _alone():
                 self._cache.save_overload(sig, data)
         except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            _warn(str(error))
+            warn_not_kept(str(error))
 
 
-_FOLDER = None if numba.config.DISABLE_JIT else _cache_folder()
 _ADDRESSED: list[Any] = []
-KEPT = bool(numba.config.DISABLE_JIT) or _FOLDER is not None  # nothing is compiled more than once
-
+KEPT = bool(numba.config.DISABLE_JIT) or FOLDER is not None  # nothing is compiled more than once
 
 _SETTINGS: dict[str, Any] = {
     "nogil": True, "fastmath": False, "error_model": "numpy", "no_cfunc_wrapper": True,
@@ -181,38 +125,15 @@ def machine_code(function: Any, *args: Any) -> int:
 
 def _keep(compiled: Any) -> Any:
     """Keep between runs what Numba compiles here."""
-    if _FOLDER is not None:
+    if FOLDER is not None:
         before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = _FOLDER  # read once, when the kernel's cache is set up
+        numba.config.CACHE_DIR = FOLDER  # read once, when the kernel's cache is set up
         try:
             compiled.enable_caching()
         finally:
             numba.config.CACHE_DIR = before
         compiled._cache = _ForgivingCache(compiled._cache)
     return compiled
-
-
-@contextlib.contextmanager
-def beside(compiled: Any, statement: str) -> Iterator[None]:
-    """Have a second process compile a kernel, by a statement, meanwhile; it is loaded when it is called.
-
-    Not where it is compiled or kept already, nor on one core. Where that fails, the caller compiles it.
-    """
-    process = None
-    python = sys.executable or ""
-    new = _FOLDER is not None and not compiled.signatures
-    if new and count_cores() > 1 and Path(python).name.startswith("python"):
-        kept = any(Path(compiled.stats.cache_path).glob(f"*.{compiled.__name__}-*.nbi"))
-        with contextlib.suppress(OSError):
-            process = None if kept else subprocess.Popen(
-                [python, "-c", f"import sys; sys.path[:] = {sys.path!r}; {statement}"],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-    try:
-        yield
-    finally:
-        if process:
-            process.wait()
 
 
 def inlined(function: Any) -> Any:

@@ -9,16 +9,19 @@ Philox4x32-10 is the generator of Salmon, Moraes, Dror and Shaw, "Parallel rando
 `maskbank.kernels.streams` is the table of streams.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
-from maskbank.kernels.jit import in_llvm, inlined, kernel
-from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, once, sqrt, where
+from maskbank.kernels.jit import in_llvm, inlined, machine_code
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, call, once, sqrt, where
 
 u32 = np.uint32
 u64 = np.uint64
@@ -52,7 +55,7 @@ def block(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@kernel
+@inlined
 def words(seed, stream, index, first, w0, w1, w2, w3):
     """Fill w0..w3, uint32 (n,), with the words of blocks first..first+n-1. Seed and index are uint64."""
     k0 = u32(seed & _MASK)
@@ -169,17 +172,15 @@ def _interleaved(four: list[Vector]) -> list[Vector]:
 
 
 def memory():
-    """The memory that `normals` takes: words, uint32 (4, CHUNK), and numbers, float32 (4 * CHUNK,)."""
-    return np.empty((4, CHUNK), np.uint32), np.empty(4 * CHUNK, np.float32)
+    """The memory that `normals` takes: words, uint32 (4, CHUNK); numbers, float32 (4 * CHUNK,); its code.
 
-
-@kernel
-def normals(seed, stream, index, first, out, memory):
-    """Fill out, float32 (n,), with N(0, 1): numbers first to first + n - 1 of the item.
-
-    Block b of the stream gives numbers 4b to 4b + 3. memory: as `memory` makes it.
+    The code is int64 (1,), 0 for now. Before a kernel calls `normals`, `compiled` gives what belongs there.
     """
-    w, numbers = memory
+    return np.empty((4, CHUNK), np.uint32), np.empty(4 * CHUNK, np.float32), np.zeros(1, np.int64)
+
+
+@inlined
+def _fill(seed, stream, index, first, out, w, numbers):
     end = (first + out.size + 3) // 4
     for start in range(first // 4, end, CHUNK):
         count = CHUNK if start + CHUNK < end else end - start
@@ -192,3 +193,40 @@ def normals(seed, stream, index, first, out, memory):
             for j in range(4 * count):
                 if 0 <= low + j < out.size:
                     out[low + j] = numbers[j]
+
+
+@functools.cache
+def compiled() -> int:
+    """What `normals` runs: the address of its code; 0 without the compiler.
+
+    A kernel that contained it would take 2 s more to compile.
+    """
+    if numba.config.DISABLE_JIT:
+        return 0
+
+    def code(seed, stream, index, first, out, n, w, numbers):
+        own = numba.carray(out, (n,))
+        made = numba.carray(w, (4, CHUNK)), numba.carray(numbers, (4 * CHUNK,))
+        _fill(seed, stream, index, first, own, made[0], made[1])
+
+    floats = types.CPointer(types.float32)
+    numbers = (types.uint64, types.intp, types.uint64, types.intp)
+    return machine_code(code, *numbers, floats, types.intp, types.CPointer(types.uint32), floats)
+
+
+def normals(seed, stream, index, first, out, memory):
+    """Fill out, float32 (n,), with N(0, 1): numbers first to first + n - 1 of the item.
+
+    Block b of the stream gives numbers 4b to 4b + 3. memory: as `memory` makes it.
+    """
+    _fill(seed, stream, index, first, out, *memory[:2])
+
+
+@in_llvm(normals)
+def _write_normals(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    kinds = signature.args[4], *signature.args[5].types
+    arrays = args[4], *cgutils.unpack_tuple(builder, args[5])
+    starts = map(lambda *array: address(context, builder, *array, INTEGER(0)), kinds, arrays)
+    out, w, numbers, code = starts
+    size = context.make_array(kinds[0])(context, builder, args[4]).nitems
+    call(builder, builder.load(code), [*args[:4], out, size, w, numbers])

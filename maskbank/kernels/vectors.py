@@ -163,6 +163,12 @@ def once(
     builder.call(module.globals[name], args)
 
 
+def call(builder: ir.IRBuilder, code: ir.Value, args: Sequence[ir.Value]) -> None:
+    """Call the machine code at an address, which has no result."""
+    kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+    builder.call(builder.inttoptr(code, kind.as_pointer()), args)
+
+
 def address(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, offset: ir.Value) -> ir.Value:
     """The address of an array's element."""
     return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import maskbank
-from maskbank.kernels import jit
+from maskbank.kernels import cache
 from tests.cli.common import MASKBANK, call, one_line, run
 
 # a process that calls the command line with each of its arguments
@@ -68,15 +68,15 @@ def test_a_compiler_cache_that_others_can_change_is_not_used(
     if owner and os.geteuid():
         pytest.skip("only root gives a folder away")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    found = jit._cache_folder()
+    found = cache.cache_folder()
     assert found is not None
     folder = Path(found)
     assert folder.parent == tmp_path
     folder.chmod(mode)
     if owner:
         os.chown(folder, owner, owner)
-    with pytest.warns(jit.CompilerCacheWarning, match=words):
-        assert jit._cache_folder() is None
+    with pytest.warns(cache.CompilerCacheWarning, match=words):
+        assert cache.cache_folder() is None
     assert not list(folder.iterdir())
 
 
@@ -93,7 +93,7 @@ def test_kernels_are_compiled_where_there_is_no_home(given: bool, tmp_path: Path
         "warnings.simplefilter('error'); warnings.simplefilter('always', UserWarning)\n"
         "import maskbank\n"
         "print(maskbank.MaskSampler('random', (4, 4), 0.5)([1, 2]).visible.sum())\n"
-        "from maskbank.kernels import jit; print(jit._FOLDER)\n"
+        "from maskbank.kernels import cache; print(cache.FOLDER)\n"
     )
     homes = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
     environment = {k: v for k, v in os.environ.items() if k not in homes}

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from maskbank.kernels import jit
+from maskbank.kernels.cache import FOLDER
 
-pytestmark = pytest.mark.skipif(not jit.KEPT or jit._FOLDER is None, reason="no kernels are kept here")
+pytestmark = pytest.mark.skipif(not jit.KEPT or FOLDER is None, reason="no kernels are kept here")
 
 
 class Kept:
@@ -22,7 +23,7 @@ class Kept:
         return self.found
 
     def save_overload(self, sig: str, _data: Any) -> None:
-        with open(f"{jit._FOLDER}/lock", "a") as file:
+        with open(f"{FOLDER}/lock", "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

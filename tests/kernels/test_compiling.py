@@ -2,11 +2,11 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 import maskbank
 from maskbank import noise
 from maskbank.checks import count_cores
-from maskbank.kernels import colour, jit, spectral
+from maskbank.kernels import cache, colour, spectral
 
 # Numba says which functions it compiles, with those they call.
 CODE = """
@@ -61,7 +61,7 @@ def test_a_command_compiles_what_it_uses(tmp_path: Path, code: str, wanted: set[
     assert wanted <= set(names)
     assert len(names) <= most
     assert names.count("peel") <= 1
-    assert not {"spectral_noise", "direct_noise", "normals", "draw_filters"} & set(names)
+    assert not {"spectral_noise", "direct_noise", "draw_filters"} & set(names)
     assert not [name for name in names if "unicode" in name or "str_" in name]
 
 
@@ -72,19 +72,19 @@ def test_a_second_process_compiles_the_drawing_of_filters_and_no_size_has_kernel
     asked = []
 
     @contextlib.contextmanager
-    def beside(compiled: Any, statement: str) -> Iterator[None]:
-        asked.append(compiled.__name__)
-        exec(statement)
+    def beside(recipe: maskbank.Recipe) -> Iterator[None]:
+        asked.append(recipe.size)
+        noise.maker(recipe, 0).compile_filters()  # type: ignore[union-attr]
         yield
 
     def compiled() -> list[Any]:
         return [list(one.signatures) for one in (colour.draw_filters, spectral.spectral_noise)]
 
-    monkeypatch.setattr(jit, "beside", beside)
+    monkeypatch.setattr(cache, "compiled_beside", beside)
     noise.item(maskbank.Green(size=(2, 4, 4)), 0, 0)
     before = compiled()
     noise.item(maskbank.Green(size=(8, 2, 1)), 0, 0)
-    assert asked == ["draw_filters"] * 2
+    assert asked == [(2, 4, 4), (8, 2, 1)]
     assert all(before)
     assert compiled() == before
 
@@ -99,16 +99,55 @@ def test_a_first_bank_is_compiled_by_two_processes_and_another_size_by_none(tmp_
     assert compiled_by(make.format(path=str(tmp_path / "b.h5"), size=(8, 2, 1)), tmp_path) == []
 
 
-@pytest.mark.parametrize("cores, signatures, kept", [(2, [], True), (1, [], False), (2, ["one"], False)])
+class Writes:
+    """A recipe: who makes its noise writes to a file, and fails."""
+
+    ranges = (1.0, 2.0)
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __repr__(self) -> str:
+        return f"open({str(self.file)!r}, 'a').write('x')"
+
+
+@pytest.mark.parametrize("cores, there, written", [(2, False, "x"), (1, False, ""), (2, True, "")])
 def test_a_second_process_runs_where_that_helps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, signatures: list[str], kept: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, there: bool, written: str
 ) -> None:
-    """Before the kernel is compiled or kept, and on more than one core. What it does may fail."""
-    monkeypatch.setattr(jit, "count_cores", lambda: cores)
-    stats = SimpleNamespace(cache_path=tmp_path)
-    compiled = SimpleNamespace(__name__="one", signatures=signatures, stats=stats)
-    for end in ("", "; raise SystemExit(1)"):
-        with jit.beside(compiled, f"open({str(tmp_path / 'module.one-3.nbi')!r}, 'a').write('x'){end}"):
-            pass
-    files = list(tmp_path.iterdir())
-    assert [file.read_text() for file in files] == ["x"] * kept
+    """Where the kernel is not kept, and on more than one core; once. What it does may fail."""
+    monkeypatch.setattr(cache, "count_cores", lambda: cores)
+    monkeypatch.setattr(cache, "FOLDER", str(tmp_path))
+    (tmp_path / "package").mkdir()
+    if there:
+        (tmp_path / "package" / "module.draw_filters-3.nbi").touch()
+    recipe: Any = Writes(tmp_path / "written")
+    recipe.file.touch()
+    with cache.compiled_beside(recipe):
+        with cache.compiled_beside(recipe):
+            cache.wait_for_second()
+        assert recipe.file.read_text() == written
+    cache.wait_for_second()
+
+
+def test_a_second_process_ends_with_work_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the bank exists already: nobody waits for what is compiled."""
+    monkeypatch.setattr(cache, "count_cores", lambda: 2)
+    monkeypatch.setattr(cache, "FOLDER", str(tmp_path))
+    recipe: Any = Writes(tmp_path / "written")
+    with cache.compiled_beside(recipe):
+        second = cache._second
+        assert second is not None
+    assert second.returncode == -signal.SIGTERM
+    assert cache._second is None
+    assert not recipe.file.exists()
+
+
+def test_numba_loads_no_linear_algebra_until_somebody_wants_it() -> None:
+    """It looks for BLAS as soon as it compiles anything; another program's functions still find it."""
+    code = (
+        "import sys, maskbank; from maskbank import noise; noise.sigmas(maskbank.Green(), 0, 0, 1)\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "from numba.np import arraymath, linalg; assert arraymath._HAVE_BLAS; linalg.ensure_blas()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

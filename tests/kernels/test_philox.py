@@ -58,7 +58,7 @@ def kernel_words(seed: int, stream: int, index: int, first: int, n: int) -> Word
 
 def kernel_normals(seed: int, index: int, first: int, n: int, stream: int = streams.VOXELS) -> Floats:
     out = np.empty(n, np.float32)
-    philox.normals(np.uint64(seed), stream, np.uint64(index), first, out, untyped.memory())
+    untyped.normals(np.uint64(seed), stream, np.uint64(index), first, out, untyped.memory())
     return out
 
 

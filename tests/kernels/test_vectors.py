@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 # process, which would compile for this processor's own width.
 CODE = """
 import json, sys
-from maskbank.kernels import jit, vectors
-jit.count_cores = lambda: 1
+from maskbank.kernels import cache, vectors
+cache.count_cores = lambda: 1
 vectors.WIDTH, vectors.REGISTERS = int(sys.argv[1]), 32 if sys.argv[1] == "16" else 16
 from tests.golden.make import checksum
 print(json.dumps({name: checksum(name) for name in sys.argv[2:]}))

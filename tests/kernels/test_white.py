@@ -21,7 +21,7 @@ N = math.prod(SIZE)
 ITEMS = 40
 Z = 4.5  # one in 150,000 for each of the few dozen numbers looked at
 
-memory: Any = philox.memory
+untyped: Any = philox  # Numba infers its types
 
 
 def make(seed: int, index: int, size: tuple[int, ...] = SIZE) -> npt.NDArray[Any]:
@@ -128,7 +128,7 @@ def test_streams_are_independent() -> None:
     """The numbers of the voxels' stream and of the sigmas' stream have nothing in common."""
     numbers = np.empty((2, N), np.float32)
     for stream, out in zip((streams.VOXELS, streams.SIGMAS), numbers, strict=True):
-        philox.normals(np.uint64(0), stream, np.uint64(0), 0, out, memory())
+        untyped.normals(np.uint64(0), stream, np.uint64(0), 0, out, untyped.memory())
     assert abs(correlation(numbers[0], numbers[1])) < Z
     assert abs(correlation(numbers[0, 1:], numbers[1, :-1])) < Z
 
