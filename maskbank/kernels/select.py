@@ -83,7 +83,7 @@ def mark(keys, threshold, visible):
 
 @kernel
 def without(values, valid, keys):
-    """keys (n,): the values of valid tokens, uint8 (n,), and 0 for the others."""
+    """keys (n,): the values of valid tokens, bool (n,), and 0 for the others."""
     widest_vectors()
     for j in range(keys.size):
         keys[j] = u64(values[j]) & (u64(0) - u64(valid[j]))  # without a branch, so that the loop vectorises
@@ -91,13 +91,16 @@ def without(values, valid, keys):
 
 @kernel
 def number_of(marks):
-    """How many of uint8 (n,), each 0 or 1, are 1."""
-    return at_least(marks, np.uint8(1))
+    """How many of bool (n,) are True."""
+    found = 0
+    for j in range(marks.size):
+        found += i64(marks[j])
+    return found
 
 
 @kernel
 def copy_number(given, valid):
-    """Copy given, bool (n,), to valid, uint8 (n,). Returns how many are True."""
+    """Copy given, bool (n,), to valid. Returns how many are True."""
     widest_vectors()
     found = 0
     for begin in range(0, valid.size, CHUNK):
@@ -111,7 +114,7 @@ def copy_number(given, valid):
 
 @kernel
 def count_all(given, table, valid, counts):
-    """Copy given, bool (B, S * n), to valid, uint8, and fill counts, int64 (B, S), from a table.
+    """Copy given, bool (B, S * n), to valid, and fill counts, int64 (B, S), from a table.
 
     The count of a part is table[how many of its tokens are valid]. Returns the least count.
     """
@@ -171,9 +174,9 @@ def drop(keys, threshold, spare, start, visible):
 
 @kernel
 def place_of(marks, number):
-    """The index of 1 number 0, 1, ... of uint8 (n,)."""
+    """The index of True number 0, 1, ... of bool (n,)."""
     j = 0
-    while number > 0 or marks[j] == 0:
+    while number > 0 or not marks[j]:
         number -= i64(marks[j])
         j += 1
     return j
@@ -183,8 +186,8 @@ def place_of(marks, number):
 def choose(values, bits, counts, word, valid, keys, visible):
     """Make the largest values visible in each of S equal parts: as many as counts, int64 (S,), says.
 
-    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all parts. valid: uint8
-    (S * n,), 1 for those that compete, or (0,) where all do. keys: (n,), overwritten.
+    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all parts. valid: bool
+    (S * n,), which of them compete, or (0,) where all do. keys: (n,), overwritten.
 
     Among equal values at the threshold, those from a valid token on are taken, cyclically. It is the one that
     word, 24 bits, chooses among the valid ones of its part; below 0, a word made from the values.
@@ -214,7 +217,7 @@ def among(values, bits, count, word, valid, keys, visible):
     tokens = number_of(valid)
     if threshold == 0:
         for j in range(valid.size):  # a slice brings an error message along, which takes 2 s to compile
-            visible[j] = valid[j] != 0
+            visible[j] = valid[j]
         reached = tokens
     if reached > count:
         start = ((word_of(keys) if word < 0 else word) * tokens) >> 24
@@ -226,8 +229,8 @@ def select_all(values, bits, words, counts, valid, visible):
     """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
 
     bits, words: see `choose`; words is int64 (R,). counts: int64 (B, S), how many are visible in each part.
-    valid: uint8 (B, S * n), or (1, 0) where all tokens are: Numba passes no bools as fast. R is a multiple
-    of either B: as many rows in turn are of one sample.
+    valid: bool (B, S * n), or (1, 0) where all tokens are. R is a multiple of either B: as many rows in turn
+    are of one sample.
     """
     rows = values.shape[0]
     keys = np.empty(visible.shape[1] // counts.shape[1], values.dtype)
@@ -240,7 +243,7 @@ def select_all(values, bits, words, counts, valid, visible):
 def restore_all(visible, lengths, valid, restore):
     """Where each token stands in [visible, masked, not valid]: int64 (R, L) from bool (R, L).
 
-    lengths: int64 (B,), how many are visible. valid: uint8 (B, L), or (1, 0). As for `select_all`.
+    lengths: int64 (B,), how many are visible. valid: bool (B, L), or (1, 0). As for `select_all`.
     """
     rows = visible.shape[0]
     for r in range(rows):

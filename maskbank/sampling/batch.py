@@ -87,7 +87,7 @@ class _Batch(NamedTuple):
     def counts(self, valid: Bools | None, mask_ratio: Any, num_visible: Any) -> Tokens:
         """How many tokens are visible in each part of each sample, int64 (B, frames), or RecipeError.
 
-        And valid, bool (B, L), as a copy in uint8; ALL for None, which says that all tokens are. mask_ratio
+        And a copy of valid, bool (B, L); ALL for None, which says that all tokens are. mask_ratio
         or num_visible: one number, or one for each sample. A ratio leaves int(tokens * (1 - ratio)) of a
         sample's valid tokens; with several frames, of each frame's own, tokens - int(ratio * tokens).
         num_visible is shared by frames evenly.
@@ -129,7 +129,7 @@ class _Batch(NamedTuple):
         if valid is None:
             return (np.full((len(self.ids), self.frames), table[-1]), ALL), int(table[-1])
         counts = np.empty((len(self.ids), self.frames), np.int64)
-        marks = np.empty(valid.shape, np.uint8)
+        marks = np.empty(valid.shape, bool)
         return (counts, marks), core().count_all(valid, table, marks, counts)
 
     def _each(self, check: Callable[[Any], Any], name: str, given: Any) -> Array:

@@ -15,7 +15,7 @@ from maskbank.sampling.windows import Bools, Int64s, UInt64s
 TWIN_CALLS = 1000  # 1.5 s for single masks, 4 s for batches of 32; compiling takes 3 s
 _calls = itertools.count()
 
-ALL = np.ones((1, 0), np.uint8)  # in place of valid, (B, L): all tokens are
+ALL = np.ones((1, 0), bool)  # in place of valid, (B, L): all tokens are
 
 
 class Masks:
@@ -81,7 +81,7 @@ class Masks:
         restore = np.empty(self.visible.shape, np.int64)
         rows = (-1, self.visible.shape[-1])
         lengths = self.lengths.reshape(-1) if self.num_visible is None else np.array([self.num_visible])
-        valid = ALL if self._valid is None else self._valid.reshape(rows).view(np.uint8)
+        valid = ALL if self._valid is None else self._valid.reshape(rows)
         core().restore_all(self.visible.reshape(rows), lengths, valid, restore.reshape(rows))
         return restore
 

@@ -38,7 +38,7 @@ def select(values: Any, num_visible: Any, valid: Any = None) -> Bools:
         there = _array("valid", valid)
         if there.dtype != bool or there.shape != given.shape:
             raise RecipeError(f"valid is {there.dtype} of shape {there.shape}; give bool of {given.shape}")
-        there = np.require(there.reshape(rows, tokens), requirements=["C", "W"]).view(np.uint8)
+        there = np.require(there.reshape(rows, tokens), requirements=["C", "W"])
     counts = _counts(num_visible, batch, tokens)
     if valid is not None:
         _refuse(counts > there.sum(-1).reshape(batch), counts, "fewer valid tokens than num_visible={}")

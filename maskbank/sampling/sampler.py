@@ -177,7 +177,7 @@ class MaskSampler:
         visible = self._visible(checked, self._keys(epoch, view, views), tokens, share)
         if views is not None:
             visible = visible.reshape(len(checked), views, visible.shape[1])
-        there = None if valid is None else tokens[1].view(bool)
+        there = None if valid is None else tokens[1]
         if single:
             visible, there = visible[0], None if there is None else there[0]
         return Masks(visible, self.grid, total, there)

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from maskbank.checks import integer
 from maskbank.kernels.streams import ITEMS, MASKS, WINDOWS
-from maskbank.sampling.windows import Array, Bools, Cut, Int64s, UInt8s, UInt64s, crop
+from maskbank.sampling.windows import Array, Bools, Cut, Int64s, UInt64s, crop
 
 Keys = npt.NDArray[np.uint32]
-Tokens = tuple[Int64s, UInt8s]  # how many are visible, and which are valid: see `select_all`
+Tokens = tuple[Int64s, Bools]  # how many are visible, and which are valid: see `select_all`
 
 MOST_VIEWS = 2**16  # of a sample in one call
 
@@ -111,8 +111,8 @@ def ordered(values: Array) -> Array:
     return np.where(bits & sign, ~bits, bits | sign)
 
 
-def count_all(given: Bools, table: Int64s, valid: UInt8s, counts: Int64s) -> int:
-    """Copy given, bool (B, S * n), to valid, uint8, and fill counts, int64 (B, S), from a table.
+def count_all(given: Bools, table: Int64s, valid: Bools, counts: Int64s) -> int:
+    """Copy given, bool (B, S * n), to valid, and fill counts, int64 (B, S), from a table.
 
     The count of a part is table[how many of its tokens are valid]. Returns the least count.
     """
@@ -130,12 +130,10 @@ def word_of(keys: Array) -> int:
     return int(_mixed(total & low)[0]) >> 8
 
 
-def select_all(
-    values: Array, bits: int, words: Int64s, counts: Int64s, valid: UInt8s, visible: Bools
-) -> None:
+def select_all(values: Array, bits: int, words: Int64s, counts: Int64s, valid: Bools, visible: Bools) -> None:
     """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
 
-    counts: int64 (B, S), how many are visible in each part. valid: uint8 (B, S * n), or (1, 0) where all
+    counts: int64 (B, S), how many are visible in each part. valid: bool (B, S * n), or (1, 0) where all
     tokens are. R is a multiple of either B. Among values that equal the threshold, those from a valid token
     on are taken, cyclically. words: int64 (R,), 24 bits that choose it, below 0 for a choice by the values
     alone. bits: values are below 2**bits, which the kernel needs.
@@ -144,7 +142,7 @@ def select_all(
     n = visible.shape[1] // segments
     counts, valid = (_repeated(of_samples, rows) for of_samples in (counts, valid))
     keys, chosen = values.reshape(rows, values.shape[1] // n, n), visible.reshape(rows, segments, n)
-    there = valid.view(bool).reshape(chosen.shape) if valid.size else np.ones((1, 1, n), bool)
+    there = valid.reshape(chosen.shape) if valid.size else np.ones((1, 1, n), bool)
     if valid.size:
         keys = np.where(there, keys, keys.dtype.type(0))
     place = np.minimum(n - counts, n - 1)[..., None]
@@ -168,13 +166,13 @@ def _repeated(of_samples: Array, rows: int) -> Array:
     return of_samples[np.arange(rows) * len(of_samples) // max(rows, 1)]
 
 
-def restore_all(visible: Bools, lengths: Int64s, valid: UInt8s, restore: Int64s) -> None:
+def restore_all(visible: Bools, lengths: Int64s, valid: Bools, restore: Int64s) -> None:
     """Where each token stands in [visible, masked, not valid]: int64 (R, L) from bool (R, L).
 
-    lengths: int64 (B,), how many are visible. valid: uint8 (B, L), or (1, 0). As for `select_all`.
+    lengths: int64 (B,), how many are visible. valid: bool (B, L), or (1, 0). As for `select_all`.
     """
     rows = len(visible)
-    there = _repeated(valid.view(bool), rows) if valid.size else np.ones(visible.shape, bool)
+    there = _repeated(valid, rows) if valid.size else np.ones(visible.shape, bool)
     masked = there & ~visible
     begins = _repeated(lengths, rows)[:, None], there.sum(-1, keepdims=True)
     restore[:] = np.cumsum(visible, -1) - 1
@@ -189,7 +187,7 @@ def crop_masks(
     ids: UInt64s,
     keys: Keys,
     counts: Int64s,
-    valid: UInt8s,
+    valid: Bools,
     visible: Bools,
 ) -> None:
     """What `maskbank.kernels.select.crop_masks` does."""

@@ -70,7 +70,7 @@ def contests(draw: st.DrawFn) -> dict[str, Any]:
     values = rng.choice(levels, (samples * views, draw(st.sampled_from([n, parts * n]))))
     valid = rng.random((samples, parts * n)) < draw(st.sampled_from([0.2, 0.7, 1.0]))
     there = valid.reshape(samples, parts, n).sum(-1)
-    marks = valid.astype(np.uint8)
+    marks = valid
     if draw(st.booleans()):
         marks, there = ALL, np.full((samples, parts), n)
     counts = rng.integers(0, there + 1)
@@ -110,7 +110,7 @@ def test_restoring_orders_leave_what_is_not_valid_last(
     found = []
     for module in (select, selection):
         restore = np.full(visible.shape, -7, np.int64)
-        module.restore_all(visible, visible.sum(-1), valid.astype(np.uint8), restore)
+        module.restore_all(visible, visible.sum(-1), valid, restore)
         found.append(restore)
     np.testing.assert_array_equal(found[0], found[1])
 
