@@ -106,8 +106,8 @@ def compiled_beside(recipe: "Recipe") -> Iterator[None]:
         yield
         return
     code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from maskbank import noise; "
-        f"from maskbank.recipes import *; noise.maker({recipe!r}, 0).compile_filters()"
+        f"import gc, os, sys; gc.disable(); sys.path[:] = {sys.path!r}; from maskbank import noise; "
+        f"from maskbank.recipes import *; noise.maker({recipe!r}, 0).compile_filters(); os._exit(0)"
     )
     with contextlib.suppress(OSError):
         _second = subprocess.Popen(
