@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed
 from maskbank.errors import RecipeError, warn
 from maskbank.generation.threads import Progress, Report, Source, count_workers, maker_of, write_items
-from maskbank.kernels.cache import compiled_beside
 from maskbank.recipes import Recipe, recipe_for
 
 if TYPE_CHECKING:
@@ -107,6 +106,8 @@ def write(
     with ExitStack() as stack:
         if dask is None:
             if source is None:
+                from maskbank.kernels.cache import compiled_beside
+
                 stack.enter_context(compiled_beside(content.recipe))  # before Numba is loaded here
                 source = maker_of(content)  # says that Numba is missing, before anything is touched
             client = None
