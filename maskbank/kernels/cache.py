@@ -59,9 +59,10 @@ def _unusable(folder: Path) -> str:
             _forget(folder.parent)
         # kernels are kept as pickles, which run the code of whoever wrote them
         found = folder.lstat()
-        if os.name == "posix" and found.st_uid not in (0, os.geteuid()):
+        users = hasattr(os, "geteuid")  # not on Windows
+        if users and found.st_uid not in (0, os.geteuid()):
             return f"{folder} belongs to another user"
-        if os.name == "posix" and found.st_mode & 0o022:
+        if users and found.st_mode & 0o022:
             return f"other users can write to {folder}"
         probe = folder / f"probe-{os.getpid()}"
         probe.touch()
