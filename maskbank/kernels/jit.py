@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ with contextlib.suppress(ImportError):  # there is none on Windows, where masks 
 def _leave_out_blas() -> None:
     """Load what asks for SciPy's BLAS, and say that it is there: its import takes 0.25 s.
 
-    No kernel calls it. Another program's functions that do import it when they are compiled.
+    No kernel calls it. Another program's functions that do import it when they are compiled. Not where
+    another thread could want it meanwhile.
     """
     name = "scipy.linalg.cython_blas"
-    if name in sys.modules or importlib.util.find_spec("scipy") is None:
+    if name in sys.modules or threading.active_count() > 1 or importlib.util.find_spec("scipy") is None:
         return
     sys.modules[name] = None  # what is None here cannot be imported
     try:
