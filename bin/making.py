@@ -118,7 +118,7 @@ def starts(bench: Bench) -> None:
     """What a command costs before it does anything."""
     print("starting")
     bench.repeat, before = 9, bench.repeat
-    bank = str(bench.folder / "kept.h5")
+    bank = str(bench.folder / "small.h5")
     bench.once(MASKBANK, "generate", "green3d", "-n", "1000", "-o", bank)
     found = bench.medians(
         imports=lambda: bench.once(PYTHON, "-c", "import numpy, h5py, click"),

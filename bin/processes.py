@@ -28,15 +28,18 @@ class Bench:
 
     def once(self, *command: str, **environment: str) -> float:
         """Seconds of one whole process; its output file is removed outside of the measured time."""
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"{' '.join(command)[:200]} ended with {process.returncode}")
+        with tempfile.TemporaryFile("w+") as errors:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=errors
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                errors.seek(0)
+                said = f"{' '.join(command)[:200]} ended with {process.returncode}"
+                raise SystemExit(f"{said}: {errors.read()[-500:]}")
         self.memory = usage.ru_maxrss / 1024
         self.cpu = usage.ru_utime + usage.ru_stime
         Path(self.out).unlink(missing_ok=True)
