@@ -110,17 +110,18 @@ def compiled_beside(recipe: "Recipe") -> Iterator[None]:
         f"import gc, os, sys; gc.disable(); sys.path[:] = {sys.path!r}; from maskbank import noise; "
         f"from maskbank.recipes import *; noise.maker({recipe!r}, 0).compile_filters(); os._exit(0)"
     )
+    second = None
     with contextlib.suppress(OSError):
-        _second = subprocess.Popen(
+        _second = second = subprocess.Popen(
             [python, "-c", code],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     try:
         yield
     finally:
-        if _second:
-            _second.terminate()  # nobody waited for it: the work failed
-            _second.wait()
+        if second:
+            second.terminate()  # where nobody waited for it, the work failed
+            second.wait()
             _second = None
 
 

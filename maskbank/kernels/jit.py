@@ -36,10 +36,12 @@ def _leave_out_blas() -> None:
         return
     sys.modules[name] = None  # what is None here cannot be imported
     try:
-        from numba.np import arraymath
+        with contextlib.suppress(ImportError):  # another Numba may keep it elsewhere
+            from numba.np import arraymath
+
+            vars(arraymath)["_HAVE_BLAS"] = True
     finally:
         del sys.modules[name]
-    vars(arraymath)["_HAVE_BLAS"] = True
 
 
 if not numba.config.DISABLE_JIT:

@@ -151,3 +151,17 @@ def test_numba_loads_no_linear_algebra_until_somebody_wants_it() -> None:
         "from numba.np import arraymath, linalg; assert arraymath._HAVE_BLAS; linalg.ensure_blas()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_second_process_is_started_before_numba_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import contextlib, sys; from maskbank.kernels import cache; import maskbank\n"
+        "@contextlib.contextmanager\n"
+        "def beside(recipe):\n"
+        "    print('numba' in sys.modules)\n"
+        "    yield\n"
+        "cache.compiled_beside = beside\n"
+        "maskbank.generate(sys.argv[1], 'white2d', 2)"
+    )
+    asked = subprocess.check_output([sys.executable, "-c", code, tmp_path / "b.h5"], text=True).split()
+    assert asked[0] == "False"

@@ -70,12 +70,11 @@ def contests(draw: st.DrawFn) -> dict[str, Any]:
     values = rng.choice(levels, (samples * views, draw(st.sampled_from([n, parts * n]))))
     valid = rng.random((samples, parts * n)) < draw(st.sampled_from([0.2, 0.7, 1.0]))
     there = valid.reshape(samples, parts, n).sum(-1)
-    marks = valid
     if draw(st.booleans()):
-        marks, there = ALL, np.full((samples, parts), n)
+        valid, there = ALL, np.full((samples, parts), n)
     counts = rng.integers(0, there + 1)
     words = np.where(rng.random(len(values)) < 0.7, rng.integers(0, 2**24, len(values)), -1)
-    return {"values": values, "words": words, "counts": counts, "valid": marks, "n": n}
+    return {"values": values, "words": words, "counts": counts, "valid": valid, "n": n}
 
 
 @given(contests())
