@@ -351,7 +351,9 @@ def without_torch(folder: Path, python: Path | str, **environment: str) -> list[
     program = folder / "bin" / "pretrain"
     program.write_text((BIN / "pretrain").read_text())
     program.chmod(0o755)
-    (folder / "bin" / "_venv").write_text(f"root={folder}\npython={python}\n")
+    (folder / "bin" / "_venv").write_text(
+        f'root={folder}\npython={python}\npip_install() {{ "$python" -m pip install "$@"; }}\n'
+    )
     result = subprocess.run(
         [program, "video"], capture_output=True, text=True, check=False,
         env={"PATH": "/usr/bin:/bin", **environment},
