@@ -17,7 +17,7 @@ from tests.bank.processes import Warm
 from tests.conftest import Share
 
 RECIPE = White(size=(16, 16, 16))
-N = 2000
+N = 1000
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_copying_process_may_be_killed(warm: Warm, source: Path, quick_path:
     args = [str(source), str(quick_path)]
     length = warm.call(OPENED, *args).seconds
     copy = next(quick_path.glob("*.h5"))
-    kills = share(50)
+    kills = share(50, 3)
     for k in range(kills):
         copy.unlink(missing_ok=True)
         ended = warm.call(OPENED, *args, signals=[(1.1 * length * (k + 1) / kills, 9)])

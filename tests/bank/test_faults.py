@@ -142,7 +142,7 @@ def test_each_call_fails_in_turn(command: str, quick_path: Path, original: bytes
     cases = acts(calls.names)
     random.Random(command).shuffle(cases)
     failed, wrong = 0, []
-    for k, what, act in cases[: share(len(cases))]:
+    for k, what, act in cases[: share(len(cases), 8)]:
         try:
             failed += bool(suffer(act, both, quick_path, original, what.split()[0] in ASKING))
         except (Exception, AssertionError) as error:
@@ -165,7 +165,7 @@ def test_the_command_line_ends_with_one_line_and_code_1(warm: Warm, quick_path: 
     ]
     random.Random(7).shuffle(cases)
     codes = []
-    for k, code, on in cases[: share(100)]:  # each ends as an interpreter does, which takes its time
+    for k, code, on in cases[: share(100, 4)]:  # each ends as an interpreter does, which takes its time
         for old in (path, Path(f"{path}.partial")):
             old.unlink(missing_ok=True)
         ended = warm.maskbank(*ARGS, "-o", path, fail=[k, code, on], ends=True)

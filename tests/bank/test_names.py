@@ -102,9 +102,9 @@ def test_an_unfinished_bank_is_gone_on_with_and_not_repaired(tmp_path: Path) -> 
 
 
 def test_a_bank_that_cannot_be_mapped(warm: Warm, tmp_path: Path) -> None:
-    maskbank.generate(tmp_path / "b.h5", White(size=(64, 64, 64)), 400)
-    said = warm.call("tests.bank.test_names:opened", str(tmp_path / "b.h5"), memory=2**26).result
-    assert said == f"cannot map the 209,743,872 bytes of {tmp_path / 'b.h5'}: Cannot allocate memory"
+    maskbank.generate(tmp_path / "b.h5", White(size=(64, 64, 64)), 64)
+    said = warm.call("tests.bank.test_names:opened", str(tmp_path / "b.h5"), memory=2**24).result
+    assert said == f"cannot map the 33,583,104 bytes of {tmp_path / 'b.h5'}: Cannot allocate memory"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this hint")
