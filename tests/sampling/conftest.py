@@ -18,12 +18,12 @@ from maskbank import (
 from tests.sampling.common import BASELINES, VIDEO
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("banks")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def banks(folder: Path) -> dict[str, Bank]:
     """Small banks of real noise, of 20 items: what windows and masks are taken from."""
     recipes: dict[str, tuple[Recipe, int]] = {
@@ -40,13 +40,13 @@ def banks(folder: Path) -> dict[str, Bank]:
     return {name: maskbank.generate(folder / f"{name}.h5", *given) for name, given in recipes.items()}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def green(folder: Path) -> Bank:
     """Green3D as it comes: 64x64x64, float16, default sigmas."""
     return maskbank.generate(folder / "default.h5", Green(), 64)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def samplers(banks: dict[str, Bank]) -> dict[str, MaskSampler]:
     """One sampler for each way from ids to masks."""
     green3d = banks["green3d"]
