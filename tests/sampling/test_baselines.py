@@ -13,6 +13,7 @@ from scipy import stats
 
 from maskbank import MaskSampler, RecipeError
 from maskbank.sampling.baselines import NAMES, STILL
+from tests.conftest import Share
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
@@ -76,9 +77,9 @@ def many(name: str, grid: tuple[int, ...], count: int = 300, **given: Any) -> Bo
 @pytest.mark.parametrize("name, grid, ratio, count", CASES)
 def test_counts_are_exact(name: str, grid: tuple[int, ...], ratio: Any, count: int) -> None:
     sampler = MaskSampler(name, grid, ratio)
-    masks = sampler(range(200))
+    masks = sampler(range(50))
     assert sampler.num_visible == masks.num_visible == count
-    assert masks.visible.shape == (200, math.prod(grid))
+    assert masks.visible.shape == (50, math.prod(grid))
     assert (masks.visible.sum(1) == count).all()
     np.testing.assert_array_equal(masks.masked, ~masks.visible)
     np.testing.assert_array_equal(masks.ids_keep, [np.flatnonzero(row) for row in masks.visible])
@@ -170,20 +171,24 @@ def test_a_stream_of_a_baseline_has_no_end() -> None:
         ("grid", (16, 16), {"mask_ratio": 0.75}),
     ],
 )
-def test_no_position_is_favoured(name: str, grid: tuple[int, ...], given: dict[str, Any]) -> None:
-    count = 5000
+def test_no_position_is_favoured(
+    name: str, grid: tuple[int, ...], given: dict[str, Any], share: Share
+) -> None:
+    count = share(5000, 2000)
     sampler = MaskSampler(name, grid, **given)
     totals = sampler(range(count)).visible.sum(0)
-    share = sampler.num_visible / totals.size
-    z = (totals - count * share) / math.sqrt(count * share * (1 - share))
+    expected = sampler.num_visible / totals.size
+    z = (totals - count * expected) / math.sqrt(count * expected * (1 - expected))
     assert np.abs(z).max() < Z
     assert name == "grid" or z.std() > 0.5, "more even than chance"
 
 
 @pytest.mark.parametrize("name, grid", [("random", VIDEO), ("random", (14, 14)), ("tube", (14, 14))])
-def test_random_tokens_have_no_neighbours_but_by_chance(name: str, grid: tuple[int, ...]) -> None:
+def test_random_tokens_have_no_neighbours_but_by_chance(
+    name: str, grid: tuple[int, ...], share: Share
+) -> None:
     """Pairs of visible tokens at any distance are as frequent as without replacement."""
-    count = 4000
+    count = share(4000, 1000)
     visible = many(name, grid, count, mask_ratio=0.75)
     length = math.prod(grid)
     kept = int(visible[0].sum())

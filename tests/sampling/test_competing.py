@@ -17,6 +17,7 @@ from maskbank.kernels import select
 from maskbank.sampling import selection
 from maskbank.sampling.masks import ALL
 from tests import reference
+from tests.conftest import Share
 from tests.sampling.common import IDS, Array, Bools, one_line
 
 FIXED = ("timefreq", "running-cell")
@@ -411,15 +412,15 @@ def test_selected_values_are_the_largest(case: tuple[Array, Any, Any]) -> None:
         np.testing.assert_array_equal(alone, found[row], "a row has the same mask in any batch")
 
 
-def test_equal_values_favour_no_place() -> None:
+def test_equal_values_favour_no_place(share: Share) -> None:
     """Over many rows; what is not valid has no influence."""
 
-    def fair(masks: Bools, share: float) -> bool:
-        spread = math.sqrt(share * (1 - share) / len(masks))
-        return bool((abs(masks.mean(0) - share) < 5 * spread).all())
+    def fair(masks: Bools, expected: float) -> bool:
+        spread = math.sqrt(expected * (1 - expected) / len(masks))
+        return bool((abs(masks.mean(0) - expected) < 5 * spread).all())
 
     rng = np.random.default_rng(0)
-    valid = np.broadcast_to(np.arange(40) < 30, (20_000, 40))
+    valid = np.broadcast_to(np.arange(40) < 30, (share(20_000, 5000), 40))
     for dtype in ("u1", "f4", "f8", "i8"):
         values = rng.integers(0, 2, valid.shape).astype(dtype)
         assert fair(maskbank.select(values, 8), 8 / 40)

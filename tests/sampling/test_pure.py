@@ -137,9 +137,9 @@ def test_threads_make_the_same_masks(samplers: dict[str, MaskSampler]) -> None:
     def one(start: int) -> list[bytes]:
         return [sampler(range(start, start + 5)).visible.tobytes() for sampler in samplers.values()]
 
-    expected = [one(start) for start in range(0, 60, 5)]
+    expected = [one(start) for start in range(0, 20, 5)]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(one, list(range(0, 60, 5)) * 2)) == expected * 2
+        assert list(pool.map(one, list(range(0, 20, 5)) * 2)) == expected * 2
 
 
 def _digest(sampler: MaskSampler) -> str:
@@ -245,8 +245,14 @@ def test_parts_are_the_bank_they_make_together(tmp_path: Path) -> None:
 # counts
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
-@pytest.mark.parametrize("content", ["random", "constant", "two", "extremes"])
+@pytest.mark.parametrize(
+    "dtype, content",
+    [
+        pytest.param(dtype, content, marks=[pytest.mark.full] * ((k + j) % 3 > 0))
+        for k, dtype in enumerate(("float16", "float32", "uint8"))
+        for j, content in enumerate(("random", "constant", "two", "extremes"))
+    ],
+)
 def test_counts_are_exact(dtype: str, content: str, tmp_path: Path) -> None:
     """Whatever the type, however many are equal, in each frame where it is per frame."""
     rng = np.random.default_rng(0)

@@ -103,19 +103,21 @@ def work(queue, name, stream):
     queue.put([name, [next(stream).visible.tobytes().hex() for _ in range(3)]])
 
 if __name__ == "__main__":
-    stream = maskbank.MaskSampler(sys.argv[1], (4, 14, 14), 0.9).stream(int(sys.argv[2]))
-    context = multiprocessing.get_context(sys.argv[3])
-    queue, found = context.Queue(), []
-    for epoch in range(2):
-        workers = [context.Process(target=work, args=(queue, f"{epoch} {k}", stream)) for k in range(2)]
-        for worker in workers:
-            worker.start()
-        found += [queue.get() for _ in workers]
-        for worker in workers:
-            worker.join()
-        work(queue, f"main {epoch}", stream)
-        found.append(queue.get())
-    print(json.dumps(sorted(found)))
+    context, launches = multiprocessing.get_context(sys.argv[2]), []
+    for seed in sys.argv[3:]:
+        stream = maskbank.MaskSampler(sys.argv[1], (4, 14, 14), 0.9).stream(int(seed))
+        queue, found = context.Queue(), []
+        for epoch in range(2):
+            workers = [context.Process(target=work, args=(queue, f"{epoch} {k}", stream)) for k in range(2)]
+            for worker in workers:
+                worker.start()
+            found += [queue.get() for _ in workers]
+            for worker in workers:
+                worker.join()
+            work(queue, f"main {epoch}", stream)
+            found.append(queue.get())
+        launches.append(sorted(found))
+    print(json.dumps(launches))
 """
 
 
@@ -123,10 +125,9 @@ if __name__ == "__main__":
 def test_launches_repeat_and_processes_differ(start: str, banks: dict[str, Bank], tmp_path: Any) -> None:
     script = tmp_path / "launch.py"  # a file, so that spawned processes find it
     script.write_text(LAUNCH)
-    first, second, other = (
-        json.loads(subprocess.check_output([sys.executable, script, banks["green3d"].path, seed, start]))
-        for seed in ("1", "1", "2")
-    )
+    command = [sys.executable, script, banks["green3d"].path, start]
+    [first] = json.loads(subprocess.check_output([*command, "1"]))
+    second, other = json.loads(subprocess.check_output([*command, "1", "2"]))
     assert first == second
     every = [mask for launch in (first, other) for _, masks in launch for mask in masks]
     assert len(every) == 2 * 6 * 3

@@ -316,9 +316,9 @@ print(json.dumps([private() - before, int(count)]))
 def test_an_epoch_costs_no_memory(green: Bank, share: Share) -> None:
     """240,000 clips of Kinetics-400: the private memory grows by at most 50 MB.
 
-    A third of them, if their masks were kept, would be twice as much.
+    A sixth of them, if their masks were kept, would be more.
     """
-    clips = share(240_000, 80_000)
+    clips = share(240_000, 40_000)
     grown, count = child(MEMORY, green.path, clips)
     assert count == clips * 156
     assert grown < 50
