@@ -189,7 +189,7 @@ def test_kill_9_at_every_call_of_every_command(warm: Warm, quick_path: Path, sha
             assert command_line(*args) == ""
         assert len(calls.names) > 10
         these = [(command, k, after) for k in range(len(calls.names)) for after in (False, True)]
-        cases += random_.sample(these, share(len(these), 5))
+        cases += random_.sample(these, share(len(these), 4))
     for command, at, after in cases:
         args, prepare = every[command]
         prepare()

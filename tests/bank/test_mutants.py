@@ -79,7 +79,7 @@ def test_random_headers_with_right_checksums(
     used = header_places(content, found)
     random_ = random.Random(10)
     changes = []
-    for _ in range(share(3000, 40)):
+    for _ in range(share(3000, 30)):
         forged = bytearray(content)
         for _ in range(random_.choice([1, 1, 1, 2, 4])):
             at = max(random_.choice(used) + random_.randint(-2, 2), 0)
@@ -136,7 +136,7 @@ def test_mutated_banks(warm: Warm, original: Path, quick_path: Path, share: Shar
     content = original.read_bytes()
     random_ = random.Random(12)
     changes = []
-    for _ in range(share(8500, 60)):
+    for _ in range(share(8500, 40)):
         manner = random_.choice(["flip", "flips", "zeros", "ones", "cut", "longer", "splice", "table"])
         at = random_.choice([random_.randrange(len(content)), random_.randrange(2048)])
         length = random_.choice([1, 4, 16, 100])

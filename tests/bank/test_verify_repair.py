@@ -166,9 +166,10 @@ def what_is_no_broken_bank(folder: Path) -> dict[str, Path]:
     """Files that hold a whole bank's header, but are something else, or more."""
     recipe, n = RECIPES["green2d"]
     files = {name: folder / name for name in ("archive", "quote", "behind", "added", "newer")}
+    maskbank.generate(folder / "bank.h5", recipe, n)
+    bank = (folder / "bank.h5").read_bytes()
     for path in files.values():
-        maskbank.generate(path, recipe, n)
-    bank = files["archive"].read_bytes()
+        path.write_bytes(bank)
     files["archive"].write_bytes(bytes(512) + bank + b"precious" * 5000)
     files["quote"].write_bytes(b"notes on " + bank[4096:9000])
     files["behind"].write_bytes(b"x" + bank[1:] + b"precious")
