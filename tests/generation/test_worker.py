@@ -20,7 +20,7 @@ from maskbank.files import ALIGNMENT
 from maskbank.generation import cluster, threads, worker
 from maskbank.recipes import Green, White
 
-RECIPE = Green(size=(5, 7, 9), dtype="uint8")  # 315 bytes: 4096 items take whole pages
+RECIPE = Green(size=(3, 5, 7), dtype="uint8")  # 105 bytes: 4096 items take whole pages
 N = 9000
 
 

@@ -91,15 +91,17 @@ def test_counts_are_exact(name: str, grid: tuple[int, ...], ratio: Any, count: i
 @pytest.mark.parametrize(
     "name", ["random", "tube", "grid", "block", "multiblock", "inverse-block", "span", "time"]
 )
-def test_any_count_can_be_asked_for(name: str) -> None:
+def test_any_count_can_be_asked_for(name: str, share: Share) -> None:
+    """The plain suite tries every third one."""
+    step = share(1, 3)
     frames = 3 if name in STILL else 1
-    for count in range(frames, 3 * 5 * 7, frames):
+    for count in range(frames, 3 * 5 * 7, frames * step):
         sampler = MaskSampler(name, (3, 5, 7), num_visible=count)
         visible = sampler(range(20)).visible
         assert (visible.sum(1) == count).all()
         if frames > 1:
             assert (visible.reshape(20, 3, 35).sum(2) == count // 3).all()
-    for count in range(1, 35):
+    for count in range(1, 35, step):
         assert (
             MaskSampler(name if name != "time" else "frequency", (5, 7), num_visible=count)(
                 range(20)

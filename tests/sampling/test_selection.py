@@ -120,13 +120,13 @@ def test_items_of_the_kernel_are_those_of_numpy(numbers: list[int], items: int, 
         *(pytest.param(items, marks=pytest.mark.full) for items in (10_000, 16_385)),
     ],
 )
-def test_each_item_once_in_each_block(items: int) -> None:
+def test_each_item_once_in_each_block(items: int, share: Share) -> None:
     """Also at the far end of the ids."""
     most = 2**63 // items - 1
     for block in (0, 1, 2, 2**32 // items, 2**32, most):
         start = min(block, most) * items
         numbers = np.arange(start, start + items, dtype=np.uint64)
-        for seed in (0, 1):
+        for seed in range(share(2)):
             found = selection.item_of(numbers, items, selection.keys(seed, 0, 0)[2:])
             assert sorted(found.tolist()) == list(range(items))
 
@@ -365,7 +365,9 @@ def test_selections_of_kernel_numpy_and_twin_are_equal(case: tuple[Array, int, i
         np.testing.assert_array_equal(kernel[b, s], slow_visible(keys[b, s], count, word))
 
 
-@pytest.mark.parametrize("length", [2**15 - 1, 2**15, 2**15 + 1, 2**16, 70_000, 200_001])
+@pytest.mark.parametrize(
+    "length", [2**15 - 1, 2**15, 2**15 + 1, 2**16, 70_000, pytest.param(200_001, marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
 def test_selections_of_many_tokens_are_exact(length: int, dtype: str) -> None:
     """Beyond what 16 bits can count."""
