@@ -1,6 +1,6 @@
 """Compiles what most tests use, while types are checked: each of pytest's processes would compile it again.
 
-    python -m tests.compile 0 2     the first of every two kernels; `bin/test` runs both halves
+    python -m tests.compile 0 2     the first of the two halves; `bin/test` runs both
 
 What is missing here is compiled by the test that needs it.
 """
@@ -15,7 +15,6 @@ import numpy as np
 
 import maskbank
 from maskbank import RBN, Green, MaskSampler, Recipe, White, noise
-from maskbank.bank import check
 
 FOURIER, LINES = (2, 4, 4), (2, 3, 5)  # two ways of filtering
 
@@ -23,6 +22,11 @@ FOURIER, LINES = (2, 4, 4), (2, 3, 5)  # two ways of filtering
 def items(recipe: Recipe) -> None:
     """An empty block only compiles."""
     noise.maker(recipe, 0).make(0, noise.Block(recipe, 0))
+
+
+def sigmas(recipe: Recipe) -> None:
+    """Without items, as a bank is checked."""
+    noise.sigmas(recipe, 0, 0, 1)
 
 
 def masks(recipe: Recipe) -> None:
@@ -39,29 +43,33 @@ def selection(dtype: str) -> None:
     maskbank.select(np.zeros((2, 4), dtype), 2)
 
 
-# such that every second one takes as long as the others
-JOBS: list[tuple[Callable[..., None], object]] = [
-    (items, Green(size=LINES)),
-    (masks, White(size=LINES)),
-    (items, RBN(size=(8, 8))),
-    (items, Green(size=LINES, dtype="uint8")),
-    (items, Green(size=FOURIER, dtype="float32")),
-    (masks, White(size=LINES, dtype="uint8")),
-    (items, Green(size=FOURIER)),
-    (items, Green(size=FOURIER, dtype="uint8")),
-    (masks, White(size=LINES, dtype="float32")),
-    (selection, "u8"),
-    (selection, "u1"),
-    (selection, "u2"),
+def baseline(name: str) -> None:
+    """Where some tokens are not valid."""
+    MaskSampler(name, (2, 2), 0.5)([0], valid=np.array([[True, True, True, False]]))
+
+
+# Each uses its own kernels, and takes as long as the other.
+HALVES: list[list[tuple[Callable[..., None], object]]] = [
+    [
+        *((items, Green(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
+        *((items, Green(size=FOURIER, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
+        (sigmas, Green()),
+    ],
+    [
+        *((masks, White(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
+        *((items, RBN(size=size)) for size in ((8, 8), (260, 256))),
+        *((selection, dtype) for dtype in ("u8", "u1", "u2")),
+        (baseline, "random"),
+    ],
 ]
 
 
 def main(first: int, step: int) -> None:
-    """Every so many jobs, from one on."""
+    """Every so many halves, from one on."""
     warnings.filterwarnings("ignore", "this bank has only .* different windows")
-    check.crc32()
-    for function, argument in JOBS[first::step]:
-        function(argument)
+    for half in HALVES[first::step]:
+        for function, argument in half:
+            function(argument)
 
 
 if __name__ == "__main__":
