@@ -206,7 +206,8 @@ def test_what_is_drawn_does_not_depend_on_the_kind(
     """Banks of as many items of one size give an id the same item, place and flips: ablations are paired."""
     ids = range(100)
     banks = [forge(tmp_path / f"{k}.h5", recipe, places(recipe.size, 2)) for k, recipe in enumerate(recipes)]
-    for options in ({}, {"flip_time": True, "transpose": True, "seed": 9}):
+    every: list[dict[str, Any]] = [{}, {"flip_time": True, "transpose": True, "seed": 9}]
+    for options in every:
         found = [MaskSampler(bank, grid, 0.5, **options).windows(ids, 4, 2) for bank in banks]
         for windows in found[1:]:
             np.testing.assert_array_equal(windows, found[0])
