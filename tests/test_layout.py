@@ -93,7 +93,8 @@ def test_every_public_name_has_a_docstring() -> None:
 
 def test_generate_stays_the_function_whatever_is_imported_first() -> None:
     code = (
-        "import maskbank.generation.generate, maskbank.analysis.audit, maskbank.cli.generate, maskbank; "
-        "assert callable(maskbank.generate) and callable(maskbank.audit)"
+        "import maskbank.generation.generate, maskbank.analysis.audit, maskbank.cli.generate, maskbank, sys; "
+        "assert callable(maskbank.generate) and callable(maskbank.audit); "
+        "assert not {'torch', 'matplotlib', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
