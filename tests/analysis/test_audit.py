@@ -13,7 +13,6 @@ from scipy import ndimage
 
 import maskbank
 from maskbank import Bank, MaskSampler, RecipeError
-from maskbank.analysis import measures
 from maskbank.analysis.audit import MOST_BYTES, AuditReport, audit
 
 Array = npt.NDArray[Any]
@@ -45,12 +44,6 @@ def ids(number: int) -> range:
 def of(sampler: MaskSampler, change: Callable[[Bools], Any] = lambda visible: visible) -> Loader:
     """A loader of this sampler's masks, True where visible, changed."""
     return Loader(lambda epoch, number: change(sampler(ids(number), epoch).visible))
-
-
-@pytest.fixture(autouse=True)
-def few_are_reconstructed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 2 masks instead of 12 the difficulty is measured, which takes half of an audit's time."""
-    monkeypatch.setattr(measures, "HARD", 2)
 
 
 @pytest.fixture(scope="module")

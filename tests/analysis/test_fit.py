@@ -61,7 +61,7 @@ def test_the_prediction_is_the_error_of_the_best_map(kind: str, lengths: tuple[f
 
 def test_the_prediction_is_what_least_squares_finds_in_samples() -> None:
     """On a ring of 32 tokens, with green noise and the formula of its pairs."""
-    ring, share, samples = (16,), 0.25, 200_000
+    ring, share, samples = (16,), 0.25, 100_000
     correlation = covariance.possible(covariance.exponential(ring, (2.0,)))
     rng = np.random.default_rng(1)
 
@@ -72,7 +72,7 @@ def test_the_prediction_is_what_least_squares_finds_in_samples() -> None:
     noise = drawn(np.fft.rfft(spectrum.autocorrelation((0, 1, -1), (0.7, 2.0), (1.0,), (32,))).real)
     data = drawn(np.fft.rfft(correlation).real)
     seen = data * (noise > 0.6744897501960817)  # the upper quartile
-    best = np.linalg.lstsq(seen, data, rcond=None)[0]
+    best = np.linalg.solve(seen.T @ seen, seen.T @ data)
     found = ((data - seen @ best) ** 2).sum() / (data**2).sum()
     pairs = prediction.chance_of_pairs(spectrum.autocorrelation((0, 1, -1), (0.7, 2.0), (1.0,), (32,)), share)
     pairs[0] = share
@@ -148,7 +148,7 @@ def test_the_correlation_is_that_of_a_loop(grid: tuple[int, ...], pixels: int) -
     np.testing.assert_allclose(found.values[4], reference.correlation_by_distance(left), atol=1e-5)
 
 
-@pytest.mark.parametrize("grid, lengths", [(VIDEO, EXPONENTIAL), ((32, 8), (5.0, 1.0)), ((64,), (2.5,))])
+@pytest.mark.parametrize("grid, lengths", [((8, 8, 8), EXPONENTIAL), ((32, 8), (5.0, 1.0)), ((64,), (2.5,))])
 def test_lengths_are_found_again_within_their_errors(
     grid: tuple[int, ...], lengths: tuple[float, ...]
 ) -> None:
@@ -183,24 +183,26 @@ def test_the_order_is_that_of_the_papers_losses() -> None:
 @pytest.mark.parametrize("kind", ["green3d", pytest.param("red3d", marks=pytest.mark.full)])
 def test_a_recommended_bank_is_as_hard_as_wanted(kind: str, tmp_path: Path) -> None:
     """From clips to masks of the bank that the printed command makes, counted in pairs."""
-    data = clips(200, VIDEO, EXPONENTIAL)
+    grid = (8, 10, 10)
+    data = clips(100, grid, EXPONENTIAL)
     found = maskbank.fit(data, (1, 1, 1), kind=kind, aim=0.95)
     assert (found.recommend.kind, found.recommend.reached) == (kind, True)
     words = shlex.split(found.recommend.command)
     words[words.index("--n") + 1] = "40"
+    words += ["--size", "16x32x32"]
     assert words[0] == "maskbank"
     made = call(*words[1:], cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     predictor = prediction.Predictor(found.correlation[None])
     hard = {}
     for source in (str(tmp_path / f"{kind}.h5"), "tube"):
-        masks = maskbank.MaskSampler(source, VIDEO, 0.9)(range(400)).visible.reshape(-1, *VIDEO)
+        masks = maskbank.MaskSampler(source, grid, 0.9)(range(400)).visible.reshape(-1, *grid)
         hard[source] = float(predictor(prediction.pairs_of_masks(masks))[0])
     bank, tube = hard.values()
     assert bank == pytest.approx(found.recommend.difficulty, rel=0.05)
     assert bank / tube == pytest.approx(0.95, rel=0.05)
-    masks = maskbank.MaskSampler(str(tmp_path / f"{kind}.h5"), VIDEO, 0.9)(range(24)).visible
-    exact = structure.difficulty(masks.reshape(-1, *VIDEO), found.correlation)
+    masks = maskbank.MaskSampler(str(tmp_path / f"{kind}.h5"), grid, 0.9)(range(24)).visible
+    exact = structure.difficulty(masks.reshape(-1, *grid), found.correlation)
     confirmed, error = found.recommend.confirmed, found.recommend.confirmed_error
     assert confirmed is not None
     assert error is not None
@@ -210,7 +212,7 @@ def test_a_recommended_bank_is_as_hard_as_wanted(kind: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "grid, lengths, stretch",
     [
-        ((16, 8, 8), (4.0, 1.0, 1.0), (4.0, 1.0, 1.0)),
+        ((12, 6, 6), (4.0, 1.0, 1.0), (4.0, 1.0, 1.0)),
         ((12, 12), (1.0, 2.0), (1.0, 2.0)),
         ((12, 12), (2.0, 2.0), (1.0, 1.0)),
         ((1, 12, 12), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
@@ -252,7 +254,7 @@ def test_it_says_whether_masks_of_the_bank_agree() -> None:
     away = abs(found.share - found.confirmed_share)
     error = math.hypot(found.share_error, found.confirmed_share_error)
     assert found.agrees is (away <= 2 * error)
-    large = maskbank.fit(clips(8, (64, 64), (2.0, 2.0)), (1, 1), 0.5).recommend
+    large = maskbank.fit(clips(8, (40, 40), (2.0, 2.0)), (1, 1), 0.1).recommend
     assert (large.confirmed, large.agrees) == (None, None)
 
 
@@ -275,9 +277,10 @@ def test_choosing_sigma_takes_less_than_a_second() -> None:
     correlation = covariance.possible(covariance.exponential(VIDEO, EXPONENTIAL))
     predictor = prediction.Predictor(np.repeat(correlation[None], 17, 0))
     baseline = predictor(pairs_of("white2d", VIDEO, 0.9))[0]
-    times = []
-    for _ in range(3):
+
+    def seconds() -> float:
         start = time.process_time()
         choose(lambda s: predictor(pairs_of("green3d", VIDEO, 0.9, s))[0] / baseline, "green3d", 0.9, 1.0)
-        times.append(time.process_time() - start)
-    assert min(times) < 1.0
+        return time.process_time() - start
+
+    assert any(seconds() < 1.0 for _ in range(3))

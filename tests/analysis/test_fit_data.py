@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import spearmanr
 
 import maskbank
-from maskbank.analysis import structure
+from maskbank.analysis import measures, structure
 from maskbank.analysis.clips import Tokens, correlation_on, opened
 from maskbank.analysis.fit import PAPER
 from maskbank.errors import MaskbankError
@@ -134,11 +134,11 @@ def test_a_few_clips_are_looked_at_evenly() -> None:
 
 def test_memory_does_not_grow_with_the_clips(tmp_path: Path) -> None:
     peaks = []
-    for n in (40, 400):
+    for n in (20, 200):
         clips = np.tile(np.arange(64, dtype=np.uint8), (n, 64, 1))
         np.savez_compressed(tmp_path / f"{n}.npz", clips)
         tracemalloc.start()
-        maskbank.fit(tmp_path / f"{n}.npz", most=400)
+        maskbank.fit(tmp_path / f"{n}.npz", most=200)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 400_000
@@ -234,10 +234,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 def test_the_command_prints_the_page_and_json(tmp_path: Path) -> None:
     np.save(tmp_path / "c.npy", made((20, 4, 32, 32)))
-    args = ("c.npy", "--patch", "1x4x4", "--mask-ratio", 0.8)
+    args = ("c.npy", "--patch", "1x8x8", "--mask-ratio", 0.8)
     page = call("fit", *args, cwd=tmp_path)
     assert page.returncode == 0, page.stderr
-    found = maskbank.fit(tmp_path / "c.npy", (1, 4, 4), 0.8)
+    found = maskbank.fit(tmp_path / "c.npy", (1, 8, 8), 0.8)
     assert found.recommend.command in page.stdout
     assert f"  {found.recommend.command}\n" in page.stdout
     for name, value in found.difficulty.items():
@@ -278,7 +278,7 @@ def test_inspect_measures_the_difficulty_for_data(tmp_path: Path) -> None:
     assert found["noise"]["value"] > 0.9
     covariance = correlation_on(tmp_path / "noise.npy", (4, 8, 8))
     sampler = maskbank.MaskSampler(tmp_path / "b.h5", (4, 8, 8), 0.9)
-    masks = sampler(range(12)).visible.reshape(-1, 4, 8, 8)
+    masks = sampler(range(measures.HARD)).visible.reshape(-1, 4, 8, 8)
     assert found["noise"]["value"] == pytest.approx(structure.difficulty(masks, covariance).mean())
     with pytest.raises(maskbank.RecipeError, match="8x32x32 do not divide into 3x8x8"):
         correlation_on(tmp_path / "noise.npy", (3, 8, 8))

@@ -16,6 +16,7 @@ from maskbank.analysis.measures import measure_structure
 from maskbank.recipes import COLOURS, Recipe
 from maskbank.sampling.sampler import Fit
 from tests import reference
+from tests.conftest import Share
 
 Bools = npt.NDArray[np.bool_]
 VIDEO = (8, 14, 14)
@@ -82,13 +83,13 @@ def test_the_difficulty_for_data_with_a_direction_equals_its_twin() -> None:
     assert not np.allclose(structure.difficulty(masks[..., ::-1], covariance), expected, atol=1e-3)
 
 
-def made(kind: str, boundary: str, stretched: bool = False) -> tuple[Recipe, noise.Block]:
+def made(n: int, kind: str, boundary: str, stretched: bool) -> tuple[Recipe, noise.Block]:
     cls: Any
     cls, default = COLOURS[kind]
     size = (12, 10, 16) if len(default) == 3 else (24, 20)
     stretch = {"stretch": (2, 1, 0.8)[: len(size)]} if stretched else {}
     recipe: Recipe = cls(size=size, dtype="float32", boundary=boundary, **stretch)
-    block = noise.Block(recipe, 300)
+    block = noise.Block(recipe, n)
     noise.maker(recipe, 5).make(0, block)
     return recipe, block
 
@@ -105,9 +106,9 @@ def made(kind: str, boundary: str, stretched: bool = False) -> tuple[Recipe, noi
     ],
 )
 def test_the_analytic_spectrum_is_the_twins_and_the_measured_one(
-    kind: str, boundary: str, stretched: bool
+    kind: str, boundary: str, stretched: bool, share: Share
 ) -> None:
-    recipe, block = made(kind, boundary, stretched)
+    recipe, block = made(share(300, 80), kind, boundary, stretched)
     expected = spectrum.analytic(recipe, block.sigmas)
     if recipe.ranges:
         twins = [reference.spectrum(recipe, drawn)[0] for drawn in block.sigmas[:10]]
@@ -126,7 +127,7 @@ def test_the_analytic_spectrum_is_the_twins_and_the_measured_one(
 def test_the_spectrum_of_windows_is_that_of_what_they_are_cut_from(tmp_path: Path) -> None:
     recipe = maskbank.Green(size=(16, 16, 16), sigma1=(0.7, 0.7), sigma2=(1.5, 1.5))
     bank = maskbank.generate(tmp_path / "b.h5", recipe, 50)
-    windows = maskbank.MaskSampler(bank, (5, 7, 6), 0.9).windows(np.arange(3000))
+    windows = maskbank.MaskSampler(bank, (5, 7, 6), 0.9).windows(np.arange(800))
     each = np.array([spectrum.measured(w).power for w in windows])
     assert bank.sigma is not None
     expected = spectrum.radial(
@@ -151,8 +152,8 @@ def test_difficulty_ranks_masks_as_training_does(
 
 
 def test_an_alarm_where_structure_is_lost_and_none_where_it_is_there(tmp_path: Path) -> None:
-    green = maskbank.generate(tmp_path / "g.h5", maskbank.Green(), 30)
-    blue = maskbank.generate(tmp_path / "b.h5", maskbank.Blue(), 30)
+    green = maskbank.generate(tmp_path / "g.h5", maskbank.Green(size=(32, 64, 64)), 20)
+    blue = maskbank.generate(tmp_path / "b.h5", maskbank.Blue(size=(16, 32, 32)), 20)
     white = maskbank.generate(tmp_path / "w.h5", maskbank.White(size=(16, 16, 16)), 30)
     cases: list[tuple[maskbank.Bank, Fit, bool]] = [
         (green, "crop", True),
