@@ -43,9 +43,10 @@ def selection(dtype: str) -> None:
     maskbank.select(np.zeros((2, 4), dtype), 2)
 
 
-def baseline(name: str) -> None:
-    """Where some tokens are not valid."""
-    MaskSampler(name, (2, 2), 0.5)([0], valid=np.array([[True, True, True, False]]))
+def baselines(grid: tuple[int, ...]) -> None:
+    """Values that lie side by side, where some tokens are not valid, and values that do not."""
+    MaskSampler("random", grid, 0.5)([0], valid=np.arange(8)[None] < 6)
+    MaskSampler("span", grid, 0.5)([0, 1])
 
 
 # Each uses its own kernels, and takes as long as the other.
@@ -53,13 +54,14 @@ HALVES: list[list[tuple[Callable[..., None], object]]] = [
     [
         *((items, Green(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
         *((items, Green(size=FOURIER, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
+        *((items, Green(size=(length,) * 3)) for length in (64, 128)),  # transforms have lengths of their own
         (sigmas, Green()),
     ],
     [
         *((masks, White(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
         *((items, RBN(size=size)) for size in ((8, 8), (260, 256))),
         *((selection, dtype) for dtype in ("u8", "u1", "u2")),
-        (baseline, "random"),
+        (baselines, (8,)),
     ],
 ]
 
