@@ -1,6 +1,7 @@
 """The package's layers: what is imported when, which way imports go, what the top level holds."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -27,34 +28,50 @@ LAYERS = [
 ]  # fmt: skip
 
 
-def imported_by(code: str) -> set[str]:
-    listing = f"{code}\nimport sys; print('\\n'.join(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    result = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
-    return set(result.stdout.split())
+# A process that does something and then calls the command line
+CALLS = """
+import sys
+{first}
+from maskbank.cli import main
+for args in {calls}:
+    try:
+        main(args)
+    except SystemExit as end:
+        assert not end.code
+print("modules:", *{{name.split(".")[0] for name in sys.modules}})
+"""
+
+
+def imported_by(first: str, *calls: list[str]) -> set[str]:
+    code = CALLS.format(first=first, calls=calls)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.rpartition("modules:")[2].split())
+
+
+@functools.cache
+def parsed() -> dict[Path, ast.Module]:
+    """The package's files."""
+    return {source: ast.parse(source.read_text()) for source in sorted((ROOT / "maskbank").rglob("*.py"))}
 
 
 def test_import_maskbank_and_help_are_cheap() -> None:
-    call = "from maskbank.cli import main\ntry: main({args!r})\nexcept SystemExit: pass"
-    for code in ("import maskbank", call.format(args=["--help"]), call.format(args=["generate", "-h"])):
-        assert not imported_by(code) & (HEAVY | {"numpy", "h5py"}), code
+    assert not imported_by("import maskbank", ["--help"], ["generate", "-h"]) & (HEAVY | {"numpy", "h5py"})
 
 
 def test_opening_and_inspecting_a_bank_need_no_compiler(tmp_path: Path) -> None:
-    path = tmp_path / "b.h5"
+    path = str(tmp_path / "b.h5")
     maskbank.generate(path, maskbank.White(size=(4, 4)), 2)
-    call = f"from maskbank.cli import main\ntry: main(['inspect', {str(path)!r}])\nexcept SystemExit: pass"
-    for code in (f"import maskbank; maskbank.Bank({str(path)!r})[0]", call):
-        assert not imported_by(code) & HEAVY
+    assert not imported_by(f"import maskbank; maskbank.Bank({path!r})[0]", ["inspect", path]) & HEAVY
 
 
 def test_imports_go_one_way() -> None:
-    for source in (ROOT / "maskbank").rglob("*.py"):
+    for source, module in parsed().items():
         name = ".".join(source.relative_to(ROOT / "maskbank").with_suffix("").parts)
         layer = next((r for r in LAYERS if name == r or name.startswith(r + ".")), None)
         if layer is None:
             assert name.endswith(".__init__") or name in ("__init__", "__main__"), name
             continue
-        for node in ast.walk(ast.parse(source.read_text())):
+        for node in ast.walk(module):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("maskbank."):
                 for alias in node.names:
                     target = f"{node.module}.{alias.name}".removeprefix("maskbank.")
@@ -64,8 +81,8 @@ def test_imports_go_one_way() -> None:
 
 def test_no_function_takes_more_than_eight_positional_parameters() -> None:
     """But for commands, whose parameters are the options of the command line."""
-    for source in sorted((ROOT / "maskbank").rglob("*.py")):
-        for node in ast.walk(ast.parse(source.read_text())):
+    for source, module in parsed().items():
+        for node in ast.walk(module):
             if isinstance(node, ast.FunctionDef) and not (
                 source.parent.name == "cli" and node.name == "command"
             ):

@@ -137,11 +137,12 @@ def test_a_name_that_misleads_is_refused_before_anything_is_made(args: str, tmp_
     "args",
     [
         "generate green2d -n 0",
-        "generate gren3d -n 3",
-        "generate green2d -n 3 -o nowhere/b.h5",
         "inspect nowhere.h5",
-        "verify --sample 2",
         "--verion",
+        *(
+            pytest.param(args, marks=pytest.mark.full)
+            for args in ("generate gren3d -n 3", "generate green2d -n 3 -o nowhere/b.h5", "verify --sample 2")
+        ),
     ],
 )
 def test_a_process_ends_as_a_call_does(args: str, tmp_path: Path) -> None:
