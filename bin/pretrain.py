@@ -22,10 +22,6 @@ import torch
 from pretrain_data import SAMPLES, Data, load
 from pretrain_model import SMALL, VIT_SMALL, MaskedAutoencoder
 from pretrain_report import COMMON, DIFFICULTY, EVERY, MEASURED, OWN, PUBLISHED, QUICK, Rows, draw, table
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 import maskbank
@@ -141,6 +137,11 @@ class Arm:
 
     def probes(self) -> dict[str, float]:
         """Accuracy in percent of two probes, by spread and mean of features over a chessboard of tokens."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.neighbors import KNeighborsClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         board = torch.from_numpy(np.flatnonzero(np.indices(self.data.grid).sum(0) % 2 == 0)).to(self.s.device)
         x: dict[str, Any] = {}
         for part, samples in self.samples.items():

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import skimage
 import torch
-from scipy import ndimage, signal
-from sklearn.datasets import load_digits
 
 from maskbank.analysis.clips import grid_of, opened, patch_for
 from maskbank.errors import MaskbankError
@@ -88,6 +86,8 @@ def _cut(arrays: dict[str, Array], patch: Axes) -> dict[str, Array]:
 
 def _moving_digits(side: int) -> dict[str, Array]:
     """Digits that move over panning photographs, in tokens. Digits and photographs are other ones to test."""
+    from sklearn.datasets import load_digits
+
     digits, made, rng = load_digits(), {}, np.random.default_rng(0)
     shuffled = rng.permutation(len(digits.target))
     for part, count in SAMPLES.items():
@@ -107,6 +107,8 @@ def _moving_digits(side: int) -> dict[str, Array]:
 
 def _clip(rng: np.random.Generator, scene: Array, digit: Array, direction: int, side: int) -> Array:
     """16 frames of a photograph that pans, and of a digit that moves in a direction."""
+    from scipy import ndimage
+
     steps, angle = np.arange(16)[:, None] - 7.5, direction * np.pi / 4
     pan, move = rng.uniform(-1.5, 1.5, 2), rng.uniform(0.8, 1.6) * np.array([np.sin(angle), np.cos(angle)])
     glyph = ndimage.zoom(digit / 16, rng.uniform(0.38, 0.52) * side / 8, order=1).clip(0, 1)
@@ -134,6 +136,8 @@ def _spectrograms(name: str) -> dict[str, Array]:
 
 def _spoken(word: str, voice: int, rng: np.random.Generator) -> Array:
     """A word by espeak-ng, at a speed and pitch of its own: 16 kHz."""
+    from scipy import signal
+
     how = ["-v", VOICES[voice], "-s", str(rng.integers(120, 200)), "-p", str(rng.integers(20, 80))]
     data = subprocess.run(["espeak-ng", *how, "--stdout", word], capture_output=True, check=True).stdout
     samples = np.frombuffer(data[44 : len(data) // 2 * 2], "<i2") / 32768  # behind the header of a .wav
@@ -144,6 +148,8 @@ def _spoken(word: str, voice: int, rng: np.random.Generator) -> Array:
 
 def _sung(vowel: str, voice: int, rng: np.random.Generator) -> Array:
     """A vowel: a sawtooth of the voice's pitch through resonances of its vocal tract: 16 kHz."""
+    from scipy import signal
+
     own, length = np.random.default_rng(voice), int(rng.uniform(0.15, 0.4) * RATE)
     pitch, tract = own.uniform(90, 220), own.uniform(0.85, 1.2)
     glide = pitch * (1 + 0.1 * rng.normal() * np.linspace(-1, 1, length))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from pretrain_data import Data
-from scipy.stats import sem, spearmanr
 
 EVERY = 25  # steps whose losses are averaged
 OWN, COMMON, QUICK = "own loss", "under random", "random's model"
@@ -16,6 +15,8 @@ Rows = dict[str, dict[str, float]]  # by arm and column
 
 def table(found: list[Rows]) -> str:
     """In Markdown: means and standard errors over seeds; rank correlations; probes beside random's."""
+    from scipy.stats import spearmanr
+
     values: dict[str, dict[str, list[float]]] = {}  # by column and arm
     for arm, row in itertools.chain.from_iterable(rows.items() for rows in found):
         for column, value in row.items():
@@ -41,7 +42,7 @@ def table(found: list[Rows]) -> str:
 
 def _value(values: list[float], digits: str = ".3g") -> str:
     """Mean and standard error."""
-    error = f" ± {sem(values):.2g}" if len(values) > 1 else ""
+    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2g}" if len(values) > 1 else ""
     return f"{np.mean(values):{digits}}{error}" if values else ""
 
 
