@@ -235,7 +235,9 @@ STOPPED = [
     *(
         pytest.param(*given, marks=pytest.mark.full)
         for given in (
-            ("generate", signal.SIGTERM, 143), ("join", signal.SIGTERM, 143), ("repair", signal.SIGINT, 130)
+            ("generate", signal.SIGTERM, 143),
+            ("join", signal.SIGTERM, 143),
+            ("repair", signal.SIGINT, 130),
         )
     ),
 ]
