@@ -348,7 +348,7 @@ def test_systems_without_proc_count_all_memory(pretrain: Any, monkeypatch: pytes
 
 
 def without_torch(folder: Path, **environment: str) -> list[str]:
-    """The lines of bin/pretrain's stderr, but for the first one, where folder/.venv/bin/python lacks torch."""
+    """The lines of bin/pretrain's stderr, but for the first, where folder/.venv lacks torch."""
     (folder / "bin").mkdir()
     for name in ("pretrain", "_venv"):
         shutil.copy(BIN / name, folder / "bin" / name)
