@@ -139,9 +139,7 @@ class Colours:
         self.recipe = recipe
         self.seed = seed
         self._compiled = False
-        self._levels = (np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32))
-        if recipe.dtype == "uint8":
-            convert.level_tables(convert.THRESHOLDS, *self._levels)
+        self._storage = convert.storage(recipe.dtype)
         self._memory = philox.memory()  # type: ignore[no-untyped-call]
         self._values = _aligned(colour.RUN)
         if recipe.ranges:
@@ -192,7 +190,7 @@ class Colours:
 
         def make(start: np.uint64, stored: Array, sigmas: Array) -> None:
             spectral.spectral_noise(
-                made, self.seed, start, self._levels, stored, sigmas, self._filters, memory
+                made, self.seed, start, self._storage, stored, sigmas, self._filters, memory
             )
 
         return make
@@ -213,19 +211,18 @@ class Colours:
         )  # fmt: skip
 
         def make(start: np.uint64, stored: Array, _sigmas: Array) -> None:
-            direct.direct_noise(self._colour, self.seed, start, self._levels, stored, self._filters, memory)
+            direct.direct_noise(self._colour, self.seed, start, self._storage, stored, self._filters, memory)
 
         return make
 
     def make(self, first: int, block: Block) -> None:
         """Fill `block` with items first, first + 1, ... and their sigmas. An empty block only compiles."""
-        stored = block.items.reshape(len(block), math.prod(self.recipe.size))
-        if stored.dtype == np.float16:
-            stored = stored.view(np.uint16)  # Numba has no float16
+        size = math.prod(self.recipe.size)
+        stored = block.items.reshape(len(block), size).view(np.uint8)
         if not self._compiled:
             self._compile(stored[:0], block.sigmas[:0])
         if not self.recipe.ranges:
-            colour.white(self.seed, np.uint64(first), self._levels, stored, self._values, self._memory)
+            colour.white(self.seed, np.uint64(first), self._storage, stored, self._values, self._memory)
             return
         count = len(self._filters.gains)
         for a in range(0, len(block), count):
@@ -239,6 +236,7 @@ class Colours:
             if self.recipe.ranges:
                 self._filter(np.uint64(0), stored, sigmas)
             self._memory[2][0] = philox.compiled()
+            self._storage.code[0] = convert.compiled(self._storage.size)
             cache.wait_for_second()
         if self.recipe.ranges:
             self.compile_filters()

@@ -16,7 +16,7 @@ import numpy as np
 import maskbank
 from maskbank import RBN, Green, MaskSampler, Recipe, White, noise
 
-FOURIER, LINES = (2, 4, 4), (2, 3, 5)  # two ways of filtering
+LINES = (2, 3, 5)  # not by transforms, as where axes are powers of two
 
 
 def items(recipe: Recipe) -> None:
@@ -53,8 +53,7 @@ def baselines(grid: tuple[int, ...]) -> None:
 HALVES: list[list[tuple[Callable[..., None], object]]] = [
     [
         *((items, Green(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
-        *((items, Green(size=FOURIER, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
-        *((items, Green(size=(length,) * 3)) for length in (64, 128)),  # transforms have lengths of their own
+        *((items, Green(size=(length,) * 3)) for length in (4, 64, 128)),  # lengths of transforms
         (sigmas, Green()),
     ],
     [

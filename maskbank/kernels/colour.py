@@ -77,17 +77,17 @@ def draw_all(seed, first, ranges, gap, out):
 
 
 @kernel
-def white(seed, first, levels, stored, values, memory):
-    """Fill stored, (count, voxels) for `convert.store`, with the white noise of items first, first + 1...
+def white(seed, first, storage, stored, values, memory):
+    """Fill stored, uint8 (count, bytes), with the white noise of items first, first + 1, ...
 
-    values: float32 (RUN,), memory. memory: that of `philox.normals`.
+    storage: that of `convert.store`. values: float32 (RUN,), memory. memory: that of `philox.normals`.
     """
-    voxels = stored.shape[1]
+    voxels = stored.shape[1] // storage.size
     for i in range(stored.shape[0]):
         for start in range(0, voxels, RUN):
             n = RUN if start + RUN < voxels else voxels - start
             normals(seed, VOXELS, u64(first + u64(i)), start, values[:n], memory)
-            store(values[:n], levels, stored[i, start : start + n])
+            store(values[:n], storage, stored[i], start)
 
 
 @kernel

@@ -1,15 +1,17 @@
 """Converts float32 to a bank's types: IEEE half precision, or 256 equally likely levels."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import overload
 
-from maskbank.kernels.jit import has_feature, in_llvm, inlined, kernel
-from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, where
+from maskbank.kernels.jit import has_feature, in_llvm, inlined, kernel, machine_code
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, call, where
 
 u8 = np.uint8
 i32 = np.int32
@@ -38,6 +40,7 @@ THRESHOLDS = np.array([-x for x in reversed(_UPPER_QUANTILES)] + [0.0, *_UPPER_Q
 HALVES = has_feature("f16c")  # the processor has an instruction that rounds to halves, as `half` does
 
 BINS = 1024
+_FIRST = INTEGER(0)
 _LOWEST = f32(-2.75)
 _SCALE = f32(BINS / 5.5)
 
@@ -113,10 +116,10 @@ def to_levels(values, levels, out):
         out[j] = u8(count)
 
 
-def store(values, levels, out):
+def convert(values, levels, out):
     """Convert values, float32 (n,), to the type of out: float32, uint8, or uint16 for halves.
 
-    levels: (below, borders) as `level_tables` fills them; used for uint8 only.
+    levels: as `level_tables` fills them; used for uint8 only.
     """
     if out.dtype == np.float32:
         out[:] = values
@@ -126,13 +129,14 @@ def store(values, levels, out):
         to_levels(values, levels, out)
 
 
-@overload(store)
-def _compiled_store(values, levels, out):
-    # the type of `out` decides while the kernel is compiled
+@overload(convert)
+def _compiled_convert(values, levels, out):
+    # the type of `out` decides while the code is compiled
     if out.dtype == types.float32:
 
         def call(values, levels, out):
-            out[:] = values
+            for j in range(values.size):  # an assignment of arrays would take 4 s to compile
+                out[j] = values[j]
     elif out.dtype == types.uint16:
 
         def call(values, levels, out):
@@ -143,3 +147,59 @@ def _compiled_store(values, levels, out):
             to_levels(values, levels, out)
 
     return call
+
+
+class Storage(NamedTuple):
+    """How numbers are stored."""
+
+    size: int  # bytes of a number: 4 for float32, 2 for halves, 1 for levels
+    code: Any  # int64 (1,): what `compiled` gives for this size, before a kernel is called
+    below: Any  # as `level_tables` fills them
+    borders: Any
+
+
+def storage(dtype: str) -> Storage:
+    """How a bank of float32, float16 or uint8 is stored."""
+    made = Storage(
+        np.dtype(dtype).itemsize, np.zeros(1, np.int64), np.zeros(BINS, np.int32), np.zeros(BINS, np.float32)
+    )
+    if made.size == 1:
+        level_tables(THRESHOLDS, made.below, made.borders)
+    return made
+
+
+@functools.cache
+def compiled(size: int) -> int:
+    """What `store` runs: the address of the code for numbers of so many bytes; 0 without the compiler.
+
+    Kernels do not contain it, so they are compiled once for all types.
+    """
+    if numba.config.DISABLE_JIT:
+        return 0
+
+    def code(values, n, below, borders, out):
+        levels = numba.carray(below, (BINS,)), numba.carray(borders, (BINS,))
+        convert(numba.carray(values, (n,)), levels, numba.carray(out, (n,)))
+
+    kind = {4: types.float32, 2: types.uint16, 1: types.uint8}[size]
+    tables = types.CPointer(types.int32), types.CPointer(types.float32)
+    return machine_code(code, types.CPointer(types.float32), types.intp, *tables, types.CPointer(kind))
+
+
+def store(values, storage, out, start):
+    """Store values, float32 (n,), as numbers `start`, `start` + 1, ... of out, uint8 (bytes,)."""
+    kind = {4: np.float32, 2: np.uint16, 1: np.uint8}[storage.size]
+    convert(values, storage[2:], out.view(kind)[start : start + len(values)])
+
+
+@in_llvm(store)
+def _write_store(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    kinds, parts = signature.args[1].types, cgutils.unpack_tuple(builder, args[1])
+
+    def pointer(kind: Any, array: ir.Value, offset: ir.Value = _FIRST) -> ir.Value:
+        return address(context, builder, kind, array, offset)
+
+    n = context.make_array(signature.args[0])(context, builder, args[0]).nitems
+    code, *tables = (pointer(kind, part) for kind, part in zip(kinds[1:], parts[1:], strict=True))
+    out = pointer(signature.args[2], args[2], builder.mul(args[3], parts[0]))
+    call(builder, builder.load(code), [pointer(signature.args[0], args[0]), n, *tables, out])

@@ -20,6 +20,8 @@ from maskbank.kernels.philox import normals
 from maskbank.kernels.streams import VOXELS
 
 f32 = np.float32
+i64 = np.int64
+boolean = np.bool_
 u64 = np.uint64
 
 # Two Gaussians that are far apart are cheaper one by one, and their difference keeps its digits.
@@ -106,10 +108,10 @@ class Workspace(NamedTuple):
 
 
 @kernel
-def direct_noise(colour, seed, first, levels, stored, filters, workspace):
-    """Fill stored, (count, T*H*W), with the items of a colour from number `first` on.
+def direct_noise(colour, seed, first, storage, stored, filters, workspace):
+    """Fill stored, uint8 (count, bytes), with the items of a colour from number `first` on.
 
-    levels, stored: as `convert.store` takes them. filters: as `colour.draw_filters` fills them.
+    storage: that of `convert.store`. filters: as `colour.draw_filters` fills them.
 
     An item is filtered in two sweeps, so that little of it leaves the caches. The first makes the white noise
     and filters it along H and W, plane by plane. The second filters along T, strip by strip.
@@ -133,7 +135,8 @@ def direct_noise(colour, seed, first, levels, stored, filters, workspace):
         margin = radii[1, 0] if radii[1, 0] > radii[1, 1] else radii[1, 1]
         lines = (plane, margin, h_size, w_size)
         scratch = (rows, index[1])
-        none = (near_w[0], -1, planes[0], 0)
+        # of the same types as others, so that one `plane_axes` is compiled
+        none = (near_w[0], i64(-1), planes[0], i64(0))
         fold(h_size, margin, periodic, index[0])
         for t in range(t_size):
             inside = margin * w_size
@@ -145,18 +148,18 @@ def direct_noise(colour, seed, first, levels, stored, filters, workspace):
                 o2 = (reach[1] + t) * stride
                 fold(w_size, upper_w, periodic, index[1])
                 one = (near_w[upper], upper_w, planes[0], o1)
-                plane_axes(lines, (near_h[3], lower_h), one, none, False, scratch)
+                plane_axes(lines, (near_h[3], lower_h), one, none, boolean(False), scratch)
                 fold(w_size, lower_w, periodic, index[1])
                 one = (near_w[3], lower_w, planes[0], o1)
                 other = (near_w[lower], lower_w, planes[1], o2)
-                plane_axes(lines, (near_h[lower], lower_h), one, other, True, scratch)
+                plane_axes(lines, (near_h[lower], lower_h), one, other, boolean(True), scratch)
                 done = 2
             for v in range(done, volumes):
                 f = 2 if v == volumes - 1 and weights[2] != 0.0 else 1
                 radius_h, radius_w = radii[1, f - 1], radii[2, f - 1]
                 fold(w_size, radius_w, periodic, index[1])
                 one = (near_w[f], radius_w, planes[v], (reach[v] + t) * stride)
-                plane_axes(lines, (near_h[f], radius_h), one, none, False, scratch)
+                plane_axes(lines, (near_h[f], radius_h), one, none, boolean(False), scratch)
         for v in range(volumes):
             fold(t_size, reach[v], periodic, index[0])
             continue_lines(planes[v], t_size, reach[v], stride, index[0])
@@ -167,5 +170,4 @@ def direct_noise(colour, seed, first, levels, stored, filters, workspace):
                 for v in range(volumes):
                     source = (planes[v], (reach[v] + t) * stride + start, stride)
                     tap_sum((strip, 0), v > 0, n, source, (far[v], reach[v]))
-                here = t * size + start
-                store(strip[:n], levels, stored[i, here : here + n])
+                store(strip[:n], storage, stored[i], t * size + start)

@@ -56,11 +56,11 @@ class Workspace(NamedTuple):
 
 
 @kernel
-def spectral_noise(colour, seed, first, levels, stored, sigmas, filters, workspace):
-    """Fill stored, (count, T*H*W), with the items of a periodic colour from number `first` on.
+def spectral_noise(colour, seed, first, storage, stored, sigmas, filters, workspace):
+    """Fill stored, uint8 (count, bytes), with the items of a periodic colour from number `first` on.
 
-    colour: all axes are powers of two; of 2D noise T and W are the axes, and H is 1. levels, stored: as
-    `convert.store` takes them. sigmas, filters: as `colour.draw_filters` fills them.
+    colour: all axes are powers of two; of 2D noise T and W are the axes, and H is 1. storage: that of
+    `convert.store`. sigmas, filters: as `colour.draw_filters` fills them.
     """
     t_size, h_size, w_size = colour.shape
     axes, white, plane, item, stride, slab, transposed, spectra, factors, memory = workspace
@@ -117,7 +117,7 @@ def spectral_noise(colour, seed, first, levels, stored, sigmas, filters, workspa
                 for y in range(h_size):  # closes the gaps
                     for x in range(w_size):
                         plane[y * w_size + x] = plane[y * row + x]
-            store(plane[:size], levels, stored[i, t * size : (t + 1) * size])
+            store(plane[:size], storage, stored[i], t * size)
 
 
 @inlined
