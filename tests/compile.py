@@ -55,10 +55,10 @@ HALVES: list[list[tuple[Callable[..., None], object]]] = [
         *((items, Green(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
         *((items, Green(size=(length,) * 3)) for length in (4, 64, 128)),  # lengths of transforms
         (sigmas, Green()),
+        *((items, RBN(size=size)) for size in ((8, 8), (260, 256))),
     ],
     [
         *((masks, White(size=LINES, dtype=dtype)) for dtype in ("float16", "float32", "uint8")),
-        *((items, RBN(size=size)) for size in ((8, 8), (260, 256))),
         *((selection, dtype) for dtype in ("u8", "u1", "u2")),
         (baselines, (8,)),
     ],
