@@ -121,8 +121,9 @@ def test_the_same_arguments_make_the_same_bytes(
     preview(banks["tiny"], first, "4x6x6", seed=4)
     code = (
         "import sys, matplotlib; matplotlib.rcParams.update({'font.size': 30, 'image.cmap': 'jet'})\n"
-        "from maskbank.analysis.preview import preview\n"
-        "preview(sys.argv[2], sys.argv[1], (4, 6, 6), seed=4)\n"
+        "from maskbank.analysis import measures, preview\n"
+        f"measures.HARD = {measures.HARD}\n"
+        "preview.preview(sys.argv[2], sys.argv[1], (4, 6, 6), seed=4)\n"
         "assert 'matplotlib.pyplot' not in sys.modules and matplotlib.rcParams['font.size'] == 30"
     )
     args = [sys.executable, "-c", code, str(second), banks["tiny"]]

@@ -52,7 +52,7 @@ def test_the_copying_process_may_be_killed(warm: Warm, source: Path, quick_path:
     args = [str(source), str(quick_path)]
     length = warm.call(OPENED, *args).seconds
     copy = next(quick_path.glob("*.h5"))
-    kills = share(50, 3)
+    kills = share(50)
     for k in range(kills):
         copy.unlink(missing_ok=True)
         ended = warm.call(OPENED, *args, signals=[(1.1 * length * (k + 1) / kills, 9)])

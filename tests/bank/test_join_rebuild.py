@@ -35,7 +35,7 @@ def test_joined_parts_equal_the_whole(
     expected = (quick_path / "whole.h5").read_bytes()
     random_ = random.Random(kind)
     splits = [[1], [n - 1], [1, 2, 3], list(range(1, 12))]
-    splits += [sorted(random_.sample(range(1, n), random_.randint(1, 6))) for _ in range(share(40, 1))]
+    splits += [sorted(random_.sample(range(1, n), random_.randint(1, 6))) for _ in range(share(40))]
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.002)  # otherwise every run takes a tenth of a second
     for split in splits:
         ends = [0, *split, n]

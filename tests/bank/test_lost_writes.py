@@ -221,7 +221,7 @@ def test_whatever_is_lost_nothing_is_claimed_that_is_not_there(
         events = run.events
         assert [event.what for event in events].count("sync") >= 3
         last = max(k for k, event in enumerate(events) if event.what == "write")
-        for case in range(share(100, 6)):
+        for case in range(share(100)):
             random_ = random.Random(f"{kind} {command} {case}")
             # at any moment; often after the last writes, where names change; once after all
             moment = random_.randint(last if case % 3 == 0 else 0, len(events)) if case else len(events)

@@ -79,7 +79,7 @@ def test_random_headers_with_right_checksums(
     used = header_places(content, found)
     random_ = random.Random(10)
     changes = []
-    for _ in range(share(3000, 30)):
+    for _ in range(share(3000, 100)):
         forged = bytearray(content)
         for _ in range(random_.choice([1, 1, 1, 2, 4])):
             at = max(random_.choice(used) + random_.randint(-2, 2), 0)
@@ -122,7 +122,7 @@ def test_mutated_headers(warm: Warm, original: Path, quick_path: Path, share: Sh
     used, end = header_places(content, found), found.offsets["crc32"]
     random_ = random.Random(11)
     changes = []
-    for k in range(share(1500, 40)):
+    for k in range(share(1500, 60)):
         at = random_.randrange(end) if k % 4 == 0 else random_.choice(used)
         changes.append([[at, content[at] ^ random_.randint(1, 255)]])
     answers = mutants(warm, original, quick_path, changes)
@@ -136,7 +136,7 @@ def test_mutated_banks(warm: Warm, original: Path, quick_path: Path, share: Shar
     content = original.read_bytes()
     random_ = random.Random(12)
     changes = []
-    for _ in range(share(8500, 40)):
+    for _ in range(share(8500, 150)):
         manner = random_.choice(["flip", "flips", "zeros", "ones", "cut", "longer", "splice", "table"])
         at = random_.choice([random_.randrange(len(content)), random_.randrange(2048)])
         length = random_.choice([1, 4, 16, 100])
@@ -173,7 +173,7 @@ def test_what_opens_is_repaired_to_the_original(
     random_ = random.Random(13)
     changes = [
         [[k, random_.randrange(256)] for k in sorted(random_.sample(range(600, len(content)), 3))]
-        for _ in range(share(1000, 12))
+        for _ in range(share(1000, 30))
     ]
     ended = warm.call(
         "tests.bank.hostile:repair_mutants",

@@ -39,7 +39,7 @@ def test_every_kind_of_damage_is_named_and_repaired(kind: str, quick_path: Path,
     original = path.read_bytes()
     found = layout.read(path)
     random_ = random.Random(kind)
-    for _ in range(share(100, 5)):
+    for _ in range(share(100)):
         hurt = bytearray(original)
         items = sorted(random_.sample(range(n), random_.choice([1, 2, 20, n])))
         for item in items:
