@@ -133,7 +133,7 @@ def test_a_batch_takes_one_call(
     check_rows(rows((c, m) for c, m, _ in torch.utils.data.DataLoader(within)), sampler, (5, 9), 0)
 
 
-STARTS = [(None, 0), *((start, workers) for start in ("fork", "spawn", "forkserver") for workers in (2, 4))]
+STARTS = [(None, 0), ("fork", 2), ("fork", 4), ("spawn", 2), ("forkserver", 2)]
 
 
 @pytest.mark.parametrize("start, workers", STARTS)
