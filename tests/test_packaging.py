@@ -76,7 +76,9 @@ def test_the_source_distribution_runs_its_own_tests(tmp_path: Path) -> None:
         names = {name.split("/", 1)[1] for name in file.getnames()}
         file.extractall(tmp_path, filter="data")
     assert {"bin/test", ".ci/run", "README.md", "tests/golden/items.json"} <= names
-    assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".h5"))]
+    banks = {name for name in names if name.endswith(".h5")}
+    assert banks == {name for name in names if name.startswith("tests/golden/banks/")}
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     folder = tmp_path / archive.name.removesuffix(".tar.gz")
     run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_layout.py",
         "tests/recipes", cwd=folder)  # fmt: skip

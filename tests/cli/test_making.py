@@ -18,7 +18,7 @@ SOME = ("white3d", "green2d", "rbn")
     "kind", [pytest.param(kind, marks=[] if kind in SOME else [pytest.mark.full]) for kind in KINDS]
 )
 def test_every_kind_can_be_made_and_inspected(kind: str, tmp_path: Path) -> None:
-    size = "8x8x8" if kind.endswith("3d") else "9x7"
+    size = {"1d": "31", "3d": "8x8x8"}.get(kind[-2:], "9x7")
     made = call("generate", kind, "--n", 3, "--size", size, "--seed", 5, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert made.stdout == ""
