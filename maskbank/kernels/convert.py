@@ -149,6 +149,9 @@ def _compiled_convert(values, levels, out):
     return call
 
 
+_STORED = {4: np.float32, 2: np.uint16, 1: np.uint8}  # by the bytes of a number; Numba has no float16
+
+
 class Storage(NamedTuple):
     """How numbers are stored."""
 
@@ -181,15 +184,14 @@ def compiled(size: int) -> int:
         levels = numba.carray(below, (BINS,)), numba.carray(borders, (BINS,))
         convert(numba.carray(values, (n,)), levels, numba.carray(out, (n,)))
 
-    kind = {4: types.float32, 2: types.uint16, 1: types.uint8}[size]
+    kind = numba.from_dtype(np.dtype(_STORED[size]))
     tables = types.CPointer(types.int32), types.CPointer(types.float32)
     return machine_code(code, types.CPointer(types.float32), types.intp, *tables, types.CPointer(kind))
 
 
 def store(values, storage, out, start):
     """Store values, float32 (n,), as numbers `start`, `start` + 1, ... of out, uint8 (bytes,)."""
-    kind = {4: np.float32, 2: np.uint16, 1: np.uint8}[storage.size]
-    convert(values, storage[2:], out.view(kind)[start : start + len(values)])
+    convert(values, storage[2:], out.view(_STORED[storage.size])[start : start + len(values)])
 
 
 @in_llvm(store)

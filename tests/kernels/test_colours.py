@@ -7,6 +7,7 @@ axis after the other (everything else). Every test here sees both.
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import mpmath
@@ -84,23 +85,21 @@ def check(recipe: Recipe, seed: int, index: int) -> None:
     assert error <= allowed, f"{recipe}, {seed}, {index}: {error:.2e}, allowed {allowed:.2e}, gain {gain:.2e}"
 
 
+def with_colours(cases: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Each case with each colour. The plain suite tries one colour of each case."""
+    return [
+        pytest.param(*case, cls, marks=[pytest.mark.full] * ((k + j) % len(FILTERED) > 0))
+        for k, case in enumerate(cases)
+        for j, cls in enumerate(FILTERED)
+    ]
+
+
 SIZES = [*(("wrap", size) for size in SPECTRAL + DIRECT), *(("reflect", size) for size in REFLECT)]
 
 
-@pytest.mark.parametrize(
-    "boundary, size, cls",
-    [
-        pytest.param(*where, cls, marks=[pytest.mark.full] * ((k + j) % len(FILTERED) > 0))
-        for k, where in enumerate(SIZES)
-        for j, cls in enumerate(FILTERED)
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("boundary, size, cls", with_colours(SIZES), ids=str)
 def test_equals_scipy(boundary: str, size: tuple[int, ...], cls: type[Recipe]) -> None:
-    """Every colour with its default sigmas: 1D to 3D, both boundaries, odd, tiny, flat and long sizes.
-
-    The plain suite tries one colour of each size.
-    """
+    """Every colour with its default sigmas: 1D to 3D, both boundaries, odd, tiny, flat and long sizes."""
     for index in range(1 if math.prod(size) > 10**5 else 4):
         check(recipe_of(cls, size, boundary), 2, index)
 
@@ -121,22 +120,11 @@ STRETCHED: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    "boundary, size, stretch, cls",
-    [
-        pytest.param(*where, cls, marks=[pytest.mark.full] * ((k + j) % len(FILTERED) > 0))
-        for k, where in enumerate(STRETCHED)
-        for j, cls in enumerate(FILTERED)
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("boundary, size, stretch, cls", with_colours(STRETCHED), ids=str)
 def test_stretched_noise_equals_scipy_with_a_sigma_for_each_axis(
     boundary: str, size: tuple[int, ...], stretch: tuple[float, ...], cls: type[Filtered]
 ) -> None:
-    """Default sigmas, and small ones that each axis enlarges or not.
-
-    The plain suite tries one colour of each size.
-    """
+    """Default sigmas, and small ones that each axis enlarges or not."""
     least = max(cls.least_sigma.values(), default=0.1) / min(1.0, *stretch) + 1e-9
     small: tuple[float, ...] = (least, least + 0.06)[: len(cls.sigma_names)]
     for sigmas in ((), small):

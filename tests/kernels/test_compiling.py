@@ -14,7 +14,7 @@ import pytest
 import maskbank
 from maskbank import noise
 from maskbank.checks import count_cores
-from maskbank.kernels import cache, colour, spectral
+from maskbank.kernels import cache, colour, direct, spectral
 
 # Numba says which functions it compiles, with those they call.
 CODE = """
@@ -87,6 +87,21 @@ def test_a_second_process_compiles_the_drawing_of_filters_and_no_size_has_kernel
     assert asked == [(2, 4, 4), (8, 2, 1)]
     assert all(before)
     assert compiled() == before
+
+
+def test_no_dtype_has_kernels_of_its_own() -> None:
+    """Filtered by transforms, axis by axis, and not at all."""
+    kernels = spectral.spectral_noise, direct.direct_noise, colour.white
+
+    def made(dtype: str) -> list[Any]:
+        for recipe in (maskbank.Green, maskbank.White):
+            for size in ((2, 4, 4), (2, 3, 5)):
+                noise.item(recipe(size=size, dtype=dtype), 0, 0)
+        return [list(one.signatures) for one in kernels]
+
+    first = made("float16")
+    assert all(first)
+    assert made("float32") == made("uint8") == first
 
 
 @pytest.mark.full
