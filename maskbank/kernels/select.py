@@ -61,35 +61,6 @@ def item_of(place, items, half, rounds):
 
 
 @kernel
-def at_least(keys, threshold):
-    """How many keys, unsigned, are at least the threshold, of the same type."""
-    widest_vectors()
-    found = 0
-    for begin in range(0, keys.size, CHUNK):
-        total = u16(0)
-        for j in range(u64(begin), u64(min(begin + CHUNK, keys.size))):
-            total = u16(total + (u16(1) if keys[j] >= threshold else u16(0)))
-        found += i64(total)
-    return found
-
-
-@kernel
-def mark(keys, threshold, visible):
-    """visible, bool (n,): whether keys are at least the threshold."""
-    widest_vectors()
-    for j in range(keys.size):
-        visible[j] = keys[j] >= threshold
-
-
-@kernel
-def without(values, valid, keys):
-    """keys (n,): the values of valid tokens, bool (n,), and 0 for the others."""
-    widest_vectors()
-    for j in range(keys.size):
-        keys[j] = u64(values[j]) & (u64(0) - u64(valid[j]))  # without a branch, so that the loop vectorises
-
-
-@kernel
 def number_of(marks):
     """How many of bool (n,) are True."""
     found = 0
@@ -140,46 +111,30 @@ def word_of(keys):
 
 
 @kernel
-def select(keys, bits, count, visible):
-    """Mark the `count` largest keys visible: bool (n,) from unsigned (n,) keys below 2**bits.
+def threshold_of(keys, bits, count):
+    """The largest threshold that at least `count` of the keys (n,) reach, and how many reach it.
 
-    And all that equal the least of them. Returns that threshold, in an array, and how many are visible.
+    It has the keys' type. Keys are below 2**bits.
     """
-    threshold = np.zeros(1, keys.dtype)  # an array, so that it has the keys' type
+    widest_vectors()
+    kind = keys.dtype.type
+    threshold = kind(0)
     reached = keys.size
     for bit in range(bits - 1, -1, -1):
-        before = threshold[0]
-        threshold[0] = u64(before) | u64(1) << u64(bit)
-        found = at_least(keys, threshold[0])
-        if found < count:
-            threshold[0] = before
-        else:
+        higher = kind(u64(threshold) | u64(1) << u64(bit))
+        found = 0
+        for begin in range(0, keys.size, CHUNK):
+            end = keys.size if keys.size < begin + CHUNK else begin + CHUNK
+            total = u16(0)
+            for j in range(u64(begin), u64(end)):
+                total = u16(total + (u16(1) if keys[j] >= higher else u16(0)))
+            found += i64(total)
+        if found >= count:
+            threshold = higher
             reached = found
             if found == count:
                 break  # the bits below choose no other keys
-    mark(keys, threshold[0], visible)
-    return threshold[0], reached
-
-
-@kernel
-def drop(keys, threshold, spare, start, visible):
-    """Make `spare` of the visible keys that equal the threshold invisible, the last ones from start on."""
-    j = start
-    while spare > 0:
-        j = (j if j > 0 else keys.size) - 1
-        if keys[j] == threshold and visible[j]:
-            visible[j] = False
-            spare -= 1
-
-
-@kernel
-def place_of(marks, number):
-    """The index of True number 0, 1, ... of bool (n,)."""
-    j = 0
-    while number > 0 or not marks[j]:
-        number -= i64(marks[j])
-        j += 1
-    return j
+    return threshold, reached
 
 
 @kernel
@@ -192,36 +147,43 @@ def choose(values, bits, counts, word, valid, keys, visible):
     Among equal values at the threshold, those from a valid token on are taken, cyclically. It is the one that
     word, 24 bits, chooses among the valid ones of its part; below 0, a word made from the values.
     """
+    widest_vectors()
     n = keys.size
-    first = 0  # of the part's values
     for s in range(counts.size):
-        a = s * n
-        own = values[first : first + n]
-        first = first + n if first + n < values.size else 0
-        if valid.size > 0:
-            among(own, bits, counts[s], word, valid[a : a + n], keys, visible[a : a + n])
+        begin = s * n
+        first = begin if values.size > n else 0
+        tokens = n
+        if valid.size == 0:
+            for j in range(u64(n)):
+                keys[j] = values[u64(first + j)]
+        else:
+            tokens = 0
+            for j in range(u64(n)):  # without a branch, so that this becomes vectors
+                keys[j] = u64(values[u64(first + j)]) & (u64(0) - u64(valid[u64(begin + j)]))
+                tokens += i64(valid[u64(begin + j)])
+        threshold, reached = threshold_of(keys, bits, counts[s])
+        if threshold == 0 and valid.size > 0:  # as the keys of tokens that are not valid
+            reached = tokens
+            for j in range(u64(n)):
+                visible[u64(begin + j)] = valid[u64(begin + j)]
+        else:
+            for j in range(u64(n)):
+                visible[u64(begin + j)] = keys[j] >= threshold
+        spare = reached - counts[s]
+        if spare == 0:
             continue
-        threshold, reached = select(own, bits, counts[s], visible[a : a + n])
-        if reached > counts[s]:
-            start = ((word_of(own) if word < 0 else word) * n) >> 24
-            drop(own, threshold, reached - counts[s], start, visible[a : a + n])
-
-
-@kernel
-def among(values, bits, count, word, valid, keys, visible):
-    """`choose` in one part, among valid tokens."""
-    without(values, valid, keys)
-    threshold, reached = select(keys, bits, count, visible)
-    if reached == count:
-        return
-    tokens = number_of(valid)
-    if threshold == 0:
-        for j in range(valid.size):  # a slice brings an error message along, which takes 2 s to compile
-            visible[j] = valid[j]
-        reached = tokens
-    if reached > count:
         start = ((word_of(keys) if word < 0 else word) * tokens) >> 24
-        drop(keys, threshold, reached - count, place_of(valid, start), visible)
+        j = start
+        if valid.size > 0:  # valid token number `start`
+            j = 0
+            while start > 0 or not valid[u64(begin + j)]:
+                start -= i64(valid[u64(begin + j)])
+                j += 1
+        while spare > 0:  # the last of the equal ones, from there on, are not visible
+            j = (j if j > 0 else n) - 1
+            if keys[u64(j)] == threshold and visible[u64(begin + j)]:
+                visible[u64(begin + j)] = False
+                spare -= 1
 
 
 @kernel
@@ -312,14 +274,10 @@ def crop_masks(noise, begin, rule, ids, keys, counts, valid, visible):
             continue
         words = block(u32(0), u32(WINDOWS), u32(number & _LOW), u32(number >> _32), keys[0, k], keys[1, k])
         drawn = words[3] & flips
-        transposed = drawn & 8 != 0
+        first, second = (xs, ys) if drawn & 8 != 0 else (ys, xs)
         places(size[0], size[1] * size[2], periodic, words[0], drawn & 4 != 0, ts)
-        if transposed:
-            places(size[1], size[2], periodic, words[1], drawn & 1 != 0, xs)
-            places(size[2], i64(1), periodic, words[2], drawn & 2 != 0, ys)
-        else:
-            places(size[1], size[2], periodic, words[1], drawn & 1 != 0, ys)
-            places(size[2], i64(1), periodic, words[2], drawn & 2 != 0, xs)
+        places(size[1], size[2], periodic, words[1], drawn & 1 != 0, first)
+        places(size[2], i64(1), periodic, words[2], drawn & 2 != 0, second)
         source = noise[item]
         j = u64(0)
         for a in ts:

@@ -187,7 +187,7 @@ def time(ids: UInt64s, keys: Keys, grid: Grid, _share: Share = 0) -> UInt32s:
 
 def frequency(ids: UInt64s, keys: Keys, grid: Grid, _share: Share = 0) -> UInt32s:
     """The same of frequency bins, the last axis of two: uint32 (B, *grid)."""
-    return np.broadcast_to(random(ids, keys, grid[1:])[:, None], (len(ids), *grid))
+    return np.broadcast_to(random(ids, keys, grid[1:])[:, None], (len(ids), *grid)).copy()
 
 
 def timefreq(ids: UInt64s, keys: Keys, grid: Grid, ratios: tuple[float, float]) -> Bools:
@@ -215,7 +215,7 @@ def _frame(grid: Grid) -> tuple[int, int]:
 
 def _along_time(values: UInt32s, grid: Grid) -> UInt32s:
     """Values (B, T) of time steps for all their tokens: (B, *grid)."""
-    return np.broadcast_to(values.reshape(*values.shape, *[1] * (len(grid) - 1)), (len(values), *grid))
+    return np.broadcast_to(values.reshape(*values.shape, *[1] * (len(grid) - 1)), (len(values), *grid)).copy()
 
 
 def _parts(ids: UInt64s, keys: Keys, blocks: int) -> Float64s:
