@@ -5,6 +5,8 @@ import errno
 import os
 import stat
 
+import numpy as np
+
 from maskbank.bank import check
 from maskbank.bank.layout import Content, difference, lay_out, read, remedy
 from maskbank.bank.storage import BankFile
@@ -153,11 +155,12 @@ class Writer(BankFile):
         if size not in (0, self.layout.size):
             return False
         head = bytearray(self.layout.offsets["crc32"])
-        there = os.pread(self._fd, len(head), 0).ljust(len(head), b"\0")
         for offset, data in self._pieces:
             if offset < len(head):
                 head[offset : offset + len(data)] = data
-        return all(byte in (0, right) for byte, right in zip(there, head, strict=True))
+        there = np.frombuffer(os.pread(self._fd, len(head), 0), np.uint8)
+        right = np.frombuffer(head, np.uint8)[: len(there)]
+        return bool(((there == 0) | (there == right)).all())
 
     def _reserve(self) -> None:
         """Reserve all the disk space of the bank before the first item is computed."""
