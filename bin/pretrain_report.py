@@ -15,8 +15,6 @@ Rows = dict[str, dict[str, float]]  # by arm and column
 
 def table(found: list[Rows]) -> str:
     """In Markdown: means and standard errors over seeds; rank correlations; probes beside random's."""
-    from scipy.stats import spearmanr
-
     values: dict[str, dict[str, list[float]]] = {}  # by column and arm
     for arm, row in itertools.chain.from_iterable(rows.items() for rows in found):
         for column, value in row.items():
@@ -30,6 +28,8 @@ def table(found: list[Rows]) -> str:
     for loss, other in itertools.combinations([c for c in RANKED if c in means], 2):
         both = [arm for arm in means[loss] if arm in means[other]]
         if len(both) > 2:
+            from scipy.stats import spearmanr
+
             rank = spearmanr([means[loss][a] for a in both], [means[other][a] for a in both]).statistic
             text.append(f"- rank correlation of {loss} and {other}: {rank:.2f}, {len(both)} arms")
     for column, each in values.items():
