@@ -42,17 +42,18 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
     seed decides, and the sampler's seed, ids and epochs play no part. Ranks with equal seeds draw
     differently.
 
-    sampler: or a bank or its path, with options: the parameters of MaskSampler. A model that passes its
-    ratio, as DeviceMasks(...)(batch_size, mask_ratio), gets that many.
+    sampler: or a bank or its path, with options: the parameters of MaskSampler. If the model passes a
+    mask_ratio, as DeviceMasks(...)(batch_size, mask_ratio), int(L * (1 - mask_ratio)) tokens are visible.
 
-    items: how many items of the bank are kept on the device, its first ones; by default as many as 256 MiB
-    hold, `nbytes` says how many bytes those are. Floats are kept as 256 equally likely levels, so masks
-    are the sampler's but for ties; uint8 as it is; ranks of rbn whole, as int16 (int32 beyond 32,768
-    positions). rank: that of torch.distributed, where its group is initialised; else $RANK; else 0.
+    items: how many items of the bank are kept on the device, its first ones. By default, as many as fit
+    into 256 MiB. `nbytes` is the number of bytes they take. Floats are kept as 256 equally likely levels: a
+    mask of the same window differs from the sampler's only among values of one level. uint8 is kept as it
+    is; ranks of rbn whole, as int16 (int32 beyond 32,768 positions). rank: that of torch.distributed, where
+    its group is initialised; else $RANK; else 0.
 
     Nothing waits for the device and all shapes are static: it works in torch.compile(fullgraph=True)
-    and under autocast. It moves with the model and is no part of its state, nor a buffer, which
-    DistributedDataParallel would send around in each step. Raises RecipeError for baselines,
+    and under autocast. The items move with the model. They are not in its state_dict, and no buffer, because
+    DistributedDataParallel would broadcast a buffer in each step. Raises RecipeError for baselines,
     fit="resize" and normalize="frame".
     """
 

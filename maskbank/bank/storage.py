@@ -143,7 +143,7 @@ class RepairFile(BankFile):
             if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
                 raise OutputError(f"{self.path} was replaced just now; run the same command again")
             if os.fstat(fd).st_size < layout.size:
-                check_space(self.path, layout.size, self.path, "make room")
+                check_space(self.path, layout.size, self.path, "free some space")
                 os.ftruncate(fd, layout.size)
             done = check.whole(fd, layout)
             undo.pop_all()

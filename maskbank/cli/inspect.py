@@ -28,8 +28,16 @@ from maskbank.sampling.baselines import NAMES
 @click.option(
     "--grid", metavar="TxHxW", help="With --structure: the model's tokens.  [default: 8x14x14, 14x14, 500]"
 )
-@click.option("--mask-ratio", type=Share(), metavar="R", help="With --structure.  [default: 0.9, 0.75, 0.8]")
-@click.option("--fit", type=click.Choice(["crop", "resize"]), default="crop", help="With --structure.")
+@click.option(
+    "--mask-ratio", type=Share(), metavar="R",
+    help="With --structure: the share that is masked.  [default: 0.9, 0.75, 0.8]",
+)  # fmt: skip
+@click.option(
+    "--fit",
+    type=click.Choice(["crop", "resize"]),
+    default="crop",
+    help="With --structure: how items are cut.",
+)
 @click.option(
     "--data", metavar="FILE",
     help="With --structure: measure the difficulty for these clips, as maskbank fit reads them.",
@@ -48,7 +56,7 @@ def command(
 
     The command reads the header and the sigmas only, so it takes the same time for any size. With --structure
     it measures some hundred masks, beside random and tube masks, and says whether structure reaches the
-    model. BANK can then be a baseline, too: random, tube, grid, block.
+    model. BANK can then be a baseline, too: random, tube, grid, block, ...
     """
     if (grid or mask_ratio is not None or fit != "crop" or data) and not as_structure:
         raise click.UsageError("--grid, --mask-ratio, --fit and --data go with --structure")

@@ -21,7 +21,7 @@ LINE_SECONDS = 60.0  # between lines, where there is no terminal
 
 
 class Bar:
-    """Shows how many of `n` are done; 0: `show` is told how many there are.
+    """Shows how many of `n` are done; 0: the caller gives `show` the number.
 
     start: printed when work begins. wait: printed before that, if it takes more than two seconds.
     """

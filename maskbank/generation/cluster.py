@@ -19,7 +19,7 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from maskbank.bank.storage import AGAIN
-from maskbank.errors import Interrupted, MissingError, OutputError, RecipeError
+from maskbank.errors import Interrupted, OutputError, RecipeError, check_installed
 from maskbank.generation.threads import (
     CHECKPOINT_SECONDS,
     Progress,
@@ -56,13 +56,10 @@ def connect(dask: Any, workers: int | None, stop: threading.Event | None = None)
     it is. workers: the number of processes, for "local". Raises MissingError where Dask is not installed,
     RecipeError for any other `dask`, OutputError where no scheduler answers, Interrupted once `stop` is set.
     """
-    try:
-        from distributed import Client
-        from distributed.utils import silence_logging_cmgr
-    except ImportError:
-        raise MissingError(
-            "a cluster needs Dask, which is not installed: pip install 'maskbank[dask]'"
-        ) from None
+    check_installed("distributed", "a cluster needs Dask", "dask")
+    from distributed import Client
+    from distributed.utils import silence_logging_cmgr
+
     if isinstance(dask, Client):
         if dask.asynchronous:
             raise RecipeError(f"dask={dask!r} is asynchronous; give a synchronous client, or an address")

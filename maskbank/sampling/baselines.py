@@ -91,8 +91,8 @@ def running_cell(ids: UInt64s, keys: Keys, grid: Grid, _share: Share = 0) -> UIn
 def rectangles(ids: UInt64s, keys: Keys, grid: Grid, _share: Share = 0) -> UInt32s:
     """The number of the first random rectangle over a token, more for none: uint32 (B, h, w).
 
-    Rectangles are those of BEiT's blockwise masking: up to the whole frame, of aspects 0.3 to 1 / 0.3. The
-    last one that is needed for the count is masked in part.
+    Rectangles are those of BEiT's blockwise masking. Their area is 16 tokens to about half the frame, their
+    aspect 0.3 to 1 / 0.3. The last one that is needed for the count is masked in part.
     """
     h, w = _frame(grid)
     part = _parts(ids, keys, BLOCKS).reshape(len(ids), BLOCKS, 4)

@@ -52,14 +52,14 @@ class MaskSampler:
     "multiblock", "inverse-block", "span", "time", "frequency" or "timefreq". grid: the tokens, (T, H, W),
     (H, W) or (L,). mask_ratio: the share that is hidden; for "timefreq" two of them, of rows and of columns.
     num_visible: how many tokens are visible, instead of it. seed: 0 to 2**64 - 1. per_frame: the same number
-    in every frame, H * W - int(mask_ratio * H * W); always so where one frame's mask is repeated over time
-    (2D banks, tube, grid and blocks). fit: "crop" cuts windows as large as the grid out of items; "resize"
-    shrinks or stretches whole items, which loses their structure. normalize: None, "window" or "frame", to
-    bring the values of each to 0 to 1. flip: flip height and width, or the only axis, at random. flip_time:
-    and time. transpose: let height and width change places at random.
+    in every frame, H * W - int(mask_ratio * H * W); always so for running-cell, and where one frame's mask is
+    repeated over time (2D banks, tube, grid and blocks). fit: "crop" cuts windows as large as the grid out of
+    items; "resize" shrinks or stretches whole items, which loses their structure. normalize: None, "window"
+    or "frame", to bring the values of each to 0 to 1. flip: flip height and width, or the only axis, at
+    random. flip_time: and time. transpose: let height and width change places at random.
 
-    For adapters: `cut`, how windows are cut out of items (banks only); `segments`, into how many parts of
-    its own a window falls, and `segment_count`, how many tokens of each are visible.
+    For adapters: `cut`, how windows are cut out of items (banks only); `segments`, into how many equal parts
+    a window is divided, each with its own count, and `segment_count`, how many tokens of each are visible.
 
     Raises RecipeError (a ValueError) for what cannot be used. Warns where items repeat within the grid, and
     where the bank has few different windows.
