@@ -3,15 +3,11 @@
 The model knows no sample ids, so ids are drawn from torch's generator, as in `maskbank.adapters.mae`.
 """
 
-from typing import Any
-
 import torch
 
 from maskbank.adapters.common import Adapter, Source, as_sampler
-from maskbank.adapters.pytorch import drawn_ids
+from maskbank.adapters.pytorch import Tensor, drawn_ids
 from maskbank.checks import count_visible
-
-Tensor = Any  # torch's, which type checkers need not have
 
 
 class ColorMasking(Adapter):

@@ -7,11 +7,10 @@ import torch
 from torch.utils.data import default_collate
 
 from maskbank.adapters.common import enlarged
-from maskbank.adapters.pytorch import MaskedDataset
+from maskbank.adapters.pytorch import MaskedDataset, Tensor
 from maskbank.checks import choice
 from maskbank.sampling.masks import Masks
 
-Tensor = Any  # torch's, which type checkers need not have
 Argument = Literal["bool_masked_pos", "noise"]
 
 

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from maskbank.adapters.common import Adapter, Source, as_sampler
-from maskbank.adapters.pytorch import drawn_ids
+from maskbank.adapters.pytorch import Tensor, drawn_ids
 from maskbank.checks import check_ratio, choice, format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling.counts import count_of_axis
 from maskbank.sampling.masks import Masks
 from maskbank.sampling.sampler import MaskSampler
 
-Tensor = Any  # torch's, which type checkers need not have
 Order = Literal["time-major", "frequency-major"]
 
 

@@ -6,8 +6,7 @@ import torch
 
 from maskbank.adapters.common import Source
 from maskbank.adapters.mae import RandomMasking
-
-Tensor = Any  # torch's, which type checkers need not have
+from maskbank.adapters.pytorch import Tensor
 
 
 class Masking(RandomMasking):

@@ -13,6 +13,7 @@ from maskbank.errors import RecipeError
 from maskbank.sampling.masks import Masks
 from maskbank.sampling.stream import first_id, process_rank
 
+Tensor = Any  # torch's, which type checkers need not have
 Output = Literal["masked", "visible", "ids_keep", "ids_restore"]
 OUTPUTS = get_args(Output)
 

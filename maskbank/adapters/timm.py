@@ -8,11 +8,9 @@ from typing import Any
 import torch
 
 from maskbank.adapters.common import Adapter, Source, as_sampler
-from maskbank.adapters.pytorch import drawn_ids, indices
+from maskbank.adapters.pytorch import Tensor, drawn_ids, indices
 from maskbank.checks import boolean, integer
 from maskbank.errors import RecipeError
-
-Tensor = Any  # torch's, which type checkers need not have
 
 
 class PatchDropout(Adapter, torch.nn.Module):  # type: ignore[misc]  # torch has no types where it is not installed

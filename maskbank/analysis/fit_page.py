@@ -15,8 +15,8 @@ from maskbank.sampling.windows import Float64s
 
 TICKS = (0.2, 0.5, 1, 2, 5)
 CURVES = 2.1  # the height of a row of curves, in inches
-COLOURS = {"data": "#000000", "random": "#777777", "tube": "#e69f00"}
-CHOSEN = "#0072b2"  # the recommended kind
+COLOURS = {"data": "#000000", "random": drawing.GREY, "tube": drawing.CLUMP}
+CHOSEN = drawing.VISIBLE  # the recommended kind
 
 
 def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None:
@@ -93,7 +93,7 @@ def _choice(axes: Any, found: Fit) -> None:
         axes.axhline(chosen.difficulty, color=CHOSEN, lw=1.2, label=chosen.kind)
         axes.legend(frameon=False, fontsize=7)
         axes.set(xticks=[], ylim=(0, 1))
-    axes.axhline(found.aim * base, color="#777777", lw=0.8, ls="--")
+    axes.axhline(found.aim * base, color=drawing.GREY, lw=0.8, ls="--")
     how = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "size": 7}
     axes.annotate(f"{found.aim:g} of {found.baseline}'s", (0.98, found.aim * base), (0, 2), **how)
     axes.set_title("predicted difficulty, and the choice", size=8)

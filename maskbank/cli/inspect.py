@@ -9,7 +9,7 @@ import numpy as np
 from maskbank.bank.reader import Bank
 from maskbank.checks import axis_names, format_bytes, format_size
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import SOURCES, Share
+from maskbank.cli.options import JSON, SOURCES, Share
 from maskbank.cli.output import WIDTH, after_a_while, aligned, has_blocks, shortened, show
 from maskbank.errors import RecipeError
 from maskbank.recipes import canonical_json
@@ -18,9 +18,7 @@ from maskbank.sampling.baselines import NAMES
 
 @click.command(context_settings=SETTINGS)
 @SOURCES
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON for programs: a list, an object for each bank."
-)
+@JSON
 @click.option(
     "--recipe", "as_recipe", is_flag=True, help="Print one line of JSON: all that is needed to make it again."
 )
@@ -33,11 +31,9 @@ from maskbank.sampling.baselines import NAMES
     help="With --structure: the share that is masked.  [default: 0.9, 0.75, 0.8]",
 )  # fmt: skip
 @click.option(
-    "--fit",
-    type=click.Choice(["crop", "resize"]),
-    default="crop",
-    help="With --structure: how items are cut.",
-)
+    "--fit", type=click.Choice(["crop", "resize"]), default="crop",
+    help="With --structure: crop items, or resize whole ones.",
+)  # fmt: skip
 @click.option(
     "--data", metavar="FILE",
     help="With --structure: measure the difficulty for these clips, as maskbank fit reads them.",

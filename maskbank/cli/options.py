@@ -75,6 +75,9 @@ FORCE = click.option("--force", is_flag=True, help="Replace what is at OUT.")
 QUIET = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Print errors only."
 )
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs: a list, an object for each bank."
+)
 SAMPLER_SEED = click.option(
     "--seed", type=int, default=0, show_default=True, metavar="S", help="The sampler's seed."
 )

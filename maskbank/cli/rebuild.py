@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
+from maskbank.bank.superblock import SIGNATURE
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS
 from maskbank.cli.progress import make
 from maskbank.errors import BankError
-
-HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of each HDF5 file
 
 
 @click.command(context_settings=SETTINGS)
@@ -34,7 +33,7 @@ def command(recipe: str, output: str | None, workers: int | None, force: bool) -
             raise BankError(f"there is no file {recipe}; give one, or the line that starts with {{")
         try:
             with open(recipe, "rb") as file:
-                if file.read(len(HDF5)) == HDF5:
+                if file.read(len(SIGNATURE)) == SIGNATURE:
                     name = shlex.quote(recipe)
                     raise BankError(
                         f"{recipe} is a bank; rebuild takes the line of its recipe: "

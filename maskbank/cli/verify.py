@@ -9,7 +9,7 @@ import click
 from maskbank.bank.check import verify
 from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
-from maskbank.cli.options import QUIET, BankPath, Share
+from maskbank.cli.options import JSON, QUIET, BankPath, Share
 from maskbank.cli.output import complain, say, show
 from maskbank.cli.progress import Bar
 from maskbank.errors import BankError
@@ -20,9 +20,7 @@ from maskbank.errors import BankError
 @click.option(
     "--sample", type=Share(), metavar="SHARE", help="Check a random share of the items only, as 1%."
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON for programs: a list, an object for each bank."
-)
+@JSON
 @QUIET
 def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
     """Check that banks are whole: header, layout, every checksum, and the sigmas of recipe and seed.
