@@ -53,6 +53,19 @@ def test_a_second_name_that_a_kill_left_is_taken_away(path: Path) -> None:
     assert os.listdir(path.parent) == ["bank.h5"]
 
 
+def test_a_partial_without_a_superblock_that_is_not_ours_is_kept(path: Path) -> None:
+    """A file of the bank's size that begins with zeros, as a run leaves one that ended early."""
+    head = layout.read(path).offsets["crc32"]
+    partial = path.rename(f"{path}.partial")
+    theirs = bytearray(partial.read_bytes())
+    theirs[:head] = bytes(head)
+    theirs[head - 1] = 1
+    partial.write_bytes(theirs)
+    with pytest.raises(maskbank.OutputError, match="start anew with force=True, or choose another path"):
+        maskbank.generate(path, RECIPE, N)
+    assert partial.read_bytes() == theirs
+
+
 def test_a_partial_that_was_replaced_is_not_published_in_the_place_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "bank.h5"
     ours, theirs = Content(RECIPE, 0, N), Content(RECIPE, 1, N)
