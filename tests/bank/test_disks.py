@@ -6,14 +6,17 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import maskbank
 from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
+from maskbank.bank.storage import BankFile
 from maskbank.generation import threads
 from maskbank.recipes import Green, White
 from tests.bank.processes import Warm, digest, noted
@@ -89,14 +92,22 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.001)
     with disk(tmp_path / "disk", "size=4m") as small:
         path, other = small / "b.h5", small / "other"
+        full, write = threading.Event(), BankFile.write
 
         def meddle(done: int) -> None:
             if done and not other.exists():
                 with contextlib.suppress(OSError), open(other, "wb", buffering=0) as file:
                     while file.write(bytes(2**16)):
                         pass
+                full.set()
+
+        def write_later(self: BankFile, start: int, *block: Any) -> None:
+            if start:
+                full.wait(60)
+            write(self, start, *block)
 
         monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.0001)
+        monkeypatch.setattr(BankFile, "write", write_later)
         with pytest.raises(maskbank.OutputError, match="No space left on device; what was done is kept"):
             maskbank.generate(path, RECIPE, 400, workers=1, progress=meddle)
         assert not path.exists()

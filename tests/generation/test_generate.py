@@ -102,17 +102,23 @@ def test_a_warning_points_at_the_line_of_the_caller(tmp_path: Path) -> None:
 def test_threads_that_cannot_be_started_end_it_with_one_line(
     started: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, count = threading.Thread.start, 0
+    real, work, count, refused = threading.Thread.start, threads._Run.work, 0, threading.Event()
 
     def start(self: threading.Thread) -> None:
         nonlocal count
         count += self.name.startswith("maskbank")
         if count > started:
+            refused.set()
             raise RuntimeError("can't start new thread")
         real(self)
 
+    def work_later(self: threads._Run) -> None:  # or those that are started could have made all items by then
+        refused.wait(60)
+        work(self)
+
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
+        patch.setattr(threads._Run, "work", work_later)
         with pytest.raises(maskbank.OutputError, match="cannot start 5 threads; lower workers"):
             maskbank.generate(tmp_path / "b.h5", SMALL, 3000, workers=2)
     assert len(maskbank.generate(tmp_path / "b.h5", SMALL, 3000, workers=2)) == 3000
