@@ -29,9 +29,8 @@ from maskbank.adapters.device import DeviceMasks
 from maskbank.analysis.clips import Tokens, measure, opened
 from maskbank.analysis.fit import PAPER, RATIOS
 from maskbank.analysis.structure import difficulty
-from maskbank.checks import format_bytes, format_size, parse_size
+from maskbank.checks import count_workers, format_bytes, format_size, parse_size
 from maskbank.errors import MaskbankError
-from maskbank.generation.threads import count_workers
 from maskbank.recipes import KINDS
 
 FOLDER = Path(".pretrain").absolute()

@@ -23,14 +23,14 @@ def check_n(n: Any) -> int:
     return integer("n", n, 1, MOST_ITEMS)
 
 
-def check_workers(workers: Any) -> int:
-    """A number of workers as Python int, or RecipeError."""
-    return integer("workers", workers, 1, 4096)
-
-
 def count_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_workers(workers: Any) -> int:
+    """A number of workers as Python int, or RecipeError. None stands for one on each core."""
+    return count_cores() if workers is None else integer("workers", workers, 1, 4096)
 
 
 def parse_size(text: str) -> tuple[int, ...]:

@@ -139,7 +139,7 @@ class Colours:
         self.recipe = recipe
         self.seed = seed
         self._compiled = False
-        self._storage = convert.storage(recipe.dtype)
+        self._storage = convert.Storage(np.dtype(recipe.dtype).itemsize, np.zeros(1, np.int64))
         self._memory = philox.memory()  # type: ignore[no-untyped-call]
         self._values = _aligned(colour.RUN)
         if recipe.ranges:

@@ -161,9 +161,6 @@ class _File(io.RawIOBase):
         self.position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
         return self.position
 
-    def tell(self) -> int:
-        return self.position
-
 
 class _Sink(_File):
     """Keeps the pieces that HDF5 writes, and nothing else."""
@@ -178,9 +175,6 @@ class _Sink(_File):
         self.position += len(piece)
         self.size = max(self.size, self.position)
         return len(piece)
-
-    def readinto(self, buffer: Any) -> int:
-        raise OSError("the header of a new bank is only written")
 
     def truncate(self, size: int | None = None) -> int:
         self.size = self.position if size is None else size

@@ -152,13 +152,6 @@ class Bank:
         return self.parts[0].noise.dtype
 
     @property
-    def bits(self) -> Array:
-        """The items as unsigned integers, (items, voxels)."""
-        return (
-            self.parts[0].bits if len(self.parts) == 1 else np.concatenate([part.bits for part in self.parts])
-        )
-
-    @property
     def nbytes(self) -> int:
         """Size of the file, or of all files, in bytes."""
         return sum(part.layout.size for part in self.parts)

@@ -19,13 +19,13 @@ from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from maskbank.bank.storage import AGAIN
+from maskbank.checks import count_workers
 from maskbank.errors import Interrupted, OutputError, RecipeError, check_installed
 from maskbank.generation.threads import (
     CHECKPOINT_SECONDS,
     Progress,
     Report,
     Span,
-    count_workers,
     missing,
     whole_pages,
 )

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed
+from maskbank.checks import MOST_ITEMS, check_items, check_n, check_seed, count_workers
 from maskbank.errors import RecipeError, warn
-from maskbank.generation.threads import Progress, Report, Source, count_workers, maker_of, write_items
-from maskbank.recipes import Recipe, recipe_for
+from maskbank.generation.threads import Progress, Report, Source, maker_of, write_items
+from maskbank.recipes import RBN, Recipe, recipe_for
 
 if TYPE_CHECKING:
     from maskbank.bank.layout import Content
@@ -101,8 +101,11 @@ def write(
     threads = count_workers(workers)
     if not force and is_there(os.fspath(path), content):
         return False
-    if content.recipe.caution:
-        warn(content.recipe.caution)
+    if isinstance(content.recipe, RBN) and content.recipe.masks_per_set == 1:
+        warn(
+            "masks_per_set=1 is random masking: with one mask there is no choice between masks; "
+            f"up to {content.recipe.most_masks} fit"
+        )
     with ExitStack() as stack:
         if dask is None:
             if source is None:

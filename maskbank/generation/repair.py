@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable
 
 from maskbank.bank.storage import RepairFile
-from maskbank.generation.threads import Report, count_workers, maker_of, write_items
+from maskbank.checks import count_workers
+from maskbank.generation.threads import Report, maker_of, write_items
 
 
 def repair(

@@ -6,12 +6,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from maskbank.checks import check_workers, count_cores
 from maskbank.errors import Interrupted, OutputError
 from maskbank.files import ALIGNMENT
 
@@ -37,13 +36,6 @@ class Source(Protocol):
 
     def make(self, first: int, block: "Block") -> None:
         """Write items first, first + 1, ... and their sigmas to `block`."""
-
-
-def count_workers(workers: Any) -> int:
-    """A number of workers; None: one for each core that this process may use."""
-    if workers is not None:
-        return check_workers(workers)
-    return count_cores()
 
 
 def maker_of(content: "Content") -> Callable[[], Source]:

@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from maskbank.kernels.jit import has_feature, kernel
+from maskbank.kernels.jit import has_feature, in_llvm, kernel
+from maskbank.kernels.vectors import INTEGER, address
 
 _STEP = 64  # bytes folded at once, as four lanes of 16
 _BY_64 = (0x154442BD4, 0x1C6E41596)  # x**(4 * 128 + 32) and x**(4 * 128 - 32) modulo the polynomial
 _BY_16 = (0x1751997D0, 0x0CCAA009E)  # x**(128 + 32) and x**(128 - 32)
 
-_LANE = ir.VectorType(ir.IntType(64), 2)
-
+_LANE = ir.VectorType(INTEGER, 2)
 
 FAST = platform.machine().lower() in ("x86_64", "amd64") and has_feature("pclmul")
 
@@ -47,57 +45,38 @@ def prepare() -> None:
 @kernel
 def _fold(data, last):
     """Fill last, uint64 (2,), with 16 bytes whose checksum is that of data, uint8 (64 n,), n at least 1."""
-    _fold_lanes(data, data.size, last)
+    _lanes(data, data.size, last)
 
 
-@intrinsic
-def _fold_lanes(_typing, data, _size, last):
-    signature = types.void(data, types.intp, last)
+def _lanes(data, size, last):
+    """The code of `_fold`."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        integer, byte = ir.IntType(64), ir.IntType(8)
-        multiply = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_LANE, [_LANE, _LANE, byte]), "llvm.x86.pclmulqdq"
-        )
 
-        def pointer(array: int) -> ir.Value:
-            return context.make_array(signature.args[array])(context, builder, args[array]).data
+@in_llvm(_lanes)
+def _write_lanes(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
+    byte = ir.IntType(8)
+    multiply = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_LANE, [_LANE, _LANE, byte]), "llvm.x86.pclmulqdq"
+    )
 
-        source = pointer(0)
+    def load(x: ir.Value, lane: int) -> ir.Value:
+        place = address(context, builder, signature.args[0], args[0], builder.add(x, INTEGER(16 * lane)))
+        return builder.load(builder.bitcast(place, _LANE.as_pointer()), align=1)
 
-        def load(x: ir.Value, lane: int) -> ir.Value:
-            place = builder.gep(source, [builder.add(x, integer(16 * lane))])
-            return builder.load(builder.bitcast(place, _LANE.as_pointer()), align=1)
+    def folded(value: ir.Value, by: tuple[int, int], following: ir.Value) -> ir.Value:
+        constants = ir.Constant(_LANE, list(by))
+        low = builder.call(multiply, [value, constants, byte(0x00)])
+        high = builder.call(multiply, [value, constants, byte(0x11)])
+        return builder.xor(builder.xor(low, high), following)
 
-        def folded(value: ir.Value, by: tuple[int, int], following: ir.Value) -> ir.Value:
-            constants = ir.Constant(_LANE, list(by))
-            low = builder.call(multiply, [value, constants, byte(0x00)])
-            high = builder.call(multiply, [value, constants, byte(0x11)])
-            return builder.xor(builder.xor(low, high), following)
-
-        start = ir.Constant(_LANE, [0xFFFFFFFF, 0])  # as zlib begins: all ones
-        first = [load(integer(0), lane) for lane in range(4)]
-        first[0] = builder.xor(first[0], start)
-        before = builder.block
-        head, body, done = (builder.append_basic_block(name) for name in ("fold", "step", "last"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        x = builder.phi(integer)
-        x.add_incoming(integer(_STEP), before)
-        lanes = [builder.phi(_LANE) for _ in range(4)]
-        for lane, value in zip(lanes, first, strict=True):
-            lane.add_incoming(value, before)
-        builder.cbranch(builder.icmp_signed("<", x, args[1]), body, done)
-        builder.position_at_end(body)
+    lanes = [cgutils.alloca_once_value(builder, load(INTEGER(0), lane)) for lane in range(4)]
+    ones = ir.Constant(_LANE, [0xFFFFFFFF, 0])  # zlib begins with them
+    builder.store(builder.xor(builder.load(lanes[0]), ones), lanes[0])
+    with cgutils.for_range_slice(builder, INTEGER(_STEP), args[1], INTEGER(_STEP)) as (x, _):
         for j, lane in enumerate(lanes):
-            lane.add_incoming(folded(lane, _BY_64, load(x, j)), body)
-        x.add_incoming(builder.add(x, integer(_STEP)), body)
-        builder.branch(head)
-        builder.position_at_end(done)
-        total = lanes[0]
-        for lane in lanes[1:]:
-            total = folded(total, _BY_16, lane)
-        builder.store(total, builder.bitcast(pointer(2), _LANE.as_pointer()), align=8)
-        return context.get_dummy_value()
-
-    return signature, generate
+            builder.store(folded(builder.load(lane), _BY_64, load(x, j)), lane)
+    total, *others = map(builder.load, lanes)
+    for lane in others:
+        total = folded(total, _BY_16, lane)
+    last = address(context, builder, signature.args[2], args[2], INTEGER(0))
+    builder.store(total, builder.bitcast(last, _LANE.as_pointer()), align=8)

@@ -8,7 +8,6 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import overload
 
 from maskbank.kernels.jit import has_feature, in_llvm, inlined, kernel, machine_code
 from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, call, where
@@ -39,10 +38,13 @@ THRESHOLDS = np.array([-x for x in reversed(_UPPER_QUANTILES)] + [0.0, *_UPPER_Q
 
 HALVES = has_feature("f16c")  # the processor has an instruction that rounds to halves, as `half` does
 
-BINS = 1024
-_FIRST = INTEGER(0)
-_LOWEST = f32(-2.75)
-_SCALE = f32(BINS / 5.5)
+_BINS = 1024  # of equal width, from -2.75 to 2.75; no two thresholds lie in one
+_LOWEST, _HIGHEST = f32(-2.75), f32(2.747)  # in the first bin and in the last
+_SCALE = f32(_BINS / 5.5)
+_PLACES = ((THRESHOLDS - _LOWEST) * _SCALE).astype(i32)  # the bin of each threshold
+_BELOW = np.searchsorted(_PLACES, np.arange(_BINS)).astype(i32)  # thresholds in the bins before each
+_BORDERS = np.full(_BINS, np.inf, f32)  # the threshold in each bin
+_BORDERS[_PLACES] = THRESHOLDS
 
 
 def half(values):
@@ -78,78 +80,31 @@ def _write_round_to_halves(context: Any, builder: ir.IRBuilder, signature: Any, 
             halves.store(target)
 
 
-@inlined
-def _bin(x):
-    place = i32((x - _LOWEST) * _SCALE)
-    place = place if place > i32(0) else i32(0)
-    return place if place < i32(BINS - 1) else i32(BINS - 1)
-
-
 @kernel
-def level_tables(thresholds, below, borders):
-    """Tables for `to_levels` from the 255 thresholds, float32.
-
-    below: int32 (1024,), how many thresholds lie in the bins before each bin; borders: float32 (1024,),
-    the threshold in the bin, or infinity. The thresholds are more than a bin apart: a bin holds one.
-    """
-    for b in range(BINS):
-        below[b] = 0
-        borders[b] = np.inf
-        for threshold in thresholds:
-            place = _bin(threshold)
-            if place < b:
-                below[b] += 1
-            if place == b:
-                borders[b] = threshold
-
-
-@kernel
-def to_levels(values, levels, out):
-    """The number of thresholds at or below each value: uint8 (n,) of float32 (n,). levels: their tables."""
-    below, borders = levels
+def to_levels(values, out):
+    """The number of thresholds at or below each value: uint8 (n,) of float32 (n,)."""
     for j in range(values.size):
         x = values[j]
-        x = x if x > f32(-3.0) else f32(-3.0)
-        x = x if x < f32(3.0) else f32(3.0)
-        place = np.uint64(_bin(x))
-        count = below[place] + (i32(1) if borders[place] <= x else i32(0))
+        x = x if x > _LOWEST else _LOWEST
+        x = x if x < _HIGHEST else _HIGHEST
+        place = np.uint64(i32((x - _LOWEST) * _SCALE))
+        count = _BELOW[place] + (i32(1) if _BORDERS[place] <= x else i32(0))
         out[j] = u8(count)
 
 
-def convert(values, levels, out):
-    """Convert values, float32 (n,), to the type of out: float32, uint8, or uint16 for halves.
+_STORED = {4: np.float32, 2: np.uint16, 1: np.uint8}  # by the bytes of a number; Numba has no float16
 
-    levels: as `level_tables` fills them; used for uint8 only.
-    """
-    if out.dtype == np.float32:
-        out[:] = values
-    elif out.dtype == np.uint16:
+
+@inlined
+def convert(values, out, size):
+    """Convert values, float32 (n,), to numbers of `size` bytes: float32, uint16 for halves, or uint8 (n,)."""
+    if size == 4:
+        for j in range(values.size):  # an assignment of arrays would take 4 s to compile
+            out[j] = values[j]
+    elif size == 2:
         round_to_halves(values, out)
     else:
-        to_levels(values, levels, out)
-
-
-@overload(convert)
-def _compiled_convert(values, levels, out):
-    # the type of `out` decides while the code is compiled
-    if out.dtype == types.float32:
-
-        def call(values, levels, out):
-            for j in range(values.size):  # an assignment of arrays would take 4 s to compile
-                out[j] = values[j]
-    elif out.dtype == types.uint16:
-
-        def call(values, levels, out):
-            round_to_halves(values, out)
-    else:
-
-        def call(values, levels, out):
-            to_levels(values, levels, out)
-
-    return call
-
-
-_STORED = {4: np.float32, 2: np.uint16, 1: np.uint8}  # by the bytes of a number; Numba has no float16
+        to_levels(values, out)
 
 
 class Storage(NamedTuple):
@@ -157,18 +112,6 @@ class Storage(NamedTuple):
 
     size: int  # bytes of a number: 4 for float32, 2 for halves, 1 for levels
     code: Any  # int64 (1,): what `compiled` gives for this size, before a kernel is called
-    below: Any  # as `level_tables` fills them
-    borders: Any
-
-
-def storage(dtype: str) -> Storage:
-    """How a bank of float32, float16 or uint8 is stored."""
-    made = Storage(
-        np.dtype(dtype).itemsize, np.zeros(1, np.int64), np.zeros(BINS, np.int32), np.zeros(BINS, np.float32)
-    )
-    if made.size == 1:
-        level_tables(THRESHOLDS, made.below, made.borders)
-    return made
 
 
 @functools.cache
@@ -177,31 +120,29 @@ def compiled(size: int) -> int:
 
     Kernels do not contain it, so they are compiled once for all types.
     """
-    if numba.config.DISABLE_JIT:
-        return 0
 
-    def code(values, n, below, borders, out):
-        levels = numba.carray(below, (BINS,)), numba.carray(borders, (BINS,))
-        convert(numba.carray(values, (n,)), levels, numba.carray(out, (n,)))
+    def code(values, n, out):
+        convert(numba.carray(values, (n,)), numba.carray(out, (n,)), size)
 
     kind = numba.from_dtype(np.dtype(_STORED[size]))
-    tables = types.CPointer(types.int32), types.CPointer(types.float32)
-    return machine_code(code, types.CPointer(types.float32), types.intp, *tables, types.CPointer(kind))
+    return machine_code(code, types.CPointer(types.float32), types.intp, types.CPointer(kind))
 
 
 def store(values, storage, out, start):
     """Store values, float32 (n,), as numbers `start`, `start` + 1, ... of out, uint8 (bytes,)."""
-    convert(values, storage[2:], out.view(_STORED[storage.size])[start : start + len(values)])
+    convert(values, out.view(_STORED[storage.size])[start : start + len(values)], storage.size)
 
 
 @in_llvm(store)
 def _write_store(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
-    kinds, parts = signature.args[1].types, cgutils.unpack_tuple(builder, args[1])
-
-    def pointer(kind: Any, array: ir.Value, offset: ir.Value = _FIRST) -> ir.Value:
-        return address(context, builder, kind, array, offset)
-
+    size, code = cgutils.unpack_tuple(builder, args[1])
+    source, code, out = (
+        address(context, builder, kind, array, offset)
+        for kind, array, offset in (
+            (signature.args[0], args[0], INTEGER(0)),
+            (signature.args[1].types[1], code, INTEGER(0)),
+            (signature.args[2], args[2], builder.mul(args[3], size)),
+        )
+    )
     n = context.make_array(signature.args[0])(context, builder, args[0]).nitems
-    code, *tables = (pointer(kind, part) for kind, part in zip(kinds[1:], parts[1:], strict=True))
-    out = pointer(signature.args[2], args[2], builder.mul(args[3], parts[0]))
-    call(builder, builder.load(code), [pointer(signature.args[0], args[0]), n, *tables, out])
+    call(builder, builder.load(code), [source, n, out])

@@ -117,10 +117,12 @@ def kernel(function: Any) -> Any:
 
 
 def machine_code(function: Any, *args: Any) -> int:
-    """The address of `function`, compiled as C code for arguments of these types, and kept between runs.
+    """The address of `function`, compiled with C's calling convention for arguments of these types, and kept.
 
-    It has no result. A kernel that calls it by its address does not contain it.
+    It has no result. A kernel that calls it by its address does not contain it. 0 without the compiler.
     """
+    if numba.config.DISABLE_JIT:
+        return 0
     compiled = _keep(CFunc(function, (args, types.void), {}, {"nopython": True, **_SETTINGS}))
     compiled.compile()
     _ADDRESSED.append(compiled)  # its code must stay
@@ -146,7 +148,7 @@ def inlined(function: Any) -> Any:
 
 
 def in_llvm(function: Any) -> Callable[[Any], Any]:
-    """The decorator of what writes the code of `function`, in LLVM's language, where kernels call it.
+    """The decorator of what writes the code of `function`, in LLVM IR, where kernels call it.
 
     That is write(context, builder, signature, args), as for `numba.extending.lower_builtin`. `function` has
     no result. Called from Python it runs itself, and so it does with NUMBA_DISABLE_JIT=1.

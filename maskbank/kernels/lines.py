@@ -1,6 +1,6 @@
 """The inner loops of filters: a weighted sum of shifted lines, and the transposition of a plane.
 
-The README of this folder says why they are written in LLVM's language.
+The README of this folder says why they are written in LLVM IR.
 """
 
 from typing import Any

@@ -11,7 +11,6 @@ Philox4x32-10 is the generator of Salmon, Moraes, Dror and Shaw, "Parallel rando
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -21,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 
 from maskbank.kernels.jit import in_llvm, inlined, machine_code
-from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, call, once, sqrt, where
+from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, call, sqrt, where
 
 u32 = np.uint32
 u64 = np.uint64
@@ -138,22 +137,18 @@ def box_muller(w, blocks, out):
 @in_llvm(box_muller)
 def _write_box_muller(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
     """The operations of STEP blocks side by side, so that none waits for the one before it."""
-
-    def write(b: ir.IRBuilder, args: Sequence[ir.Value]) -> None:
-        w, blocks, out = args
-
-        def words_of(x: ir.Value, k: int) -> Vector:
-            return Vector.load(b, b.gep(w, [b.add(x, INTEGER(k * CHUNK))]), STEP, np.uint32)
-
-        with cgutils.for_range_slice(b, INTEGER(0), blocks, INTEGER(STEP)) as (x, _):
-            four = [n for k in (0, 2) for n in polar(words_of(x, k + 1), radius(words_of(x, k)))]
-            for start in range(0, STEP, WIDTH):
-                part = [n.shuffle(n, range(start, start + WIDTH)) for n in four]
-                for block, numbers in enumerate(_interleaved(part), start):
-                    numbers.store(b.gep(out, [b.mul(b.add(x, INTEGER(block)), INTEGER(4))]))
-
     w, out = (address(context, builder, signature.args[k], args[k], INTEGER(0)) for k in (0, 2))
-    once(builder, "box_muller", [w, args[1], out], write)
+
+    def words_of(x: ir.Value, k: int) -> Vector:
+        place = builder.gep(w, [builder.add(x, INTEGER(k * CHUNK))])
+        return Vector.load(builder, place, STEP, np.uint32)
+
+    with cgutils.for_range_slice(builder, INTEGER(0), args[1], INTEGER(STEP)) as (x, _):
+        four = [n for k in (0, 2) for n in polar(words_of(x, k + 1), radius(words_of(x, k)))]
+        for start in range(0, STEP, WIDTH):
+            part = [n.shuffle(n, range(start, start + WIDTH)) for n in four]
+            for block, numbers in enumerate(_interleaved(part), start):
+                numbers.store(builder.gep(out, [builder.mul(builder.add(x, INTEGER(block)), INTEGER(4))]))
 
 
 def _interleaved(four: list[Vector]) -> list[Vector]:
@@ -186,10 +181,9 @@ def _fill(seed, stream, index, first, out, w, numbers):
         count = CHUNK if start + CHUNK < end else end - start
         words(seed, stream, index, start, w[0, :count], w[1, :count], w[2, :count], w[3, :count])
         low = 4 * start - first
-        if count == CHUNK and low >= 0 and low + 4 * CHUNK <= out.size:
-            box_muller(w, CHUNK, out[low : low + 4 * CHUNK])
-        else:
-            box_muller(w, (count + STEP - 1) // STEP * STEP, numbers)
+        fits = count == CHUNK and low >= 0 and low + 4 * CHUNK <= out.size
+        box_muller(w, (count + STEP - 1) // STEP * STEP, out[low : low + 4 * CHUNK] if fits else numbers)
+        if not fits:
             for j in range(4 * count):
                 if 0 <= low + j < out.size:
                     out[low + j] = numbers[j]
@@ -201,8 +195,6 @@ def compiled() -> int:
 
     A kernel that contained it would take 2 s more to compile.
     """
-    if numba.config.DISABLE_JIT:
-        return 0
 
     def code(seed, stream, index, first, out, n, w, numbers):
         own = numba.carray(out, (n,))

@@ -70,36 +70,6 @@ def number_of(marks):
 
 
 @kernel
-def copy_number(given, valid):
-    """Copy given, bool (n,), to valid. Returns how many are True."""
-    widest_vectors()
-    found = 0
-    for begin in range(0, valid.size, CHUNK):
-        total = u16(0)
-        for j in range(u64(begin), u64(min(begin + CHUNK, valid.size))):
-            valid[j] = given[j]
-            total = u16(total + u16(given[j]))
-        found += i64(total)
-    return found
-
-
-@kernel
-def count_all(given, table, valid, counts):
-    """Copy given, bool (B, S * n), to valid, and fill counts, int64 (B, S), from a table.
-
-    The count of a part is table[how many of its tokens are valid]. Returns the least count.
-    """
-    n = valid.shape[1] // counts.shape[1]
-    least = table[n]
-    for b in range(counts.shape[0]):
-        for s in range(counts.shape[1]):
-            part = slice(s * n, s * n + n)
-            counts[b, s] = table[copy_number(given[b, part], valid[b, part])]
-            least = min(least, counts[b, s])
-    return least
-
-
-@kernel
 def word_of(keys):
     """24 bits from the keys (n,) alone: the sum of a hash of each key and its place, mixed."""
     total = u64(0)
@@ -212,21 +182,14 @@ def restore_all(visible, lengths, valid, restore):
         own = valid[r * valid.shape[0] // rows]
         shown = 0
         hidden = lengths[r * lengths.size // rows]
-        if own.size == 0:
-            for j in range(visible.shape[1]):
-                there = i64(visible[r, j])
-                restore[r, j] = shown if there else hidden
-                shown += there
-                hidden += 1 - there
-        else:
-            absent = number_of(own)
-            for j in range(visible.shape[1]):
-                there = i64(visible[r, j])
-                here = i64(own[j])
-                restore[r, j] = shown if there else hidden if here else absent
-                shown += there
-                hidden += here - there
-                absent += 1 - here
+        absent = number_of(own)
+        for j in range(visible.shape[1]):
+            there = i64(visible[r, j])
+            here = i64(own[j]) if own.size > 0 else i64(1)
+            restore[r, j] = shown if there else hidden if here else absent
+            shown += there
+            hidden += here - there
+            absent += 1 - here
 
 
 @kernel

@@ -4,7 +4,7 @@ The width follows the processor that kernels are compiled for. No number depends
 itself, and the width only decides how many are computed at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -143,24 +143,6 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
 def sqrt(x: Any) -> Any:
     """numpy.sqrt, for arrays and Vectors."""
     return x.sqrt() if isinstance(x, Vector) else np.sqrt(x)
-
-
-def once(
-    builder: ir.IRBuilder,
-    name: str,
-    args: Sequence[ir.Value],
-    write: Callable[[ir.IRBuilder, Sequence[ir.Value]], None],
-) -> None:
-    """Call the function of this name. `write` compiles it if the module does not have it yet."""
-    module = builder.module
-    if name not in module.globals:
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [arg.type for arg in args]), name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        body = ir.IRBuilder(function.append_basic_block())
-        write(body, function.args)
-        body.ret_void()
-    builder.call(module.globals[name], args)
 
 
 def call(builder: ir.IRBuilder, code: ir.Value, args: Sequence[ir.Value]) -> None:

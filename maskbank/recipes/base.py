@@ -61,11 +61,6 @@ class Recipe:
         return f"{self.colour}{len(self.size)}d"
 
     @property
-    def caution(self) -> str:
-        """A warning to give before such a bank is made, or ""."""
-        return ""
-
-    @property
     def ranges(self) -> tuple[Range, ...]:
         """The sigma ranges, in the order of the columns of a bank's `sigma`."""
         return tuple(getattr(self, name) for name in self.sigma_names)

@@ -104,16 +104,6 @@ class RBN(Recipe):
         choice("init", self.init, ("zeros", "white", "blue"))
         choice("ties", self.ties, ("random", "first"))
 
-    @property
-    def caution(self) -> str:
-        """A warning to give before such a bank is made, or ""."""
-        if self.masks_per_set > 1:
-            return ""
-        return (
-            "masks_per_set=1 is random masking: with one mask there is no choice between masks; "
-            f"up to {self.most_masks} fit"
-        )
-
 
 def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     """Odd, different widths, in ascending order."""

@@ -111,17 +111,6 @@ def ordered(values: Array) -> Array:
     return np.where(bits & sign, ~bits, bits | sign)
 
 
-def count_all(given: Bools, table: Int64s, valid: Bools, counts: Int64s) -> int:
-    """Copy given, bool (B, S * n), to valid, and fill counts, int64 (B, S), from a table.
-
-    The count of a part is table[how many of its tokens are valid]. Returns the least count.
-    """
-    valid[:] = given
-    n = valid.shape[1] // counts.shape[1]
-    counts[:] = table[valid.reshape(*counts.shape, n).sum(-1)]
-    return int(counts.min(initial=table[n]))
-
-
 def word_of(keys: Array) -> int:
     """24 bits from the keys (n,) alone: the sum of a hash of each key and its place, mixed."""
     low, places = np.uint64(_LOW), np.arange(len(keys), dtype=np.uint64) * np.uint64(0x9E3779B1)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import maskbank
+from maskbank.bank.storage import BankFile
 from maskbank.errors import Interrupted
 from maskbank.generation import generate as generation
 from maskbank.generation import join, threads
@@ -78,6 +79,14 @@ def test_progress_begins_with_what_is_done(tmp_path: Path, monkeypatch: pytest.M
         if done:
             stop.set()
 
+    write = BankFile.write
+
+    def write_later(self: BankFile, start: int, *block: Any) -> None:
+        if start:
+            stop.wait(60)
+        write(self, start, *block)
+
+    monkeypatch.setattr(BankFile, "write", write_later)
     with pytest.raises(Interrupted):
         maskbank.generate(path, recipe, 3000, stop=stop, progress=interrupt)
     done: list[int] = []
@@ -91,11 +100,14 @@ def test_progress_begins_with_what_is_done(tmp_path: Path, monkeypatch: pytest.M
     assert done == []
 
 
-def test_a_warning_points_at_the_line_of_the_caller(tmp_path: Path) -> None:
+def test_a_warning_about_sets_of_one_mask_points_at_the_line_of_the_caller(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        maskbank.generate(tmp_path / "b.h5", RBN(size=(8, 8), masks_per_set=1), 3)
+        for masks in (1, 2):
+            maskbank.generate(tmp_path / f"{masks}.h5", RBN(size=(8, 8), masks_per_set=masks), 3)
     assert [warning.filename for warning in caught] == [__file__]
+    assert str(caught[0].message).startswith("masks_per_set=1 is random masking")
+    assert str(caught[0].message).endswith("up to 5 fit")
 
 
 @pytest.mark.parametrize("started", [0, 1, 3])

@@ -36,10 +36,8 @@ def numpy_half(values: Floats) -> npt.NDArray[np.uint16]:
 
 
 def to_levels(values: Floats) -> npt.NDArray[np.uint8]:
-    tables = np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32)
-    convert.level_tables(convert.THRESHOLDS, *tables)
     out = np.empty(values.size, np.uint8)
-    convert.to_levels(values, tables, out)
+    convert.to_levels(values, out)
     return out
 
 
@@ -138,13 +136,6 @@ def test_thresholds_are_the_normal_quantiles() -> None:
     assert convert.THRESHOLDS[127] == 0.0
     assert (np.diff(convert.THRESHOLDS) > 0.0).all()
     assert (-convert.THRESHOLDS[::-1] == convert.THRESHOLDS).all()
-
-
-def test_no_two_thresholds_share_a_bin() -> None:
-    """What the look-up leans on."""
-    tables = np.empty(convert.BINS, np.int32), np.empty(convert.BINS, np.float32)
-    convert.level_tables(convert.THRESHOLDS, *tables)
-    assert np.isfinite(tables[1]).sum() == 255
 
 
 def test_levels_on_and_beside_every_threshold() -> None:

@@ -137,7 +137,7 @@ def test_generic_processor_makes_the_same_bytes(pytestconfig: pytest.Config, tmp
 
 @pytest.mark.parametrize("all_levels", [False, pytest.param(True, marks=pytest.mark.full)])
 def test_plain_python_makes_the_same_bytes(all_levels: bool) -> None:
-    """Without the compiler, kernels are NumPy scalars and the twins of what is written in LLVM's language.
+    """Without the compiler, kernels are NumPy scalars and the twins of what is written in LLVM IR.
 
     The tables of uint8 take a second each, so the plain suite makes one item with them.
     """

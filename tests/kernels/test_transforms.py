@@ -1,4 +1,4 @@
-"""The kernels that are written in LLVM's language: each equals its Python twin bit for bit."""
+"""The kernels that are written in LLVM IR: each equals its Python twin bit for bit."""
 
 from typing import Any
 

@@ -51,7 +51,7 @@ def check(masks: Masks, valid: Bools) -> None:
 
 def without_numba() -> Any:
     stack = contextlib.ExitStack()
-    for module in ("sampler", "batch", "priorities", "masks"):  # masks last: the others import its core
+    for module in ("sampler", "priorities", "masks"):  # masks last: the others import its core
         stack.enter_context(patch(f"maskbank.sampling.{module}.core", return_value=selection))
     return stack
 

@@ -213,7 +213,7 @@ def test_neither_batches_nor_banks_share_memory(samplers: dict[str, MaskSampler]
 
 def test_items_are_read_only(banks: dict[str, Bank]) -> None:
     for bank in banks.values():
-        for view in (bank[0], bank[-1], bank[1:3], bank.bits, next(iter(bank))):
+        for view in (bank[0], bank[-1], bank[1:3], bank.parts[0].bits, next(iter(bank))):
             with pytest.raises(ValueError, match="read-only"):
                 view[...] = 0
 
