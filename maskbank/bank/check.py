@@ -143,13 +143,14 @@ def _checksums(fd: int, layout: Layout, first: int, count: int) -> Int64s:
     """The checksums of items; -1 for an item that cannot be read or is cut off."""
     size = layout.content.item_bytes
     try:
-        data = memoryview(os.pread(fd, count * size, layout.offset("noise", first)))
+        data = os.pread(fd, count * size, layout.offset("noise", first))
     except OSError:
         if count > 1:  # read one by one, so only the items on bad sectors are lost
             return np.concatenate([_checksums(fd, layout, first + i, 1) for i in range(count)])
         return np.array([-1])
-    items = (np.frombuffer(data[i * size : (i + 1) * size], np.uint8) for i in range(count))
-    return np.array([crc32()(item) if len(item) == size else -1 for item in items])
+    there = len(data) // size
+    items = np.frombuffer(data, np.uint8, there * size).reshape(there, size)
+    return np.array(crc32()(items) + [-1] * (count - there))
 
 
 def header_damage(fd: int, layout: Layout) -> list[int]:
@@ -171,12 +172,11 @@ def header_damage(fd: int, layout: Layout) -> list[int]:
 
 
 @cache
-def crc32() -> Callable[[Any], int]:
-    """The kernel for CRC-32 where Numba is installed, because it is faster; otherwise zlib.crc32."""
+def crc32() -> Callable[[Any], list[int]]:
+    """What gives zlib.crc32 of items, uint8 (items, bytes): the kernel where Numba is installed."""
     try:
         from maskbank.kernels import checksum
     except ImportError:
-        return zlib.crc32
+        return lambda items: [zlib.crc32(item) for item in items]
     checksum.prepare()
-    function: Callable[[Any], int] = checksum.crc32
-    return function
+    return checksum.crc32

@@ -49,7 +49,7 @@ class _Copier:
                 continue
             of_part, of_block = slice(low - begin, high - begin), slice(low - first, high - first)
             block.items[of_block] = part.noise[of_part]
-            crcs = [check.crc32()(item.reshape(-1).view("u1")) for item in block.items[of_block]]
+            crcs = check.crc32()(block.items[of_block].reshape(high - low, -1).view("u1"))
             whole = crcs == part.table("crc32")[of_part].tolist()
             recipe = part.content.recipe
             if recipe.ranges:

@@ -24,9 +24,8 @@ Progress = Callable[[int], None]
 Report = Callable[[str], None]
 Span = tuple[int, int]  # items, (start, stop), counted from the bank's first
 
-_WRITE_BYTES = 2**22  # written at once: less costs switching between threads
-# computed by one call: less costs Python more, more leaves the caches before its checksum
-_CACHE_BYTES = 2**21
+_WRITE_BYTES = 2**23  # written at once: less costs switching between threads
+_CACHE_BYTES = 2**22  # made by one call: less costs Python more, more leaves the caches before its checksum
 CHECKPOINT_SECONDS = 1.0
 _PROGRESS_SECONDS = 0.1
 
@@ -197,7 +196,7 @@ class _Run:
         for a in range(0, len(block), self.at_once):
             part = block.part(a, min(a + self.at_once, len(block)))
             source.make(self.content.first + start + a, part)
-            crcs += [crc32(item) for item in part.items.reshape(len(part), -1).view("u1")]
+            crcs += crc32(part.items.reshape(len(part), -1).view("u1"))
             if self.stop.is_set():
                 break
         return crcs

@@ -26,30 +26,37 @@ _LANE = ir.VectorType(INTEGER, 2)
 FAST = platform.machine().lower() in ("x86_64", "amd64") and has_feature("pclmul")
 
 
-def crc32(data: Any) -> int:
-    """zlib.crc32 of a contiguous array of uint8 (n,)."""
-    whole = len(data) // _STEP * _STEP
+def crc32(items: Any) -> list[int]:
+    """zlib.crc32 of each item: uint8 (items, bytes), contiguous."""
+    whole = items.shape[1] // _STEP * _STEP
     if not FAST or whole < 4 * _STEP:
-        return zlib.crc32(data)
-    last = np.empty(2, np.uint64)
-    _fold(data[:whole], last)
+        return [zlib.crc32(item) for item in items]
+    folded = np.empty((len(items), 2), np.uint64)
+    _fold(items, folded)
     # zlib inverts the value that it starts from, so this starts at zero, as the folded bytes need it
-    return zlib.crc32(data[whole:], zlib.crc32(last.tobytes(), 0xFFFFFFFF))
+    crcs = [zlib.crc32(last.data, 0xFFFFFFFF) for last in folded]
+    if whole < items.shape[1]:
+        crcs = [zlib.crc32(item, crc) for item, crc in zip(items[:, whole:], crcs, strict=True)]
+    return crcs
 
 
 def prepare() -> None:
     """Compile, if there is anything to compile."""
-    crc32(np.zeros(4 * _STEP, np.uint8))
+    crc32(np.zeros((0, 4 * _STEP), np.uint8))
 
 
 @kernel
-def _fold(data, last):
-    """Fill last, uint64 (2,), with 16 bytes whose checksum is that of data, uint8 (64 n,), n at least 1."""
-    _lanes(data, data.size, last)
+def _fold(items, folded):
+    """Fill folded, uint64 (n, 2), with 16 bytes for each item, uint8 (n, bytes), of at least 64 bytes.
+
+    They have the checksum of the item's bytes but the last ones, which fill no step of 64.
+    """
+    for i in range(items.shape[0]):
+        _lanes(items[i], items.shape[1] // _STEP * _STEP, folded[i])
 
 
 def _lanes(data, size, last):
-    """The code of `_fold`."""
+    """Fill last, uint64 (2,), from the first bytes of data, uint8 (n,): size is a multiple of 64."""
 
 
 @in_llvm(_lanes)

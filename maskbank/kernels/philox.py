@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from maskbank.kernels.jit import in_llvm, inlined, machine_code
+from maskbank.kernels.jit import in_llvm, inlined, machine_code, widest_vectors
 from maskbank.kernels.vectors import INTEGER, WIDTH, Vector, address, call, sqrt, where
 
 u32 = np.uint32
@@ -197,6 +197,7 @@ def compiled() -> int:
     """
 
     def code(seed, stream, index, first, out, n, w, numbers):
+        widest_vectors()
         own = numba.carray(out, (n,))
         made = numba.carray(w, (4, CHUNK)), numba.carray(numbers, (4 * CHUNK,))
         _fill(seed, stream, index, first, own, made[0], made[1])

@@ -17,7 +17,7 @@ import numpy as np
 
 from maskbank.kernels.convert import store
 from maskbank.kernels.fourier import transform
-from maskbank.kernels.jit import inlined, kernel
+from maskbank.kernels.jit import inlined, kernel, widest_vectors
 from maskbank.kernels.lines import transpose
 from maskbank.kernels.philox import normals
 from maskbank.kernels.streams import VOXELS
@@ -62,6 +62,7 @@ def spectral_noise(colour, seed, first, storage, stored, sigmas, filters, worksp
     colour: all axes are powers of two; of 2D noise T and W are the axes, and H is 1. storage: that of
     `convert.store`. sigmas, filters: as `colour.draw_filters` fills them.
     """
+    widest_vectors()
     t_size, h_size, w_size = colour.shape
     axes, white, plane, item, stride, slab, transposed, spectra, factors, memory = workspace
     transforms, weights = axes.transforms, axes.weights
