@@ -7,6 +7,8 @@ import making
 import train_time
 from processes import Bench
 
+from maskbank.errors import MissingError
+
 PARTS = {
     "first": making.first, "memory": making.memory, "starts": making.starts, "survival": making.survival,
     "rbn": making.rbn, "masks": train_time.masks, "kinds": making.kinds, "cluster": making.cluster,
@@ -32,6 +34,8 @@ def main() -> None:
                 PARTS[what](bench)
             else:
                 parser.error(f"unknown benchmark {what!r}; there is main, {', '.join(PARTS)}")
+    except MissingError as error:
+        raise SystemExit(f"{error}") from None
     finally:
         shutil.rmtree(bench.folder)
 

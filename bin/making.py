@@ -15,6 +15,8 @@ import numpy as np
 from processes import MASKBANK, PYTHON, Bench, line, processor, row
 from programs import COMPUTE, CORE, FFT, JOURNAL, READ, SCIPY, WRITE
 
+from maskbank.errors import check_installed
+
 
 def main_job(bench: Bench, n: int, peer_n: int, workers: int) -> None:
     print(f"{n:,} green3d items of 64x64x64, float16, {workers} workers, start to synced file")
@@ -183,6 +185,7 @@ def survival(bench: Bench) -> None:
 
 def cluster(bench: Bench) -> None:
     """A Dask cluster of two workers of one thread, which is there already, against two threads."""
+    check_installed("distributed", "a cluster needs Dask", "dask")
     print("green3d on a Dask cluster of this machine: two workers of one thread")
     file = bench.folder / "scheduler.json"
     processes = []

@@ -1,4 +1,4 @@
-"""Banks of structured noise masks for masked autoencoders on video and audio."""
+"""Banks of structured noise, and masks from them, for masked autoencoders on video and audio."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

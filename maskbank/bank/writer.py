@@ -184,15 +184,15 @@ class Writer(BankFile):
             raise
 
     def mark(self) -> tuple[int, bytes]:
-        """Write a random token where the checksum of the last missing item will be: (that item, the token).
+        """Write random bytes where the checksum of the last missing item will be: (that item, these bytes).
 
-        A worker that finds the token there has opened this file, and not another one of the same name.
+        A worker that finds them there has opened this file, and not another one of the same name.
         """
         last = self.content.n - 1 - int(self.done[::-1].argmin())
-        token = os.urandom(4)
-        self._pwrite(token, self.layout.offset("crc32", last))
+        mark = os.urandom(4)
+        self._pwrite(mark, self.layout.offset("crc32", last))
         self._sync()
-        return last, token
+        return last, mark
 
     def publish(self) -> None:
         """Give the bank its name when all of it is on disk. Replaces another file only with force."""

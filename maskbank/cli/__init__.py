@@ -56,7 +56,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings=SETTINGS)
 @click.version_option(__version__, message="maskbank %(version)s")
 def cli() -> None:
-    """Banks of structured noise masks for masked autoencoders on video and audio.
+    """Banks of structured noise, and masks from them, for masked autoencoders on video and audio.
 
     \b
     maskbank generate green3d --n 10000 -o bank.h5

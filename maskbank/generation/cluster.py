@@ -3,8 +3,8 @@
 The client lays the file out, submits tasks, keeps the journal and publishes the bank. Dask schedules the
 tasks, and repeats those that fail or whose worker dies. A task makes its items, writes and syncs them, and
 returns their checksums. It takes whole pages of the file, so no two tasks write to one page, and a repeated
-task writes the same bytes. During the run a random token stands where the checksum of the last missing item
-will be. By the token a task recognises the client's file among others of the same name.
+task writes the same bytes. During the run random bytes stand where the checksum of the last missing item
+will be. By them a task recognises the client's file among others of the same name.
 """
 
 import asyncio
@@ -159,7 +159,7 @@ class _Run:
         self.threads: dict[str, int] = {}  # of each worker, by address
         self.pace = 0.0  # seconds for an item
         self.tasks: set[Any] = set()  # futures of the tasks in flight
-        self.last: Any = None  # the piece with the marked item: recorded last, since it replaces the token
+        self.last: Any = None  # the piece with the marked item: recorded last, since it replaces the mark
 
     def find_workers(self, report: Report | None) -> None:
         """Wait for workers, and check that all can write; OutputError where one cannot."""

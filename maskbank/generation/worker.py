@@ -11,7 +11,7 @@ from maskbank.bank.storage import Array, BankFile
 from maskbank.errors import BankError, MaskbankError, OutputError
 from maskbank.generation.threads import Span, maker_of, write_items
 
-Mark = tuple[int, bytes]  # as `Writer.mark` returns it: the last missing item, and a random token
+Mark = tuple[int, bytes]  # as `Writer.mark` returns it: the last missing item, and random bytes
 
 
 class Made(NamedTuple):
@@ -27,7 +27,7 @@ class SharedFile(BankFile):
     def __init__(self, path: str, mark: Mark) -> None:
         super().__init__(_layout(path, mark))
         self._path = path
-        self._item, self._token = mark
+        self._item, self._bytes = mark
 
     def __enter__(self) -> "SharedFile":
         try:
@@ -36,7 +36,7 @@ class SharedFile(BankFile):
         except OSError as error:
             self._close()
             raise BankError(f"cannot write {self._path}: {error.strerror}") from None
-        if found != self._token:
+        if found != self._bytes:
             self._close()
             raise BankError(f"{self._path} is not the client's file of this name")
         return self

@@ -70,79 +70,79 @@ def number_of(marks):
 
 
 @kernel
-def word_of(keys):
-    """24 bits from the keys (n,) alone: the sum of a hash of each key and its place, mixed."""
+def word_of(values):
+    """24 bits from the values (n,) alone: the sum of a hash of each value and its place, mixed."""
     total = u64(0)
-    for j in range(keys.size):
-        key = u64(keys[j])
-        key = (key ^ (key >> _32)) & _LOW
-        total += u64(mixed(u32((key + u64(j) * _ODD) & _LOW)))
+    for j in range(values.size):
+        value = u64(values[j])
+        value = (value ^ (value >> _32)) & _LOW
+        total += u64(mixed(u32((value + u64(j) * _ODD) & _LOW)))
     return i64(mixed(u32(total & _LOW)) >> u32(8))
 
 
 @kernel
-def threshold_of(keys, bits, count):
-    """The largest threshold that at least `count` of the keys (n,) reach, and how many reach it.
+def threshold_of(values, bits, count):
+    """The largest threshold that at least `count` of the values (n,) reach, and how many reach it.
 
-    It has the keys' type. Keys are below 2**bits.
+    It has their type. Values are below 2**bits.
     """
     widest_vectors()
-    kind = keys.dtype.type
+    kind = values.dtype.type
     threshold = kind(0)
-    reached = keys.size
+    reached = values.size
     for bit in range(bits - 1, -1, -1):
         higher = kind(u64(threshold) | u64(1) << u64(bit))
         found = 0
-        for begin in range(0, keys.size, CHUNK):
-            end = keys.size if keys.size < begin + CHUNK else begin + CHUNK
+        for begin in range(0, values.size, CHUNK):
+            end = values.size if values.size < begin + CHUNK else begin + CHUNK
             total = u16(0)
             for j in range(u64(begin), u64(end)):
-                total = u16(total + (u16(1) if keys[j] >= higher else u16(0)))
+                total = u16(total + (u16(1) if values[j] >= higher else u16(0)))
             found += i64(total)
         if found >= count:
             threshold = higher
             reached = found
             if found == count:
-                break  # the bits below choose no other keys
+                break  # the bits below choose no others
     return threshold, reached
 
 
 @kernel
-def choose(values, bits, counts, word, valid, keys, visible):
-    """Make the largest values visible in each of S equal parts: as many as counts, int64 (S,), says.
+def choose(values, bits, counts, word, valid, competing, visible):
+    """Make the largest values visible in each of S equal segments: as many as counts, int64 (S,), says.
 
-    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all parts. valid: bool
-    (S * n,), which of them compete, or (0,) where all do. keys: (n,), overwritten.
+    visible: bool (S * n,). values: unsigned and below 2**bits, (S * n,), or (n,) for all segments. valid:
+    bool (S * n,), which of them compete, or (0,) where all do. competing: (n,), memory for their values.
 
     Among equal values at the threshold, those from a valid token on are taken, cyclically. It is the one that
-    word, 24 bits, chooses among the valid ones of its part; below 0, a word made from the values.
+    word, 24 bits, chooses among the valid ones of its segment; below 0, a word made from the values.
     """
     widest_vectors()
-    n = keys.size
+    n = competing.size
     for s in range(counts.size):
         begin = s * n
         first = begin if values.size > n else 0
         tokens = n
         if valid.size == 0:
             for j in range(u64(n)):
-                keys[j] = values[u64(first + j)]
+                competing[j] = values[u64(first + j)]
         else:
             tokens = 0
             for j in range(u64(n)):  # without a branch, so that this becomes vectors
-                keys[j] = u64(values[u64(first + j)]) & (u64(0) - u64(valid[u64(begin + j)]))
+                competing[j] = u64(values[u64(first + j)]) & (u64(0) - u64(valid[u64(begin + j)]))
                 tokens += i64(valid[u64(begin + j)])
-        threshold, reached = threshold_of(keys, bits, counts[s])
-        if threshold == 0 and valid.size > 0:  # as the keys of tokens that are not valid
+        threshold, reached = threshold_of(competing, bits, counts[s])
+        if threshold == 0 and valid.size > 0:  # as stands for tokens that are not valid
             reached = tokens
             for j in range(u64(n)):
                 visible[u64(begin + j)] = valid[u64(begin + j)]
         else:
             for j in range(u64(n)):
-                visible[u64(begin + j)] = keys[j] >= threshold
+                visible[u64(begin + j)] = competing[j] >= threshold
         spare = reached - counts[s]
         if spare == 0:
             continue
-        start = ((word_of(keys) if word < 0 else word) * tokens) >> 24
+        start = ((word_of(competing) if word < 0 else word) * tokens) >> 24
         j = start
         if valid.size > 0:  # valid token number `start`
             j = 0
@@ -151,7 +151,7 @@ def choose(values, bits, counts, word, valid, keys, visible):
                 j += 1
         while spare > 0:  # the last of the equal ones, from there on, are not visible
             j = (j if j > 0 else n) - 1
-            if keys[u64(j)] == threshold and visible[u64(begin + j)]:
+            if competing[u64(j)] == threshold and visible[u64(begin + j)]:
                 visible[u64(begin + j)] = False
                 spare -= 1
 
@@ -160,15 +160,15 @@ def choose(values, bits, counts, word, valid, keys, visible):
 def select_all(values, bits, words, counts, valid, visible):
     """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
 
-    bits, words: see `choose`; words is int64 (R,). counts: int64 (B, S), how many are visible in each part.
-    valid: bool (B, S * n), or (1, 0) where all tokens are. R is a multiple of either B: as many rows in turn
+    bits, words: see `choose`; words is int64 (R,). counts: int64 (B, S), how many each segment shows. valid:
+    bool (B, S * n), or (1, 0) where all tokens are. R is a multiple of either B: as many rows in turn
     are of one sample.
     """
     rows = values.shape[0]
-    keys = np.empty(visible.shape[1] // counts.shape[1], values.dtype)
+    competing = np.empty(visible.shape[1] // counts.shape[1], values.dtype)
     for r in range(rows):
         own = counts[r * counts.shape[0] // rows]
-        choose(values[r], bits, own, words[r], valid[r * valid.shape[0] // rows], keys, visible[r])
+        choose(values[r], bits, own, words[r], valid[r * valid.shape[0] // rows], competing, visible[r])
 
 
 @kernel
@@ -198,7 +198,7 @@ def crop_masks(noise, begin, rule, ids, keys, counts, valid, visible):
 
     noise: unsigned (n, T * H * W), the bits of a bank's items begin, begin + 1, ... Rows that take other
     items are not written. ids: uint64 (B,). keys: uint32 (4, K), two words for windows and two for items.
-    counts, valid: as for `select_all`. L is t * h * w, or a multiple of it, one for each part.
+    counts, valid: as for `select_all`. L is t * h * w, or a multiple of it, one for each segment.
 
     rule: (size, grid, periodic, flips, items, floats, bits), a plain tuple, which Numba unpacks in half the
     time of a named one. size: (T, H, W) of an item. grid: (t, h, w) of the window. periodic: the item tiles.

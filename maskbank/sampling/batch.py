@@ -64,7 +64,7 @@ class _Batch(NamedTuple):
     ids: UInt64s  # (B,)
     single: bool  # only one id was given, and no axis of samples
     tokens: int  # L
-    frames: int  # parts of the tokens, one behind the other, that have a count each
+    frames: int  # that have a count each; 1 where all tokens have one
 
     def check_valid(self, valid: Any) -> Bools:
         """Which tokens are valid, as a new array, bool (B, L); or RecipeError."""
@@ -80,7 +80,7 @@ class _Batch(NamedTuple):
         return given.reshape(len(self.ids), self.tokens).copy()
 
     def counts(self, valid: Bools, mask_ratio: Any, num_visible: Any) -> Int64s:
-        """How many tokens are visible in each part of each sample, int64 (B, frames), or RecipeError.
+        """How many tokens are visible in each frame of each sample, int64 (B, frames), or RecipeError.
 
         valid: bool (B, L), or ALL. mask_ratio or num_visible: one number, or one for each sample. A ratio
         leaves int(tokens * (1 - ratio)) of a sample's valid tokens; with several frames, of each frame's own,

@@ -111,10 +111,10 @@ def ordered(values: Array) -> Array:
     return np.where(bits & sign, ~bits, bits | sign)
 
 
-def word_of(keys: Array) -> int:
-    """24 bits from the keys (n,) alone: the sum of a hash of each key and its place, mixed."""
-    low, places = np.uint64(_LOW), np.arange(len(keys), dtype=np.uint64) * np.uint64(0x9E3779B1)
-    wide = keys.astype(np.uint64)
+def word_of(values: Array) -> int:
+    """24 bits from the values (n,) alone: the sum of a hash of each value and its place, mixed."""
+    low, places = np.uint64(_LOW), np.arange(len(values), dtype=np.uint64) * np.uint64(0x9E3779B1)
+    wide = values.astype(np.uint64)
     total = _mixed(((wide ^ wide >> np.uint64(32)) + places) & low).sum(keepdims=True, dtype=np.uint64)
     return int(_mixed(total & low)[0]) >> 8
 
@@ -122,7 +122,7 @@ def word_of(keys: Array) -> int:
 def select_all(values: Array, bits: int, words: Int64s, counts: Int64s, valid: Bools, visible: Bools) -> None:
     """Make the largest values visible: bool (R, S * n), from unsigned (R, S * n) ones, or (R, n) for all S.
 
-    counts: int64 (B, S), how many are visible in each part. valid: bool (B, S * n), or (1, 0) where all
+    counts: int64 (B, S), how many are visible in each segment. valid: bool (B, S * n), or (1, 0) where all
     tokens are. R is a multiple of either B. Among values that equal the threshold, those from a valid token
     on are taken, cyclically. words: int64 (R,), 24 bits that choose it, below 0 for a choice by the values
     alone. bits: values are below 2**bits, which the kernel needs.
@@ -130,23 +130,23 @@ def select_all(values: Array, bits: int, words: Int64s, counts: Int64s, valid: B
     rows, segments = len(values), counts.shape[1]
     n = visible.shape[1] // segments
     counts, valid = (_repeated(of_samples, rows) for of_samples in (counts, valid))
-    keys, chosen = values.reshape(rows, values.shape[1] // n, n), visible.reshape(rows, segments, n)
+    competing, chosen = values.reshape(rows, values.shape[1] // n, n), visible.reshape(rows, segments, n)
     there = valid.reshape(chosen.shape) if valid.size else np.ones((1, 1, n), bool)
     if valid.size:
-        keys = np.where(there, keys, keys.dtype.type(0))
+        competing = np.where(there, competing, competing.dtype.type(0))
     place = np.minimum(n - counts, n - 1)[..., None]
     same = counts.size > 0 and (counts == counts.flat[0]).all()
-    partial = np.partition(keys, place.flat[0], -1) if same else np.sort(keys, -1)
+    partial = np.partition(competing, place.flat[0], -1) if same else np.sort(competing, -1)
     threshold = np.take_along_axis(np.broadcast_to(partial, chosen.shape), place, -1)
-    np.greater_equal(keys, threshold, out=chosen)
+    np.greater_equal(competing, threshold, out=chosen)
     chosen &= there
     spare = chosen.sum(-1) - counts
-    keys, there = np.broadcast_to(keys, chosen.shape), np.broadcast_to(there, chosen.shape)
+    competing, there = np.broadcast_to(competing, chosen.shape), np.broadcast_to(there, chosen.shape)
     for r, s in zip(*np.nonzero(spare), strict=True):
         own = np.flatnonzero(there[r, s])
-        word = int(words[r]) if words[r] >= 0 else word_of(keys[r, s])
+        word = int(words[r]) if words[r] >= 0 else word_of(competing[r, s])
         around = np.roll(own, -(word * len(own) >> 24))
-        equal = around[keys[r, s, around] == threshold[r, s]]
+        equal = around[competing[r, s, around] == threshold[r, s]]
         chosen[r, s, equal[len(equal) - spare[r, s] :]] = False
 
 

@@ -105,18 +105,18 @@ def test_tasks_of_a_cluster_in_this_process_make_what_one_machine_makes(
     assert "2 Dask workers" in lines[0]
 
 
-def test_a_task_writes_only_to_the_file_that_has_the_token(tmp_path: Path) -> None:
+def test_a_task_writes_only_to_the_file_that_has_the_mark(tmp_path: Path) -> None:
     with Writer(tmp_path / "b.h5", Content(RECIPE, 3, 100)) as writer:
-        item, token = writer.mark()
+        item, random = writer.mark()
         assert item == 99
-        assert worker.make_items(writer.partial, (item, token), []).pieces == []
-        wrong = (item, bytes(4) if token != bytes(4) else b"abcd")
+        assert worker.make_items(writer.partial, (item, random), []).pieces == []
+        wrong = (item, bytes(4) if random != bytes(4) else b"abcd")
         before = Path(writer.partial).read_bytes()
         for path, mark, words in [
             (writer.partial, wrong, "not the client's file"),
-            (str(tmp_path / "none"), (item, token), "No such file"),
-            (str(tmp_path), (item, token), "is a folder"),
-            ("/dev/null", (item, token), "is a device"),
+            (str(tmp_path / "none"), (item, random), "No such file"),
+            (str(tmp_path), (item, random), "is a folder"),
+            ("/dev/null", (item, random), "is a device"),
         ]:
             for spans in ([], [(0, 10)]):
                 with pytest.raises(maskbank.OutputError, match=f"worker {os.uname().nodename}: .*{words}"):
