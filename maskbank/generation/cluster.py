@@ -136,9 +136,10 @@ def write_items_on(
         run.find_workers(report)
         run.write(progress)
     except Exception:
-        if client.status == "running":
-            raise
-        raise OutputError(_LOST) from None
+        if not run.stop.is_set():  # a signal may reach workers, too, and end them
+            if client.status == "running":
+                raise
+            raise OutputError(_LOST) from None
     finally:
         run.end()
     if progress:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import maskbank
 from maskbank.bank.layout import Content, lay_out
 from maskbank.bank.writer import Writer
+from maskbank.errors import Interrupted
 from maskbank.files import ALIGNMENT
 from maskbank.generation import cluster, threads, worker
 from maskbank.recipes import Green, White
@@ -193,6 +194,25 @@ def test_force_begins_a_file_of_its_own(tmp_path: Path) -> None:
         assert not os.path.samestat(os.fstat(old.fileno()), os.stat(new.partial))
         with pytest.raises(maskbank.OutputError, match="not the client"):
             worker.make_items(new.partial, mark, [])
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_workers_that_a_signal_ended_are_no_error(
+    signalled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One to a whole group of processes ends the workers, which the client then cannot reach."""
+    stop = threading.Event()
+
+    def find_workers(*_: object) -> None:
+        if signalled:
+            stop.set()
+        raise maskbank.OutputError("worker 1 cannot load this maskbank")
+
+    monkeypatch.setattr(cluster._Run, "find_workers", find_workers)
+    client = types.SimpleNamespace(status="running", cancel=lambda tasks: None)
+    error, words = (Interrupted, "0 of 100 items") if signalled else (maskbank.OutputError, "cannot load")
+    with Writer(tmp_path / "b.h5", Content(RECIPE, 3, 100)) as writer, pytest.raises(error, match=words):
+        cluster.write_items_on(client, writer, stop=stop)
 
 
 def test_without_dask_one_line_says_how_to_install_it(tmp_path: Path) -> None:
