@@ -13,9 +13,9 @@ import torch
 
 from maskbank.adapters.common import Adapter, Source, as_sampler
 from maskbank.adapters.pytorch import Tensor, drawn_ids
-from maskbank.checks import check_ratio, choice, format_size
+from maskbank.checks import choice, format_size
 from maskbank.errors import RecipeError
-from maskbank.sampling.counts import count_of_axis
+from maskbank.sampling.counts import FIXED, count_of_axis
 from maskbank.sampling.masks import Masks
 from maskbank.sampling.sampler import MaskSampler
 
@@ -52,12 +52,17 @@ class _Masking(Adapter):
     def _masked(
         self,
         x: Tensor,
-        source: "_Source",
+        sampler: MaskSampler,
+        order: Order,
         kept: tuple[int, ...],
         ratios: tuple[float, float] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """x_masked, mask, ids_restore, ids_keep."""
-        drawn = self._draw(source, len(x), kept, ratios)
+        """x_masked, mask, ids_restore, ids_keep.
+
+        order: how the model flattens the sampler's grid. kept: how many tokens stay, or how many rows and
+        columns. ratios: of rows and columns, for a sampler of timefreq.
+        """
+        drawn = self._draw(sampler, order, len(x), kept, ratios)
         ids_keep, ids_restore = (ids.to(x.device, non_blocking=x.is_cuda) for ids in drawn)
         x_masked = torch.gather(x, 1, ids_keep.unsqueeze(-1).expand(-1, -1, x.shape[2]))
         mask = (ids_restore >= math.prod(kept)).to(torch.get_default_dtype())
@@ -65,11 +70,27 @@ class _Masking(Adapter):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # compiled models step out of their graph
     def _draw(
-        self, source: "_Source", number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None
+        self,
+        sampler: MaskSampler,
+        order: Order,
+        number: int,
+        kept: tuple[int, ...],
+        ratios: tuple[float, float] | None,
     ) -> tuple[Tensor, Tensor]:
-        """ids_keep, ids_restore, on the CPU."""
+        """ids_keep, ids_restore of `number` samples, on the CPU."""
         self.calls += 1
-        masks = source.take(number, kept, ratios)
+        ids, count = drawn_ids(number), math.prod(kept)
+        if count == math.prod(sampler.grid):
+            visible = np.ones((number, count), bool)
+        elif sampler.baseline in FIXED:  # which takes no count in a call
+            timefreq = sampler.baseline == "timefreq"
+            how: dict[str, Any] = {"mask_ratio": ratios} if timefreq else {"num_visible": count}
+            visible = sampler.replace(**how)(ids).visible
+        else:
+            visible = sampler(ids, num_visible=count).visible
+        if order == "frequency-major":
+            visible = visible.reshape(number, *sampler.grid).swapaxes(1, 2).reshape(number, -1)
+        masks = Masks(visible, sampler.grid, count)
         return torch.from_numpy(masks.ids_keep), torch.from_numpy(masks.ids_restore)
 
 
@@ -106,14 +127,18 @@ class RandomMasking(_Masking):
             raise RecipeError(f"returns={returns!r}: give 3, or 4 for MAE-ST, which wants ids_keep too")
         self.returns = returns
         self.samplers = tuple(as_sampler(source, **options) for source in samplers)
-        self._sources: dict[int, _Source] = {}
+        self._sources: dict[int, tuple[MaskSampler, Order]] = {}
         for sampler, its_order in zip(self.samplers, orders, strict=True):
             if sampler.baseline == "timefreq":
                 raise RecipeError("timefreq has two ratios, random_masking one; use TimeFrequencyMasking")
-            source = _Source(sampler, its_order)
-            if source.tokens in self._sources:
-                raise RecipeError(f"two samplers for {source.tokens} tokens: x cannot choose; give one")
-            self._sources[source.tokens] = source
+            choice("order", its_order, get_args(Order))
+            if its_order == "frequency-major" and len(sampler.grid) != 2:
+                grid = format_size(sampler.grid)
+                raise RecipeError(f"grid={grid} is not time x frequency; frequency-major needs two axes")
+            tokens = math.prod(sampler.grid)
+            if tokens in self._sources:
+                raise RecipeError(f"two samplers for {tokens} tokens: x cannot choose; give one")
+            self._sources[tokens] = sampler, its_order
 
     def __call__(self, x: Tensor, mask_ratio: float | None = None) -> tuple[Tensor, ...]:
         """x_masked, mask, ids_restore and, where 4 are returned, ids_keep.
@@ -129,14 +154,14 @@ class RandomMasking(_Masking):
         """
         tokens = _tokens(x)
         if tokens not in self._sources:
-            known = [f"{format_size(s.sampler.grid)} ({s.tokens})" for s in self._sources.values()]
+            known = [f"{format_size(s.grid)} ({math.prod(s.grid)})" for s in self.samplers]
             raise RecipeError(
                 f"x has {tokens} tokens; the samplers' grids have others: {', '.join(known)}; "
                 f"give a sampler for a grid of {tokens}"
             )
-        source = self._sources[tokens]
-        kept = source.sampler.num_visible if mask_ratio is None else _kept(tokens, mask_ratio)
-        return self._masked(x, source, (kept,))[: self.returns]
+        sampler, order = self._sources[tokens]
+        kept = sampler.num_visible if mask_ratio is None else count_of_axis(tokens, mask_ratio)
+        return self._masked(x, sampler, order, (kept,))[: self.returns]
 
 
 class TimeFrequencyMasking(_Masking):
@@ -156,7 +181,6 @@ class TimeFrequencyMasking(_Masking):
         grid = self.sampler.grid
         if len(grid) != 2:
             raise RecipeError(f"grid={format_size(grid)}: give one of time and frequency, as (64, 8)")
-        self._source = _Source(self.sampler, "time-major")
 
     def __call__(self, x: Tensor, mask_t_prob: float, mask_f_prob: float) -> tuple[Tensor, Tensor, Tensor]:
         """x_masked, mask, ids_restore, as those of RandomMasking, tokens time-major.
@@ -173,44 +197,9 @@ class TimeFrequencyMasking(_Masking):
                 f"x has {tokens} tokens, the sampler's grid {rows}x{columns} has {rows * columns}; "
                 f"give a sampler for a grid of {tokens}"
             )
-        kept = _kept(rows, mask_t_prob), _kept(columns, mask_f_prob)
-        x_masked, mask, ids_restore, _ = self._masked(x, self._source, kept, (mask_t_prob, mask_f_prob))
-        return x_masked, mask, ids_restore
-
-
-class _Source:
-    """Gives masks of a sampler's grid with any number of visible tokens, in the model's order of tokens."""
-
-    def __init__(self, sampler: MaskSampler, order: Order) -> None:
-        choice("order", order, get_args(Order))
-        self.sampler = sampler
-        self.tokens = math.prod(sampler.grid)
-        self._transposed = order == "frequency-major"
-        self._samplers: dict[tuple[int, ...], MaskSampler] = {}
-        if self._transposed and len(sampler.grid) != 2:
-            raise RecipeError(
-                f"grid={format_size(sampler.grid)} is not time x frequency; frequency-major needs two axes"
-            )
-
-    def take(self, number: int, kept: tuple[int, ...], ratios: tuple[float, float] | None) -> Masks:
-        """Masks of `number` samples. kept: (tokens,), or (rows, columns) with their ratios, that stay."""
-        count, grid = math.prod(kept), self.sampler.grid
-        ids = drawn_ids(number)
-        if count == self.tokens:
-            visible = np.ones((number, count), bool)
-        else:
-            if kept not in self._samplers:
-                self._samplers[kept] = self._with(count, ratios)
-            visible = self._samplers[kept](ids).visible
-        if self._transposed:
-            visible = visible.reshape(number, *grid).swapaxes(1, 2).reshape(number, -1)
-            grid = grid[::-1]
-        return Masks(visible, grid, count)
-
-    def _with(self, count: int, ratios: tuple[float, float] | None) -> MaskSampler:
-        if self.sampler.baseline == "timefreq" and ratios is not None:
-            return self.sampler.replace(mask_ratio=ratios)
-        return self.sampler if count == self.sampler.num_visible else self.sampler.replace(num_visible=count)
+        ratios = mask_t_prob, mask_f_prob
+        kept = count_of_axis(rows, mask_t_prob), count_of_axis(columns, mask_f_prob)
+        return self._masked(x, self.sampler, "time-major", kept, ratios)[:3]
 
 
 def _has(module: Any, name: str) -> bool:
@@ -223,8 +212,3 @@ def _tokens(x: Tensor) -> int:
     if x.ndim != 3:
         raise RecipeError(f"x has shape {tuple(x.shape)}; give (samples, tokens, channels)")
     return int(x.shape[1])
-
-
-def _kept(tokens: int, ratio: float) -> int:
-    """How many tokens stay, counted as the models do. At ratio 0, with which they encode, all stay."""
-    return count_of_axis(tokens, ratio if ratio == 0 else check_ratio(ratio))

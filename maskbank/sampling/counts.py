@@ -55,8 +55,8 @@ def check_counts(
 
 
 def count_of_axis(tokens: int, ratio: float) -> int:
-    """How many rows, or columns, stay visible: all of them at 0."""
-    return tokens if ratio == 0 else count_visible(tokens, ratio)
+    """How many of these tokens, rows or columns stay visible: all of them at 0; or RecipeError."""
+    return tokens if ratio == 0 else count_visible(tokens, check_ratio(ratio))
 
 
 def _count_in_cells(grid: tuple[int, ...], ratio: float) -> int:
