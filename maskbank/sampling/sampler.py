@@ -174,7 +174,7 @@ class MaskSampler:
         tokens, total, share = self._own
         if valid is not None or mask_ratio is not None or num_visible is not None:
             tokens, total, share = compete(self, checked, single, valid, mask_ratio, num_visible)
-        visible = self._visible(checked, self._keys(epoch, view, views), tokens, share)
+        visible = self._visible(checked, keys(self.seed, epoch, view, views), tokens, share)
         if views is not None:
             visible = visible.reshape(len(checked), views, visible.shape[1])
         there = None if valid is None else tokens[1]
@@ -186,13 +186,6 @@ class MaskSampler:
         return self(index)
 
     __iter__ = None  # it would never end; see `stream`
-
-    def _keys(self, epoch: Any, view: Any, views: Any = None) -> Keys:
-        try:
-            return keys(self.seed, epoch, view, views)
-        except TypeError:
-            given = f"epoch={epoch!r}, view={view!r}" + ("" if views is None else f", views={views!r}")
-            raise RecipeError(f"{given}: one is not a whole number") from None
 
     def _visible(self, ids: UInt64s, keys: Keys, tokens: Tokens, share: Any) -> Bools:
         """bool (B * K, L), for keys (4, K). share: of visible tokens, one number or float64 (B,)."""
@@ -249,7 +242,7 @@ class MaskSampler:
         if self.bank is None:
             raise RecipeError(f"the baseline {self.baseline} has no noise to cut windows from; give a bank")
         checked, single = check_ids(ids)
-        windows, _ = self._windows(self.bank, checked, self._keys(epoch, view))
+        windows, _ = self._windows(self.bank, checked, keys(self.seed, epoch, view))
         windows = windows.astype(np.float32)
         if self.normalize == "window":
             windows = normalized(windows, "window")
@@ -266,7 +259,7 @@ class MaskSampler:
         grid. For a bank made with a ratio below one half, the masked ones are, at the native ratio and below.
         """
         checked, single = check_ids(ids)
-        drawn_by = self._keys(epoch, view)
+        drawn_by = keys(self.seed, epoch, view)
         bank, items = items_of_sets(self, checked, drawn_by)
         drawn = np.repeat(words(checked, WINDOWS, drawn_by[:2]), items.shape[1], 0)
         visible = self._largest(self._cut(bank, items.reshape(-1), drawn), drawn, self._own[0])

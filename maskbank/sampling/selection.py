@@ -45,20 +45,21 @@ def philox(counter: tuple[Any, Any, Any, Any], key: tuple[Any, Any]) -> tuple[An
     return c0, c1, c2, c3
 
 
-@lru_cache(64, typed=True)  # so that 1.0 is checked after 1
-def keys(seed: int, epoch: int, view: int, views: int | None = None) -> Keys:
+def keys(seed: int, epoch: Any, view: Any, views: Any = None) -> Keys:
     """The keys of an epoch and K views from `view` on: uint32 (4, K), two words for windows, two for items.
 
-    views: K, None for one. Raises RecipeError where epoch and view are no integers below 2**32 and views is
-    none above 0, TypeError where one has no hash.
+    views: K, None for one. Raises RecipeError where epoch and view are no integers below 2**32, and where
+    views is none from 1 to 65,536.
     """
     epoch, view = integer("epoch", epoch, 0, _LOW), integer("view", view, 0, _LOW)
-    every: Any = np.array([view], np.uint64)
-    if views is not None:
-        every = np.arange(
-            view, view + integer("views", views, 1, min(MOST_VIEWS, 2**32 - view)), dtype=np.uint64
-        )
-    return np.array(philox((epoch, MASKS, every, 0), (seed & _LOW, seed >> 32)), np.uint32)
+    count = 1 if views is None else integer("views", views, 1, min(MOST_VIEWS, 2**32 - view))
+    return _keys(seed, epoch, view, count)
+
+
+@lru_cache(64)
+def _keys(seed: int, epoch: int, view: int, count: int) -> Keys:
+    views = np.arange(view, view + count, dtype=np.uint64)
+    return np.array(philox((epoch, MASKS, views, 0), (seed & _LOW, seed >> 32)), np.uint32)
 
 
 def words(ids: UInt64s, stream: int, key: Array, blocks: int = 1) -> UInt64s:

@@ -112,6 +112,21 @@ def test_epoch_view_seed_and_bank_change_masks(samplers: dict[str, MaskSampler])
     assert abs(share - 0.01) < 0.002, "masks of two epochs have more in common than chance"
 
 
+def test_an_epoch_that_counts_on_is_read_in_each_call(samplers: dict[str, MaskSampler]) -> None:
+    """As a tensor does that a loop adds 1 to: it stays the same object."""
+
+    class Epoch:
+        number = 0
+
+        def __index__(self) -> int:
+            return self.number
+
+    epoch: Any = Epoch()
+    for number in (0, 1):
+        epoch.number = number
+        same(samplers["crop"](IDS, epoch, epoch), samplers["crop"](IDS, number, number))
+
+
 def test_pickled_samplers_make_the_same_masks(samplers: dict[str, MaskSampler]) -> None:
     """A pickle holds the bank's path, not its items."""
     for name, sampler in samplers.items():
