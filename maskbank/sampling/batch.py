@@ -9,7 +9,7 @@ import numpy as np
 from maskbank.checks import check_ratio, count_visible
 from maskbank.errors import RecipeError
 from maskbank.sampling.counts import FIXED, check_count, kept_of_frame
-from maskbank.sampling.masks import ALL
+from maskbank.sampling.masks import ALL, as_array
 from maskbank.sampling.selection import Tokens
 from maskbank.sampling.windows import Array, Bools, Float64s, Int64s, UInt64s
 
@@ -68,10 +68,7 @@ class _Batch(NamedTuple):
 
     def check_valid(self, valid: Any) -> Bools:
         """Which tokens are valid, as a new array, bool (B, L); or RecipeError."""
-        try:
-            given = np.asarray(valid)
-        except ValueError:
-            raise RecipeError("valid: rows have different lengths; give bool (B, L)") from None
+        given = as_array("valid", valid, "bool (B, L)")
         shape = (self.tokens,) if self.single else (len(self.ids), self.tokens)
         if given.dtype != bool or given.shape != shape:
             raise RecipeError(
@@ -117,12 +114,7 @@ class _Batch(NamedTuple):
 
     def _each(self, check: Callable[[Any], Any], name: str, given: Any) -> Array:
         """What is given for each sample, (B,), checked."""
-        try:
-            found = np.asarray(given)
-        except ValueError:
-            raise RecipeError(
-                f"{name} has rows of different lengths; give one number for each sample"
-            ) from None
+        found = as_array(name, given, "one number for each sample")
         if found.ndim == 0:
             return np.full(len(self.ids), check(given))
         if self.single or found.shape != self.ids.shape:

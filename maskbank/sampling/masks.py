@@ -10,7 +10,7 @@ import numpy as np
 from maskbank.checks import format_size
 from maskbank.errors import RecipeError
 from maskbank.sampling import selection
-from maskbank.sampling.windows import Bools, Int64s, UInt64s
+from maskbank.sampling.windows import Array, Bools, Int64s, UInt64s
 
 TWIN_CALLS = 1000  # 1.5 s for single masks, 4 s for batches of 32; compiling takes 3 s
 _calls = itertools.count()
@@ -138,6 +138,14 @@ def check_ids(ids: Any) -> tuple[UInt64s, bool]:
         if not 0 <= one < 2**63:
             raise RecipeError(f"ids: {one} is out of range; an id is 0 to 2**63 - 1")
     return found.astype(np.uint64), given.ndim == 0
+
+
+def as_array(name: str, given: Any, wanted: str) -> Array:
+    """What is given, as an array; RecipeError where its rows have different lengths."""
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise RecipeError(f"{name} has rows of different lengths; give {wanted}") from None
 
 
 def core() -> ModuleType:

@@ -7,7 +7,7 @@ import numpy as np
 
 from maskbank.checks import integer
 from maskbank.errors import RecipeError
-from maskbank.sampling.masks import ALL, core
+from maskbank.sampling.masks import ALL, as_array, core
 from maskbank.sampling.selection import ordered
 from maskbank.sampling.windows import Array, Bools, Int64s
 
@@ -25,7 +25,7 @@ def select(values: Any, num_visible: Any, valid: Any = None) -> Bools:
 
     Raises RecipeError, for one row with its place in the batch.
     """
-    given = _array("values", values)
+    given = as_array("values", values, "an array (..., L)")
     if given.dtype.kind not in "biuf" or given.dtype.itemsize > 8 or given.ndim == 0 or given.shape[-1] == 0:
         raise RecipeError(
             f"values are {given.dtype} of shape {given.shape}; give integers or floats of at most 64 bits, "
@@ -35,7 +35,7 @@ def select(values: Any, num_visible: Any, valid: Any = None) -> Bools:
     batch, rows = given.shape[:-1], math.prod(given.shape[:-1])
     there = ALL
     if valid is not None:
-        there = _array("valid", valid)
+        there = as_array("valid", valid, "bool (..., L)")
         if there.dtype != bool or there.shape != given.shape:
             raise RecipeError(f"valid is {there.dtype} of shape {there.shape}; give bool of {given.shape}")
         there = np.require(there.reshape(rows, tokens), requirements=["C", "W"])
@@ -52,16 +52,9 @@ def select(values: Any, num_visible: Any, valid: Any = None) -> Bools:
     return visible.reshape(given.shape)
 
 
-def _array(name: str, given: Any) -> Array:
-    try:
-        return np.asarray(given)
-    except ValueError:
-        raise RecipeError(f"{name} has rows of different lengths; give an array (..., L)") from None
-
-
 def _counts(num_visible: Any, batch: tuple[int, ...], tokens: int) -> Int64s:
     """How many tokens of each row are visible, int64 of the batch's shape."""
-    given = _array("num_visible", num_visible)
+    given = as_array("num_visible", num_visible, "one whole number for each row")
     if given.ndim == 0:
         return np.full(batch, integer("num_visible", num_visible, 0, tokens))
     if given.dtype.kind not in "iu" or given.shape != batch:
