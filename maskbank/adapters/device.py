@@ -133,11 +133,10 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
         flipped = [(on & bit) != 0 for bit in (FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH)]
 
         def offsets(axis: int, n: int) -> Any:
-            extent = cut.size[axis]
-            first = starts[axis] * (extent if cut.periodic else max(extent - n + 1, 1)) >> BITS
+            first = starts[axis] * cut.starts(axis, n) >> BITS
             along = torch.arange(n, device=item.device)
             along = torch.where(flipped[axis][:, None], n - 1 - along, along)
-            return (first[:, None] + along) % extent * (height * width, width, 1)[axis]
+            return (first[:, None] + along) % cut.size[axis] * (height * width, width, 1)[axis]
 
         t, h, w = cut.window
         ts, ys, xs = offsets(0, t), offsets(1, h), offsets(2, w)

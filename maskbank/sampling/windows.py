@@ -1,5 +1,6 @@
 """How windows are cut out of items, and what is made instead: items resized, values scaled (section 3.4)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,16 +29,18 @@ class Cut(NamedTuple):
     size: tuple[int, ...]  # of an item, (T, H, W)
     window: tuple[int, ...]  # (t, h, w)
     periodic: bool  # items tile, so a window may begin anywhere
-    flips: int  # those that are allowed
+    flips: int  # the sum of the bits of those that are allowed
+
+    def starts(self, axis: int, n: int) -> int:
+        """At how many places of an axis of the item n values can begin."""
+        return self.size[axis] if self.periodic else self.size[axis] - n + 1
 
     def windows(self, fit: str) -> int:
         """How many different windows an item has at most."""
         flips = zip((FLIP_TIME, FLIP_HEIGHT, FLIP_WIDTH), self.window, strict=True)
         idle = sum(bit for bit, n in flips if n == 1)
-        count = 1 << (self.flips & ~idle).bit_count()
-        for extent, n in zip(self.size, self.window, strict=True):
-            count *= 1 if fit == "resize" else extent if self.periodic else max(extent - n + 1, 1)
-        return count
+        places = [1] if fit == "resize" else map(self.starts, range(3), self.window)
+        return math.prod(places) << (self.flips & ~idle).bit_count()
 
 
 def crop(noise: Array, items: Int64s, cut: Cut, drawn: UInt64s) -> Array:
@@ -52,10 +55,8 @@ def crop(noise: Array, items: Int64s, cut: Cut, drawn: UInt64s) -> Array:
 
     def offsets(axis: int, n: int) -> Int64s:
         """Offsets of a window's n values along an axis of the item: int64 (B, n)."""
-        extent = cut.size[axis]
-        count = extent if cut.periodic else max(extent - n + 1, 1)
-        first = (drawn[:, axis] * np.uint64(count) >> np.uint64(32)).astype(np.int64)
-        along = (first[:, None] + np.arange(n)) % extent * strides[axis]
+        first = (drawn[:, axis] * np.uint64(cut.starts(axis, n)) >> np.uint64(32)).astype(np.int64)
+        along = (first[:, None] + np.arange(n)) % cut.size[axis] * strides[axis]
         return np.where(flipped[axis][:, None], along[:, ::-1], along)
 
     ts, ys, xs = offsets(0, t), offsets(1, h), offsets(2, w)
