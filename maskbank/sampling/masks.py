@@ -38,6 +38,8 @@ class Masks:
         self.visible = visible
         self.grid = grid
         self.num_visible = num_visible
+        if valid is not None and valid.ndim < visible.ndim:
+            valid = valid[..., None, :]  # the same for all views
         self._valid = valid
 
     @cached_property
@@ -45,14 +47,14 @@ class Masks:
         """bool (B, L): True where a token is there, to be shown or hidden."""
         if self._valid is None:
             return np.ones(self.visible.shape, bool)
-        return np.array(np.broadcast_to(self._in_views(self._valid), self.visible.shape))
+        return np.array(np.broadcast_to(self._valid, self.visible.shape))
 
     @cached_property
     def masked(self) -> Bools:
         """bool (B, L): True where a token is hidden."""
         if self._valid is None:
             return ~self.visible
-        return self._in_views(self._valid) ^ self.visible
+        return self._valid ^ self.visible
 
     @cached_property
     def lengths(self) -> Int64s:
@@ -84,10 +86,6 @@ class Masks:
         valid = ALL if self._valid is None else self._valid.reshape(rows)
         core().restore_all(self.visible.reshape(rows), lengths, valid, restore.reshape(rows))
         return restore
-
-    def _in_views(self, of_samples: Bools) -> Bools:
-        """(B, L) as (B, 1, L) where there are several views."""
-        return of_samples if of_samples.ndim == self.visible.ndim else of_samples[..., None, :]
 
     def __len__(self) -> int:
         if self.visible.ndim == 1:

@@ -159,15 +159,12 @@ def _repeated(of_samples: Array, rows: int) -> Array:
 def restore_all(visible: Bools, lengths: Int64s, valid: Bools, restore: Int64s) -> None:
     """Where each token stands in [visible, masked, not valid]: int64 (R, L) from bool (R, L).
 
-    lengths: int64 (B,), how many are visible. valid: bool (B, L), or (1, 0). As for `select_all`.
+    valid: bool (B, L), or (1, 0), as for `select_all`. lengths: int64 (B,), how many are visible, which the
+    kernel needs.
     """
-    rows = len(visible)
-    there = _repeated(valid, rows) if valid.size else np.ones(visible.shape, bool)
-    masked = there & ~visible
-    begins = _repeated(lengths, rows)[:, None], there.sum(-1, keepdims=True)
-    restore[:] = np.cumsum(visible, -1) - 1
-    for marks, begin in zip((masked, ~there), begins, strict=True):
-        restore[marks] = (begin + np.cumsum(marks, -1) - 1)[marks]
+    there = _repeated(valid, len(visible)) if valid.size else np.bool_(True)
+    order = np.argsort(np.where(visible, np.uint8(0), np.uint8(2) - there), -1, "stable")
+    np.put_along_axis(restore, order, np.arange(visible.shape[1]), -1)
 
 
 def crop_masks(
