@@ -170,15 +170,13 @@ def _type(bank: Bank) -> np.dtype[Any]:
 
 def _compact(bank: Bank, items: int) -> npt.NDArray[Any]:
     """The first items, as they are kept: (items, voxels)."""
-    kept = np.empty((items, math.prod(bank.recipe.size)), _type(bank))
     if bank.dtype.kind == "u":
-        for target, item in zip(kept, bank, strict=False):
-            target[:] = item.reshape(-1)
-        return kept
+        return bank[:items].reshape(items, -1).astype(_type(bank))
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
     borders = [NormalDist().inv_cdf(part / 256) for part in range(1, 256)]
     with np.errstate(invalid="ignore"):  # some of these halves are no numbers; banks hold none
         level = np.searchsorted(borders, halves, side="right").astype(np.uint8)
+    kept = np.empty((items, math.prod(bank.recipe.size)), np.uint8)
     for target, item in zip(kept, bank, strict=False):
         target[:] = level[item.astype(np.float16, copy=False).view(np.uint16).reshape(-1)]
     return kept
