@@ -7,11 +7,9 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from maskbank.adapters.common import Adapter, Source, as_sampler
-
-Float64s = npt.NDArray[np.float64]
+from maskbank.sampling.windows import Float64s
 
 
 class MaskingGenerator(Adapter):

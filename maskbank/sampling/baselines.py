@@ -27,10 +27,9 @@ from maskbank.kernels.streams import BASELINES, WINDOWS
 from maskbank.sampling.counts import count_of_axis
 from maskbank.sampling.masks import ALL
 from maskbank.sampling.selection import Keys, select_all, words
-from maskbank.sampling.windows import Bools, UInt64s
+from maskbank.sampling.windows import Bools, Float64s, UInt64s
 
 UInt32s = npt.NDArray[np.uint32]
-Float64s = npt.NDArray[np.float64]
 Grid = tuple[int, ...]
 Share = float | Float64s
 
@@ -197,14 +196,12 @@ def timefreq(ids: UInt64s, keys: Keys, grid: Grid, ratios: tuple[float, float]) 
     """
     h, w = grid
     values = random(ids, keys, (h + w,))
-    chosen = np.empty(values.shape, bool)
-    for axis, ratio in ((slice(h), ratios[0]), (slice(h, None), ratios[1])):
-        own = np.ascontiguousarray(values[:, axis])
-        visible = np.empty(own.shape, bool)
+    rows, columns = np.empty((len(ids), h), bool), np.empty((len(ids), w), bool)
+    ties = np.zeros(len(ids), np.int64)
+    for own, ratio, visible in ((values[:, :h], ratios[0], rows), (values[:, h:], ratios[1], columns)):
         count = np.full((1, 1), count_of_axis(own.shape[1], ratio))
-        select_all(own, 32, np.zeros(len(ids), np.int64), count, ALL, visible)
-        chosen[:, axis] = visible
-    return (chosen[:, :h, None] & chosen[:, None, h:]).reshape(len(ids), h * w)
+        select_all(own, 32, ties, count, ALL, visible)
+    return (rows[:, :, None] & columns[:, None]).reshape(len(ids), h * w)
 
 
 def _frame(grid: Grid) -> tuple[int, int]:
