@@ -42,13 +42,9 @@ class Steps(Adapter):
         self, batch: list[Any], samplers: tuple[MaskSampler, ...], place: int, step: int
     ) -> Collated:
         """A batch and its masks. place: the first sampler's place among all samplers."""
-        ids = np.arange(len(batch))
-        visible, masked = [], []
-        for view, sampler in enumerate(samplers, self.first_view + place):
-            kept, hidden = indices(sampler(ids, epoch=step, view=view))
-            visible.append(kept)
-            masked.append(hidden)
-        return default_collate(batch), visible, masked
+        ids, views = np.arange(len(batch)), enumerate(samplers, self.first_view + place)
+        lists = [indices(sampler(ids, epoch=step, view=view)) for view, sampler in views]
+        return default_collate(batch), [kept for kept, _ in lists], [hidden for _, hidden in lists]
 
 
 class MaskCollator(Steps):
@@ -112,8 +108,8 @@ def _checked(samplers: Any, options: dict[str, Any]) -> tuple[MaskSampler, ...]:
     checked = tuple(as_sampler(source, **options) for source in given)
     if not checked:
         raise RecipeError("samplers is empty; give one for each entry of cfgs_mask")
-    for sampler in checked:
-        if sampler.grid != checked[0].grid:
-            grids = f"{format_size(checked[0].grid)} and {format_size(sampler.grid)}"
-            raise RecipeError(f"samplers of one collator have the grids {grids}; a clip has one: give that")
+    grids = dict.fromkeys(format_size(sampler.grid) for sampler in checked)
+    if len(grids) > 1:
+        different = " and ".join(grids)
+        raise RecipeError(f"samplers of one collator have the grids {different}; a clip has one: give that")
     return checked
