@@ -101,6 +101,7 @@ class MaskSampler:
         self.segments = 1 if self._repeated else self._frames
         self.segment_count = self.num_visible // self._frames
         self._window = (1, 1, *self.grid[self._repeated :])[-3:]
+        self._length = math.prod(self._window)
         self._from_items = self.bank is not None and fit == "crop" and normalize != "frame"
         tokens = np.full((1, self.segments), self.segment_count), ALL  # of all samples alike
         self._own: Competition = tokens, self.num_visible, self.num_visible / math.prod(self.grid)
@@ -129,7 +130,6 @@ class MaskSampler:
             )
         ranks = isinstance(bank.recipe, RBN)
         bits = (math.prod(size) - 1).bit_length() if ranks else 8 * bank.dtype.itemsize
-        self._length = math.prod(self._window)
         self._rule = *self.cut, len(bank), bank.dtype.kind == "f", bits
         repeats = max(n / extent for n, extent in zip(self._window, item, strict=True))
         if self.fit == "crop" and repeats > 1:
@@ -208,9 +208,8 @@ class MaskSampler:
 
     def _largest(self, values: Array, drawn: UInt64s, tokens: Tokens) -> Bools:
         """Where the largest values of windows (B, t, h, w) are: bool (B, t * h * w), or (B, L)."""
-        length = math.prod(self._window)
-        values = ordered(values).reshape(len(drawn), length)
-        visible = np.empty((len(drawn), tokens[1].shape[1] or length), bool)
+        values = ordered(values).reshape(len(drawn), self._length)
+        visible = np.empty((len(drawn), tokens[1].shape[1] or self._length), bool)
         core().select_all(values, 8 * values.dtype.itemsize, choices(drawn), *tokens, visible)
         return visible
 
@@ -251,7 +250,9 @@ class MaskSampler:
         return windows[0] if single else windows
 
     def complementary(self, ids: Any, epoch: int = 0, view: int = 0) -> Masks:
-        """The K masks of one set of an rbn bank, shifted and flipped alike: Masks of (B, K, L), or (K, L).
+        """The K masks of one set of an rbn bank (section 3.3): Masks of (B, K, L), or (K, L).
+
+        They are shifted and flipped alike.
 
         ids: which samples, or which one; in each aligned block of as many ids as there are sets, each set is
         used once. The visible tokens of a set are disjoint, at the native ratio and above, on the bank's own
