@@ -44,9 +44,9 @@ class MaskingGenerator(Adapter):
             raise RecipeError(f"input_size={input_size}: an image has height and width; give (14, 14) or 14")
         self.num_patches = math.prod(grid)
         self.num_masking_patches = num_masking_patches
-        count = (
-            self.num_patches // 2 if num_masking_patches is None else self._checked(num_masking_patches, 1)
-        )
+        count = self.num_patches // 2
+        if num_masking_patches is not None:
+            count = self._checked(num_masking_patches, 1)
         self.scale, self.dtype = integer("scale", scale, 1, 2**10), np.dtype(dtype)
         how = {"grid": grid, "num_visible": self.num_patches - count} | options
         self.samplers = (as_sampler(source, **how),)

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import default_collate
 
 from maskbank.adapters.common import enlarged
-from maskbank.adapters.pytorch import MaskedDataset, Tensor
+from maskbank.adapters.pytorch import MaskedDataset, Output, Tensor
 from maskbank.checks import choice
 from maskbank.sampling.masks import Masks
 
@@ -47,9 +47,7 @@ class Collator:
     def __init__(self, argument: Argument) -> None:
         choice("argument", argument, get_args(Argument))
         self.argument = argument
-        self.output: Literal["masked", "ids_restore"] = (
-            "masked" if argument == "bool_masked_pos" else "ids_restore"
-        )
+        self.output: Output = "masked" if argument == "bool_masked_pos" else "ids_restore"
 
     def __call__(self, samples: list[tuple[dict[str, Any], Tensor]]) -> dict[str, Any]:
         """The model's arguments: what default_collate makes of the samples, and the masks, (B, L)."""

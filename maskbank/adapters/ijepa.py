@@ -57,9 +57,5 @@ class MaskCollator(Steps):
         among = context(
             ids, step, view + self.npred, valid=~shown.visible.any(1), num_visible=context.num_visible
         )
-        masks_pred = torch.from_numpy(shown.ids_keep).unbind(1)
-        return (
-            default_collate(batch),
-            [torch.from_numpy(among.ids_keep)],
-            [m.contiguous() for m in masks_pred],
-        )
+        masks_pred = [one.contiguous() for one in torch.from_numpy(shown.ids_keep).unbind(1)]
+        return default_collate(batch), [torch.from_numpy(among.ids_keep)], masks_pred

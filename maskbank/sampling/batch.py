@@ -118,10 +118,8 @@ class _Batch(NamedTuple):
         if found.ndim == 0:
             return np.full(len(self.ids), check(given))
         if self.single or found.shape != self.ids.shape:
-            wanted = (
-                "one number" if self.single else f"one number, or one for each of {len(self.ids)} samples"
-            )
-            raise RecipeError(f"{name} has shape {found.shape}; give {wanted}")
+            several = "" if self.single else f", or one for each of {len(self.ids)} samples"
+            raise RecipeError(f"{name} has shape {found.shape}; give one number{several}")
         return self._map(check, found.tolist())
 
     def _map(self, function: Callable[..., Any], *columns: list[Any]) -> Array:
