@@ -42,8 +42,9 @@ class DeviceMasks(torch.nn.Module):  # type: ignore[misc]  # torch has no types 
     seed decides, and the sampler's seed, ids and epochs play no part. Ranks with equal seeds draw
     differently.
 
-    sampler: or a bank or its path, with options: the parameters of MaskSampler. If the model passes a
-    mask_ratio, as DeviceMasks(...)(batch_size, mask_ratio), int(L * (1 - mask_ratio)) tokens are visible.
+    sampler: a MaskSampler; or a bank or its path, with options: the parameters of MaskSampler. If the model
+    passes a mask_ratio, as DeviceMasks(...)(batch_size, mask_ratio), int(L * (1 - mask_ratio)) tokens are
+    visible. device: a torch device.
 
     items: how many items of the bank are kept on the device, its first ones. By default, as many as fit
     into 256 MiB. `nbytes` is the number of bytes they take. Floats are kept as 256 equally likely levels: a
@@ -169,7 +170,7 @@ def _type(bank: Bank) -> np.dtype[Any]:
 
 
 def _compact(bank: Bank, items: int) -> npt.NDArray[Any]:
-    """The first items, as they are kept: (items, voxels)."""
+    """The first items of a bank, in the type that they are kept in: (items, voxels)."""
     if bank.dtype.kind == "u":
         return bank[:items].reshape(items, -1).astype(_type(bank))
     halves = np.arange(2**16, dtype=np.uint16).view(np.float16)

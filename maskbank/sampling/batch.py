@@ -1,4 +1,4 @@
-"""Which tokens of the samples of a batch compete, and how many of them are visible."""
+"""Which tokens of each sample of a batch can be visible, and how many of them are."""
 
 import math
 from collections.abc import Callable
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from maskbank.sampling.sampler import MaskSampler
 
 
-# counts and valid tokens; how many are visible in each mask, None where samples differ; their shares
+# counts and valid tokens; how many tokens of each mask are visible, None where samples differ; as a share
 Competition = tuple[Tokens, int | None, float | Float64s]
 
 
 def compete(
     sampler: "MaskSampler", ids: UInt64s, single: bool, valid: Any, mask_ratio: Any, num_visible: Any
 ) -> Competition:
-    """What decides the masks of samples. single: there is no axis of samples. Raises RecipeError.
+    """Which tokens of samples can be visible, and how many are. Raises RecipeError.
 
-    valid, mask_ratio, num_visible: see `MaskSampler.__call__`. The share of a sample is that of visible
-    tokens were all valid: it shapes some baselines, which padding does not change.
+    single: there is no axis of samples. valid, mask_ratio, num_visible: see `MaskSampler.__call__`. The
+    share is that of visible tokens if all tokens were valid. Some baselines depend on it, and padding does
+    not change them.
     """
     if sampler.baseline in FIXED:
         raise RecipeError(

@@ -15,7 +15,7 @@ from maskbank.sampling.windows import Array, Bools, Int64s, UInt64s
 TWIN_CALLS = 1000  # 1.5 s for single masks, 4 s for batches of 32; compiling takes 3 s
 _calls = itertools.count()
 
-ALL = np.ones((1, 0), bool)  # in place of valid, (B, L): all tokens are
+ALL = np.ones((1, 0), bool)  # stands for valid, bool (B, L), where all tokens are valid
 
 
 class Masks:
@@ -27,9 +27,11 @@ class Masks:
     permutation that undoes [visible tokens, masked tokens, tokens that are not valid], as in MAE.
     num_visible: how many tokens are visible in each mask, None where that depends on the sample.
 
-    With several views all arrays begin with (B, K) instead of (B,). A single mask has no first axis, and no
-    length. All arrays are the caller's own. Made from visible; a grid; num_visible; and valid, bool (B, L),
-    the same for all views, None where all tokens are.
+    With several views all arrays begin with (B, K) instead of (B,). The arrays of a single mask begin with
+    L, and it has no len(). All arrays are the caller's own.
+
+    Parameters: visible; the grid; num_visible; and valid, bool (B, L), the same for all views. valid is None
+    where all tokens are valid.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class Masks:
 
 
 def check_ids(ids: Any) -> tuple[UInt64s, bool]:
-    """Sample ids as uint64 (B,), and whether only one was given; RecipeError where they are none."""
+    """Sample ids as uint64 (B,), and whether only one was given; RecipeError where one is not an id."""
     if type(ids) is int and 0 <= ids < 2**63:  # the common case of code that takes one mask at a time
         return np.array([ids], np.uint64), True
     try:
@@ -149,8 +151,9 @@ def as_array(name: str, given: Any, wanted: str) -> Array:
 def core() -> ModuleType:
     """The kernels that select, or their NumPy twin.
 
-    The twin where Numba is not installed, and for the first calls of a process that cannot keep compiled
-    kernels: compiling takes as long as the twin for TWIN_CALLS batches, and such a process may not need more.
+    It is the twin where Numba is not installed. It is also the twin for the first TWIN_CALLS calls of a
+    process that cannot keep compiled kernels. Compiling takes as long as that many calls of the twin, and
+    many processes make fewer.
     """
     kernels, kept = _kernels()
     return kernels if kept or next(_calls) >= TWIN_CALLS else selection

@@ -1,4 +1,4 @@
-"""Algorithm 2 on anybody's values."""
+"""Algorithm 2 on values of the caller's."""
 
 import math
 from typing import Any

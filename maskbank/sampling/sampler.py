@@ -162,10 +162,10 @@ class MaskSampler:
         visible and never masked. mask_ratio or num_visible: instead of the sampler's, a number, or one for
         each sample.
 
-        The window of a sample stays the same: valid and counts decide only which tokens compete, and how
-        many of them win. Of n valid tokens int(n * (1 - mask_ratio)) are visible, or num_visible exactly.
-        With per_frame (see there), each frame keeps n - int(mask_ratio * n) of its own n valid tokens; where
-        one frame's mask is repeated over time, the same values compete in each.
+        The window of a sample stays the same: valid and counts decide only which tokens can be visible, and
+        how many are. Of n valid tokens int(n * (1 - mask_ratio)) are visible, or num_visible exactly.
+        With per_frame (see the class), each frame keeps n - int(mask_ratio * n) of its own n valid tokens.
+        Where one frame's mask is repeated over time, the same values decide in each frame.
 
         Raises RecipeError; where one sample is the reason, with its place in the batch and its id.
         """
@@ -187,7 +187,10 @@ class MaskSampler:
     __iter__ = None  # it would never end; see `stream`
 
     def _visible(self, ids: UInt64s, keys: Keys, tokens: Tokens, share: Any) -> Bools:
-        """bool (B * K, L), for keys (4, K). share: of visible tokens, one number or float64 (B,)."""
+        """Which tokens are visible: bool (B * K, L), of ids (B,) and keys (4, K).
+
+        share: of all tokens, how many are visible; one number or float64 (B,).
+        """
         bank, mask_ratio = self.bank, self.mask_ratio
         if bank is not None and self._from_items:
             frames = np.empty((len(ids) * keys.shape[1], tokens[1].shape[1] or self._length), bool)

@@ -152,7 +152,7 @@ def select_all(values: Array, bits: int, words: Int64s, counts: Int64s, valid: B
 
 
 def _repeated(of_samples: Array, rows: int) -> Array:
-    """Rows of samples, or one of all, as often as needed."""
+    """Rows (B, ...) of samples, or one row for all samples, repeated in place: (rows, ...)."""
     return of_samples[np.arange(rows) * len(of_samples) // max(rows, 1)]
 
 
