@@ -51,7 +51,8 @@ def keys(seed: int, epoch: Any, view: Any, views: Any = None) -> Keys:
     views: K, None for one. Raises RecipeError where epoch and view are no integers below 2**32, and where
     views is none from 1 to 65,536.
     """
-    epoch, view = integer("epoch", epoch, 0, _LOW), integer("view", view, 0, _LOW)
+    if not (type(epoch) is type(view) is int and 0 <= epoch <= _LOW and 0 <= view <= _LOW):  # not usual
+        epoch, view = integer("epoch", epoch, 0, _LOW), integer("view", view, 0, _LOW)
     count = 1 if views is None else integer("views", views, 1, min(MOST_VIEWS, 2**32 - view))
     return _keys(seed, epoch, view, count)
 
