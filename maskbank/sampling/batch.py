@@ -41,15 +41,16 @@ def compete(
         mask_ratio = sampler.mask_ratio
         num_visible = sampler.num_visible if mask_ratio is None else None
     frames = sampler.num_visible // sampler.segment_count
-    batch = _Batch(ids, single, math.prod(sampler.grid), frames)
+    batch = _Batch(ids, single, math.prod(sampler.grid), frames, sampler.per_frame)
     marks = ALL if valid is None else batch.check_valid(valid)
     counts = batch.counts(marks, mask_ratio, num_visible)
     total: int | None = None
     asked_for = mask_ratio if num_visible is None else num_visible
-    if len(ids) == 0:
+    if (valid is None or num_visible is not None) and np.ndim(asked_for) == 0:
+        some = batch if len(ids) else batch._replace(ids=np.zeros(1, np.uint64))
+        total = int((counts if some is batch else some.counts(ALL, mask_ratio, num_visible))[0, 0]) * frames
+    elif len(ids) == 0:
         total = sampler.num_visible
-    elif (valid is None or num_visible is not None) and np.ndim(asked_for) == 0:
-        total = int(counts[0, 0]) * frames
     share: float | Float64s = 0.0
     if sampler.bank is None:
         whole = counts if valid is None else batch.counts(ALL, mask_ratio, num_visible)
@@ -66,6 +67,7 @@ class _Batch(NamedTuple):
     single: bool  # only one id was given, and no axis of samples
     tokens: int  # L
     frames: int  # that have a count each; 1 where all tokens have one
+    per_frame: bool  # a ratio counts as that of VideoMAE's tube does
 
     def check_valid(self, valid: Any) -> Bools:
         """Which tokens are valid, as a new array, bool (B, L); or RecipeError."""
@@ -81,7 +83,7 @@ class _Batch(NamedTuple):
         """How many tokens are visible in each frame of each sample, int64 (B, frames), or RecipeError.
 
         valid: bool (B, L), or ALL. mask_ratio or num_visible: one number, or one for each sample. A ratio
-        leaves int(tokens * (1 - ratio)) of a sample's valid tokens; with several frames, of each frame's own,
+        leaves int(tokens * (1 - ratio)) of a sample's valid tokens; with per_frame, of each frame's own,
         tokens - int(ratio * tokens). num_visible is shared by frames evenly.
         """
         shape = len(self.ids), self.frames, self.tokens // self.frames
@@ -103,7 +105,7 @@ class _Batch(NamedTuple):
                 self._all(fine, f"{what}; lower it, or give mask_ratio")
             return counts
         ratios = self._each(check_ratio, "mask_ratio", mask_ratio)[:, None]
-        if self.frames == 1:
+        if not self.per_frame:
             counts = (there * (1 - ratios)).astype(np.int64)
             if not (counts.all() and (counts < there).all()):
                 self._map(count_visible, there[:, 0].tolist(), ratios[:, 0].tolist())  # says what is wrong

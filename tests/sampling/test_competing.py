@@ -307,7 +307,18 @@ def test_ratios_and_counts_of_samples_are_those_of_other_samplers(samplers: dict
         plain = sampler(IDS, mask_ratio=0.5)
         np.testing.assert_array_equal(plain.visible, sampler.replace(mask_ratio=0.5)(IDS).visible, name)
         assert plain.num_visible == sampler.replace(mask_ratio=0.5).num_visible
-        assert sampler([], mask_ratio=0.5).ids_keep.shape[0] == 0
+        assert sampler([], mask_ratio=0.5).ids_keep.shape == (0, plain.num_visible)
+        assert sampler([], num_visible=3 * frames).ids_keep.shape == (0, 3 * frames)
+
+
+@pytest.mark.parametrize("grid", [(14, 14), (196,), (1, 14, 14)], ids=str)
+def test_per_frame_counts_alike_in_a_call_where_there_is_one_frame(grid: tuple[int, ...]) -> None:
+    """196 - int(0.9 * 196) tokens, where Algorithm 2 leaves int(196 * (1 - 0.9))."""
+    sampler = MaskSampler("random", grid, 0.9, per_frame=True)
+    masks = sampler(IDS)
+    assert (masks.num_visible, sampler.replace(per_frame=False).num_visible) == (20, 19)
+    for how in ({"mask_ratio": 0.9}, {"valid": np.ones(masks.visible.shape, bool)}):
+        np.testing.assert_array_equal(sampler(IDS, **how).visible, masks.visible)
 
 
 @pytest.mark.parametrize(
