@@ -73,10 +73,10 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 def page(title: str, rows: Sequence[Sequence[Array]]) -> str:
     """HTML with a title and an inline PNG: rows of panels (H, W), masks in colour and items in grey."""
-    lines = []
-    for row in rows[:MOST_ROWS]:
-        line = [_gap(_coloured(panel[:MOST_TOKENS, :MOST_TOKENS]), 1) for panel in row[:MOST_PANELS]]
-        lines.append(_gap(np.concatenate(line, axis=1), 0))
+    lines = [
+        np.concatenate([_coloured(panel[:MOST_TOKENS, :MOST_TOKENS]) for panel in row[:MOST_PANELS]], axis=1)
+        for row in rows
+    ]
     widest = max(line.shape[1] for line in lines)
     image = np.concatenate([np.pad(line, ((0, 0), (0, widest - line.shape[1]), (0, 0)), constant_values=255)
                             for line in lines]).repeat(SCALE, 0).repeat(SCALE, 1)  # fmt: skip
@@ -85,19 +85,15 @@ def page(title: str, rows: Sequence[Sequence[Array]]) -> str:
 
 
 def _coloured(panel: Array) -> npt.NDArray[np.uint8]:
+    """A panel (H, W) as pixels (H + 1, W + 1, 3): white lines keep it apart from its neighbours."""
     if panel.dtype in (bool, np.int8):  # a mask; items have other types
-        return np.asarray(np.array([MASKED, VISIBLE, ABSENT], np.uint8)[panel.astype(int)])
-    values = panel.astype(np.float64)
-    low, high = np.quantile(values, [0.01, 0.99])
-    grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _gap(image: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
-    """An image with a white line after it."""
-    widths = [(0, 0), (0, 0), (0, 0)]
-    widths[axis] = (0, 1)
-    return np.pad(image, widths, constant_values=255)
+        pixels = np.array([MASKED, VISIBLE, ABSENT], np.uint8)[panel.astype(int)]
+    else:
+        values = panel.astype(np.float64)
+        low, high = np.quantile(values, [0.01, 0.99])
+        grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
+        pixels = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    return np.pad(pixels, ((0, 1), (0, 1), (0, 0)), constant_values=255)
 
 
 def of_masks(visible: Bools, valid: Bools, grid: tuple[int, ...], title: str) -> str:
