@@ -1,7 +1,6 @@
 """Checks of what users give. Each returns the value in one form, or the error says what is allowed."""
 
 import math
-import operator
 import os
 import re
 from typing import Any
@@ -102,17 +101,7 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 def check_size(size: Any) -> tuple[int, ...]:
     """A size, given as a tuple, as text or as L, as a tuple of one to three Python ints, or RecipeError."""
-    if isinstance(size, str):
-        size = parse_size(size)
-    try:
-        axes = _extents(size)
-    except TypeError:
-        raise RecipeError(f"size={shown(size)} is not a size; give (T, H, W), (H, W) or (L,)") from None
-    axes = tuple(integer("size", axis, 1, MOST_VOXELS) for axis in axes)
-    if len(axes) not in (1, 2, 3):
-        raise RecipeError(
-            f"size={format_size(axes[:9])} has {len(axes)} axes; a bank holds T x H x W, H x W or L, as 64x64"
-        )
+    axes = _check_axes("size", size, "size")
     if math.prod(axes) > MOST_VOXELS:
         raise RecipeError(
             f"size={format_size(axes)} has {math.prod(axes):,} voxels; an item has at most {MOST_VOXELS:,}"
@@ -120,12 +109,26 @@ def check_size(size: Any) -> tuple[int, ...]:
     return axes
 
 
-def _extents(value: Any) -> tuple[Any, ...]:
-    """A tuple of the values for each axis, or of the only one; TypeError for anything else."""
-    if hasattr(value, "__iter__"):
-        return tuple(value)
-    operator.index(value)
-    return (value,)
+def check_grid(grid: Any) -> tuple[int, ...]:
+    """A token grid, given as a tuple, as text or as L, as one to three Python ints, or RecipeError."""
+    axes = _check_axes("grid", grid, "token grid")
+    if math.prod(axes) > MOST_TOKENS:
+        raise RecipeError(f"grid={format_size(axes)} has more than {MOST_TOKENS:,} tokens")
+    return axes
+
+
+def _check_axes(name: str, given: Any, what: str) -> tuple[int, ...]:
+    try:
+        axes = tuple(parse_size(given) if isinstance(given, str) else given)
+    except TypeError:
+        axes = (given,) if hasattr(given, "__index__") else ()
+    except RecipeError:
+        axes = ()
+    if len(axes) not in (1, 2, 3):
+        raise RecipeError(
+            f"{name}={shown(given)} is not a {what}; give (T, H, W), (H, W) or (L,), as 64x64x64"
+        )
+    return tuple(integer(name, axis, 1, MOST_VOXELS) for axis in axes)
 
 
 def check_ratio(mask_ratio: Any) -> float:
@@ -156,22 +159,6 @@ def count_visible(tokens: int, mask_ratio: float) -> int:
             else f"{tokens} token cannot be masked in part; give a larger grid"
         )
     return visible
-
-
-def check_grid(grid: Any) -> tuple[int, ...]:
-    """A token grid, given as a tuple, as text or as L, as one to three Python ints, or RecipeError."""
-    try:
-        axes = parse_size(grid) if isinstance(grid, str) else _extents(grid)
-    except (TypeError, RecipeError):
-        axes = ()
-    if len(axes) not in (1, 2, 3):
-        raise RecipeError(
-            f"grid={shown(grid)} is not a token grid; give (T, H, W), (H, W) or (L,), as (8, 14, 14)"
-        )
-    axes = tuple(integer("grid", axis, 1, MOST_VOXELS) for axis in axes)
-    if math.prod(axes) > MOST_TOKENS:
-        raise RecipeError(f"grid={format_size(axes)} has more than {MOST_TOKENS:,} tokens")
-    return axes
 
 
 def check_items(items: Any, n: int) -> tuple[int, int]:

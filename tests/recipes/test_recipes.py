@@ -356,8 +356,8 @@ def test_sigmas_that_can_be_in_order_are_taken(sigma1: Any, sigma2: Any) -> None
 @pytest.mark.parametrize(
     "size, words",
     [
-        ((4, 4, 4, 4), ["4 axes", "T x H x W"]),
-        ((), ["0 axes"]),
+        ((4, 4, 4, 4), ["size=(4, 4, 4, 4)", "(T, H, W)"]),
+        ((), ["size=()", "(T, H, W)"]),
         ((0, 64, 64), ["size=0", "1 to"]),
         ((64, -3), ["size=-3", "1 to"]),
         ((2**28 + 1, 1), [str(2**28 + 1)]),
@@ -721,7 +721,7 @@ def test_rbn_weights_become_whole_numbers(weights: tuple[float, ...], whole: tup
         ({"size": (8, 64, 8)}, ["8x64x8", "H x W", "64x8"]),
         ({"size": "8x8x8"}, ["8x8x8", "H x W"]),
         ({"size": (1025, 1024)}, ["1025x1024", "1,048,576"]),
-        ({"size": (8, 8, 8, 8)}, ["4 axes"]),
+        ({"size": (8, 8, 8, 8)}, ["size=(8, 8, 8, 8)", "(H, W)"]),
         ({"size": (64,), "weights": (0, 1, 1, 1)}, ["first weight", "along one axis"]),
         ({"size": (0, 8)}, ["size=0", "1 to"]),
         ({"boundary": "reflect"}, ["'reflect'", "wrap or open"]),
