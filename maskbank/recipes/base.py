@@ -50,10 +50,6 @@ class Recipe:
         choice("boundary", self.boundary, self.boundaries)
         for name in self.sigma_names:
             object.__setattr__(self, name, _sigma_range(self, name))
-        self._check()
-
-    def _check(self) -> None:
-        """Checks that only one kind needs."""
 
     @property
     def kind(self) -> str:

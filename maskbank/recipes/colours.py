@@ -46,7 +46,8 @@ class Red(Filtered):
 class _Difference(Filtered):
     """A kind that subtracts filtered noise: on a single voxel nothing would be left."""
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if math.prod(self.size) == 1:
             raise RecipeError(f"size={format_size(self.size)}: a single voxel holds no {self.colour} noise")
 
@@ -87,9 +88,6 @@ class Green(_Difference):
             for name, value in sigmas.items():
                 object.__setattr__(self, name, value)
         super().__post_init__()
-
-    def _check(self) -> None:
-        super()._check()
         _check_order(self.sigma1, self.sigma2)
 
 

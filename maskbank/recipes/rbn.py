@@ -45,6 +45,32 @@ class RBN(Recipe):
             patches = math.prod(check_size(self.size))
             object.__setattr__(self, "dtype", "uint16" if patches <= 2**16 else "uint32")
         super().__post_init__()
+        if len(self.size) == 3 or math.prod(self.size) > MOST_PATCHES:
+            raise RecipeError(
+                f"size={format_size(self.size)}: rbn takes H x W or L, as 64x8, "
+                f"{MOST_PATCHES:,} patches at most"
+            )
+        if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
+            raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
+        object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
+        most = self.most_masks
+        given: int | None = self.masks_per_set
+        masks = integer("masks_per_set", most if given is None else given, -(2**63))
+        if masks < 1:
+            raise RecipeError(f"masks_per_set={shown(masks)} is out of range; allowed is 1 to {most}")
+        if masks > most:
+            what = "visible" if self.placed == self.num_visible else "masked"
+            raise RecipeError(
+                f"masks_per_set={shown(masks)} is too large: {most} is the largest that fits, as masks share "
+                f"no {what} patch: each has {self.placed} of {math.prod(self.size)}"
+            )
+        object.__setattr__(self, "masks_per_set", masks)
+        object.__setattr__(self, "window", _windows(self.window, self.size))
+        object.__setattr__(self, "weights", _weights(self.weights, len(self.size)))
+        if 2 * sum(self.whole_weights) * sum(width // 2 for width in self.window) > MOST_WEIGHT:
+            raise RecipeError(f"weights={self.weights} have too many digits; round them, as 0.4 0.4 0.1 0.1")
+        choice("init", self.init, ("zeros", "white", "blue"))
+        choice("ties", self.ties, ("random", "first"))
 
     @property
     def kind(self) -> str:
@@ -76,34 +102,6 @@ class RBN(Recipe):
         scaled = [int(weight * math.lcm(*(w.denominator for w in exact))) for weight in exact]
         return (*(weight // math.gcd(*scaled) for weight in scaled), 0, 0, 0)[:4]
 
-    def _check(self) -> None:
-        if len(self.size) == 3 or math.prod(self.size) > MOST_PATCHES:
-            raise RecipeError(
-                f"size={format_size(self.size)}: rbn takes H x W or L, as 64x8, "
-                f"{MOST_PATCHES:,} patches at most"
-            )
-        if (math.prod(self.size) > 2**16) != (self.dtype == "uint32"):
-            raise RecipeError(f"dtype={self.dtype} is not that of items this large; leave it out")
-        object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
-        most = self.most_masks
-        given: int | None = self.masks_per_set
-        masks = integer("masks_per_set", most if given is None else given, -(2**63))
-        if masks < 1:
-            raise RecipeError(f"masks_per_set={shown(masks)} is out of range; allowed is 1 to {most}")
-        if masks > most:
-            what = "visible" if self.placed == self.num_visible else "masked"
-            raise RecipeError(
-                f"masks_per_set={shown(masks)} is too large: {most} is the largest that fits, as masks share "
-                f"no {what} patch: each has {self.placed} of {math.prod(self.size)}"
-            )
-        object.__setattr__(self, "masks_per_set", masks)
-        object.__setattr__(self, "window", _windows(self.window, self.size))
-        object.__setattr__(self, "weights", _weights(self.weights, len(self.size)))
-        if 2 * sum(self.whole_weights) * sum(width // 2 for width in self.window) > MOST_WEIGHT:
-            raise RecipeError(f"weights={self.weights} have too many digits; round them, as 0.4 0.4 0.1 0.1")
-        choice("init", self.init, ("zeros", "white", "blue"))
-        choice("ties", self.ties, ("random", "first"))
-
 
 def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     """Odd, different widths, in ascending order."""
@@ -111,11 +109,6 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
         widths = tuple(value)
     except TypeError:
         widths = (value,)
-    for width in widths:
-        if not hasattr(width, "__index__"):
-            raise RecipeError(
-                f"window={shown(width)} is not a whole number; give one width or several, as (3, 5)"
-            )
     most = max(size)
     widths = tuple(sorted(integer("window", width, -(2**63)) for width in widths))
     for width in widths:
