@@ -3,10 +3,9 @@
 import os
 import socket
 import time
-from functools import lru_cache
 from typing import NamedTuple
 
-from maskbank.bank.layout import Layout, read
+from maskbank.bank.layout import read
 from maskbank.bank.storage import Array, BankFile
 from maskbank.errors import BankError, MaskbankError, OutputError
 from maskbank.generation.threads import Span, maker_of, write_items
@@ -25,7 +24,7 @@ class SharedFile(BankFile):
     """A bank's file whose journal another process keeps. Use as a context manager."""
 
     def __init__(self, path: str, mark: Mark) -> None:
-        super().__init__(_layout(path, mark))
+        super().__init__(read(path))
         self._path = path
         self._item, self._bytes = mark
 
@@ -48,13 +47,6 @@ class SharedFile(BankFile):
         """Sync the items. Returns (first item, checksums, sigmas) for each block that was written."""
         self._sync()
         return self._pending
-
-
-@lru_cache(4)
-def _layout(path: str, mark: Mark) -> Layout:
-    """The layout of the file, read once for each run: each has another mark."""
-    del mark
-    return read(path)
 
 
 def make_items(path: str, mark: Mark, spans: list[Span]) -> Made:
