@@ -170,18 +170,14 @@ class Writer(BankFile):
             allocate(self._fd, size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                if not self.done.any():
-                    self.discard()
-                raise OutputError(
-                    f"the disk of {self.path} is too full for the {size:,} bytes of the bank; "
-                    "lower n, store uint8, or choose another path"
-                ) from None
-            if error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
+                what = f"the disk of {self.path} is too full for the {size:,} bytes of the bank"
+            elif error.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
+                what = f"{self.path}: the file system takes no file of {size:,} bytes"
+            else:
+                raise
+            if not self.done.any():
                 self.discard()
-                raise OutputError(
-                    f"{self.path}: the file system takes no file of {size:,} bytes; lower n or the size"
-                ) from None
-            raise
+            raise OutputError(f"{what}; lower n, store uint8, or choose another path") from None
 
     def mark(self) -> tuple[int, bytes]:
         """Write random bytes where the checksum of the last missing item will be: (that item, these bytes).

@@ -200,7 +200,7 @@ def test_a_disk_without_room_for_a_second_bank_still_goes_on_with_the_first(tmp_
 def test_a_file_larger_than_the_process_may_write(warm: Warm, tmp_path: Path) -> None:
     path = tmp_path / "b.h5"
     ended = warm.call("tests.bank.test_disks:limited", str(path))
-    assert re.search(r"takes no file of [\d,]+ bytes; lower n or the size", ended.result)
+    assert re.search(r"takes no file of [\d,]+ bytes; lower n, store uint8", ended.result)
     assert os.listdir(tmp_path) == []
 
 
