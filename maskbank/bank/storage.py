@@ -4,15 +4,16 @@ import contextlib
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from maskbank.bank import check
 from maskbank.bank.layout import Layout, read, read_open
-from maskbank.errors import MaskbankError, OutputError
+from maskbank.errors import OutputError
 from maskbank.files import ALIGNMENT, check_space, check_system, lock, sync
 
 Array = npt.NDArray[Any]
@@ -21,24 +22,40 @@ AGAIN = "what was done is kept: run the same command again to go on"
 
 
 class BankFile:
-    """A bank's file, open for writing in place. `write` may be called from many threads."""
+    """A bank's file, open for writing in place. Use as a context manager.
 
-    def __init__(self, layout: Layout) -> None:
+    `write` may be called from many threads. done: bool (items,), which items are whole already.
+    """
+
+    def __init__(self, layout: Layout, name: str) -> None:
         self.layout = layout
         self.content = layout.content
-        self.done = np.zeros(layout.content.n, bool)  # which items are whole already
+        self.done = np.zeros(layout.content.n, bool)
         self._pending: list[tuple[int, Array, Array]] = []
         self._lock = threading.Lock()
         self._queue = threading.Lock()
         self._fd = -1
         self._direct_fd = -1
-        self._name = ""
+        self._name = name
 
-    def _take(self, fd: int, name: str) -> None:
+    def __enter__(self) -> Self:
+        try:
+            with self._reported():
+                self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        """Open the file for writing, and `_take` it. Subclasses say how."""
+        raise NotImplementedError
+
+    def _take(self, fd: int) -> None:
         """Write to this open file from now on, past the page cache where the system can."""
-        self._fd, self._name = fd, name
+        self._fd = fd
         with contextlib.suppress(OSError, AttributeError):  # not every system or file system has O_DIRECT
-            direct = os.open(name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+            direct = os.open(self._name, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
             if os.path.samestat(os.fstat(direct), os.fstat(fd)):
                 self._direct_fd = direct
             else:  # the name leads to another file by now
@@ -77,33 +94,36 @@ class BankFile:
         threads that write to one file only wait for each other, so they take turns.
         """
         if self._direct_fd >= 0 and offset % ALIGNMENT == 0 and len(data) % ALIGNMENT == 0:
-            try:
-                if os.pwrite(self._direct_fd, data, offset) == len(data):
-                    return
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # EINVAL: this disk takes no direct write of this size
-                    raise self._failed(error) from None
+            with self._reported():
+                try:
+                    if os.pwrite(self._direct_fd, data, offset) == len(data):
+                        return
+                except OSError as error:
+                    if error.errno != errno.EINVAL:  # EINVAL: this disk takes no direct write of this size
+                        raise
         with self._queue:
             self._pwrite(data, offset)
 
     def _pwrite(self, data: Any, offset: int) -> None:
         view = memoryview(data)
-        try:
+        with self._reported():
             while view:
                 done = os.pwrite(self._fd, view, offset)
                 view = view[done:]
                 offset += done
-        except OSError as error:
-            raise self._failed(error) from None
 
     def _sync(self) -> None:
-        try:
+        with self._reported():
             sync(self._fd)
-        except OSError as error:
-            raise self._failed(error) from None
 
-    def _failed(self, error: OSError) -> MaskbankError:
-        return OutputError(f"cannot write {self._name}: {error.strerror}; {AGAIN}")
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Raise OutputError in place of an OSError; once the file is open, it says how to go on."""
+        try:
+            yield
+        except OSError as error:
+            more = f"; {AGAIN}" if self._fd >= 0 else ""
+            raise OutputError(f"cannot write {self._name}: {error.strerror}{more}") from None
 
     def _close(self) -> None:
         for fd in (self._direct_fd, self._fd):
@@ -123,34 +143,24 @@ class BankFile:
 
 
 class RepairFile(BankFile):
-    """Writes items of a finished bank again. Use as a context manager; `done` says which are whole."""
+    """Writes items of a finished bank again."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         check_system()
-        self._given, self.path = os.fspath(path), os.path.abspath(path)
+        # Refuses what is no bank, before anything is opened for writing
+        super().__init__(read(path, cut_off=True), os.path.abspath(path))
 
-    def __enter__(self) -> "RepairFile":
-        read(self._given, cut_off=True)  # refuses what is no bank, before anything is opened for writing
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from None
-        with contextlib.ExitStack() as undo:
-            undo.callback(os.close, fd)
-            lock(fd, self.path)
-            with open(fd, "rb", buffering=0, closefd=False) as file:
-                layout = read_open(file, self.path, cut_off=True)  # again: this is the file that is locked
-            if not os.path.samestat(os.stat(self.path), os.fstat(fd)):
-                raise OutputError(f"{self.path} was replaced just now; run the same command again")
-            if os.fstat(fd).st_size < layout.size:
-                check_space(self.path, layout.size, self.path, "free some space")
-                os.ftruncate(fd, layout.size)
-            done = check.whole(fd, layout)
-            undo.pop_all()
-        super().__init__(layout)
-        self.done = done
-        self._take(fd, self.path)
-        return self
+    def _open(self) -> None:
+        self._take(os.open(self._name, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+        lock(self._fd, self._name)
+        with open(self._fd, "rb", buffering=0, closefd=False) as file:
+            locked = read_open(file, self._name, cut_off=True)
+        if locked != self.layout or not os.path.samestat(os.stat(self._name), os.fstat(self._fd)):
+            raise OutputError(f"{self._name} was replaced just now; run the same command again")
+        if os.fstat(self._fd).st_size < self.layout.size:
+            check_space(self._name, self.layout.size, self._name, "free some space")
+            os.ftruncate(self._fd, self.layout.size)
+        self.done = check.whole(self._fd, self.layout)
 
     def repair_header(self) -> int:
         """Write zeros where `header_damage` finds other bytes. Returns how many there were."""

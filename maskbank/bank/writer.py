@@ -57,7 +57,7 @@ def is_there(path: str | os.PathLike[str], content: Content) -> bool:
 
 
 class Writer(BankFile):
-    """Writes one bank. Use as a context manager.
+    """Writes one bank.
 
     Items go to PATH.partial, which is locked and has all its disk space from the start. `publish` renames
     it to PATH, so no half-written file ever has the final name. Where an earlier run left a .partial of
@@ -72,28 +72,20 @@ class Writer(BankFile):
         # before HDF5 lays out a file that no disk can hold
         check_space(self.path, content.n * content.item_bytes, self.partial)
         layout, self._pieces = lay_out(content)
-        super().__init__(layout)
+        super().__init__(layout, self.partial)
 
-    def __enter__(self) -> "Writer":
-        try:
-            self._take(self._hold(), self.partial)
-            if not self._goes_on():
-                os.ftruncate(self._fd, 0)
-            self._reserve()
-            *body, superblock = self._pieces
-            for offset, piece in body:
-                self._pwrite(piece, offset)
-            sync(self._fd)
-            assert superblock[0] < SUPERBLOCK
-            self._pwrite(superblock[1], superblock[0])
-            sync_folder(self.path)
-        except OSError as error:
-            self._close()
-            raise self._failed(error) from None
-        except BaseException:
-            self._close()
-            raise
-        return self
+    def _open(self) -> None:
+        self._take(self._hold())
+        if not self._goes_on():
+            os.ftruncate(self._fd, 0)
+        self._reserve()
+        *body, superblock = self._pieces
+        for offset, piece in body:
+            self._pwrite(piece, offset)
+        sync(self._fd)
+        assert superblock[0] < SUPERBLOCK
+        self._pwrite(superblock[1], superblock[0])
+        sync_folder(self.path)
 
     def _hold(self) -> int:
         """Open or make PATH.partial, and lock it. Returns the file descriptor.
@@ -103,10 +95,7 @@ class Writer(BankFile):
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
             check_space(self.path, self.layout.size, self.partial)
-            try:
-                fd = os.open(self.partial, flags | os.O_CREAT, 0o666)
-            except OSError as error:
-                raise OutputError(f"cannot write {self.partial}: {error.strerror}") from None
+            fd = os.open(self.partial, flags | os.O_CREAT, 0o666)
             try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise OutputError(f"{self.partial} is in the way: it is not a regular file; remove it")
@@ -193,7 +182,7 @@ class Writer(BankFile):
     def publish(self) -> None:
         """Give the bank its name when all of it is on disk. Replaces another file only with force."""
         self.checkpoint()
-        try:
+        with self._reported():
             os.fsync(self._fd)
             if not self._is_ours(self._fd):
                 raise OutputError(
@@ -202,15 +191,14 @@ class Writer(BankFile):
             if self.force:
                 os.replace(self.partial, self.path)
             else:
-                rename_new(self.partial, self.path)
+                try:
+                    rename_new(self.partial, self.path)
+                except FileExistsError:
+                    raise OutputError(
+                        f"{self.path} appeared while the bank was made; it is left as it is, and the new "
+                        f"bank is {self.partial}: rename that, or run again with force=True"
+                    ) from None
             sync_folder(self.path)
-        except FileExistsError:
-            raise OutputError(
-                f"{self.path} appeared while the bank was made; it is left as it is, and the new bank is "
-                f"{self.partial}: rename that, or run again with force=True"
-            ) from None
-        except OSError as error:
-            raise self._failed(error) from None
         self._close()
 
     def discard(self) -> None:

@@ -21,24 +21,20 @@ class Made(NamedTuple):
 
 
 class SharedFile(BankFile):
-    """A bank's file whose journal another process keeps. Use as a context manager."""
+    """A bank's file whose journal another process keeps."""
 
     def __init__(self, path: str, mark: Mark) -> None:
-        super().__init__(read(path))
-        self._path = path
+        super().__init__(read(path), path)
         self._item, self._bytes = mark
 
-    def __enter__(self) -> "SharedFile":
+    def _open(self) -> None:
         try:
-            self._take(os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), self._path)
+            self._take(os.open(self._name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
             found = os.pread(self._fd, 4, self.layout.offset("crc32", self._item))
         except OSError as error:
-            self._close()
-            raise BankError(f"cannot write {self._path}: {error.strerror}") from None
+            raise BankError(f"cannot write {self._name}: {error.strerror}") from None
         if found != self._bytes:
-            self._close()
-            raise BankError(f"{self._path} is not the client's file of this name")
-        return self
+            raise BankError(f"{self._name} is not the client's file of this name")
 
     def checkpoint(self) -> None:
         """Do nothing: the client keeps the journal."""
