@@ -171,8 +171,3 @@ def check_items(items: Any, n: int) -> tuple[int, int]:
     if first >= end:
         raise RecipeError(f"items={first}:{end} is empty; give A:B with A below B, for items A to B - 1")
     return first, end
-
-
-def check_first(first: Any) -> int:
-    """The index of a bank's first item as Python int, or RecipeError."""
-    return integer("first", first, 0, MOST_ITEMS)

@@ -22,7 +22,7 @@ import numpy as np
 from h5py import h5d, h5f, h5fd, h5o, h5p, h5s, h5t
 
 from maskbank.bank import superblock
-from maskbank.checks import MOST_ITEMS, axis_names, check_first, check_n, check_seed
+from maskbank.checks import MOST_ITEMS, axis_names, check_n, check_seed, integer
 from maskbank.errors import BankError, MaskbankError, RecipeError
 from maskbank.files import ALIGNMENT
 from maskbank.recipes import NUMBERS_VERSION, Recipe, canonical_json, from_json
@@ -258,24 +258,17 @@ def _parse(name: str, file: h5py.File, size: int) -> Layout:
                 f"{name} has {what} version {version}; this maskbank {does} version {ours}, "
                 f"so use {'a newer' if version > ours else 'an older'} one"
             )
-    datasets = {key: _dataset(name, file, key) for key in ("crc32", "written", "noise")}
-    n = datasets["crc32"].shape[0] if len(datasets["crc32"].shape) == 1 else 0
-    if not 1 <= n <= MOST_ITEMS:
-        raise BankError(f"{name} says that it holds {n} items")
+    n = math.prod(_dataset(name, file, "crc32").shape)
     seed, first = _number(attributes, "seed"), _number(attributes, "first")
     try:
         recipe = from_json(_text(attributes, "kind"), _text(attributes, "recipe"))
-        check_seed(seed)
-        check_n(check_first(first) + n)
+        content = Content(recipe, check_seed(seed), check_n(n), integer("first", first, 0, MOST_ITEMS - n))
     except RecipeError as error:
         raise BankError(f"{name} has a header that is not valid: {error}") from None
-    content = Content(recipe, seed, n, first)
-    if "sigma" in content.tables:
-        datasets["sigma"] = _dataset(name, file, "sigma")
     end = 0
     offsets = {}
     for key, (shape, dtype) in content.tables.items():
-        dataset = datasets[key]
+        dataset = _dataset(name, file, key)
         if dataset.shape != shape or dataset.dtype != dtype:
             raise BankError(
                 f"{name}: {key} is {dataset.dtype} {dataset.shape}, where the recipe asks for {dtype} {shape}"

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from maskbank.bank.layout import Content
-from maskbank.checks import check_first, check_n, check_seed
+from maskbank.checks import MOST_ITEMS, check_n, check_seed, integer
 from maskbank.errors import BankError
 from maskbank.recipes import NUMBERS_VERSION, canonical_json, from_json
 
@@ -28,7 +28,9 @@ def content_of(line: str) -> Content:
             f"{NUMBERS_VERSION}"
         )
     recipe = from_json(str(values["kind"]), canonical_json(values["recipe"]))
-    content = Content(recipe, check_seed(values["seed"]), check_n(values["n"]), check_first(values["first"]))
+    n = check_n(values["n"])
+    first = integer("first", values["first"], 0, MOST_ITEMS - n)
+    content = Content(recipe, check_seed(values["seed"]), n, first)
     if content.fingerprint != values["fingerprint"]:
         raise BankError(
             f"the recipe has fingerprint {values['fingerprint']}, but its bank would have "
