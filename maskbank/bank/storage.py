@@ -167,10 +167,8 @@ class RepairFile(BankFile):
         places = check.header_damage(self._fd, self.layout)
         for place in places:
             self._pwrite(b"\0", place)
-        self._sync()
         return len(places)
 
     def finish(self) -> None:
-        """Sync everything, and bring the journal up to date."""
-        self.checkpoint()
+        """Sync everything."""
         self._sync()
