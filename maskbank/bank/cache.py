@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import stat
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -32,7 +30,8 @@ def copy_of(path: str, folder: str) -> str:
             copy = os.path.join(folder, f"maskbank-{os.geteuid()}-{wanted.content.fingerprint}.h5")
             os.makedirs(folder, exist_ok=True)
             if not _is_current(copy, source, wanted):
-                with _locked(copy + ".lock") as locked:
+                with open(os.open(copy + ".lock", _FLAGS, 0o600), "rb", buffering=0) as file:
+                    locked = lock(file.fileno(), copy + ".lock", wait=True)
                     if not _is_current(copy, source, wanted):
                         # with the lock, this process may remove what a killed one left
                         name = f"{copy}.partial" if locked else f"{copy}.{os.getpid()}.partial"
@@ -58,18 +57,6 @@ def _is_current(copy: str, source: BinaryIO, wanted: Layout) -> bool:
             ) == os.pread(source.fileno(), head, 0)
     except BankError:
         return False
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[bool]:
-    """Wait for a file's lock and hold it. Yields whether the file system has locks."""
-    fd = os.open(path, _FLAGS, 0o600)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OutputError(f"{path} is not a regular file")
-        yield lock(fd, path, wait=True)
-    finally:
-        os.close(fd)
 
 
 def _copy(source: BinaryIO, path: str, wanted: Layout, name: str) -> None:
