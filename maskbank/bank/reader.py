@@ -1,6 +1,7 @@
 """Bank, a thin reader: memory-mapped items, no HDF5 handle, safe with forks, threads and pickles."""
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import mmap
@@ -76,9 +77,8 @@ class Bank:
     def __init__(self, path: Path | Sequence[Path], *, cache_dir: Path | None = None) -> None:
         given = [path] if isinstance(path, str | os.PathLike) else list(path)
         self.cache_dir = None if cache_dir is None else os.path.abspath(cache_dir)
-        self.parts = in_order([Part(os.path.abspath(one), self.cache_dir) for one in given])
+        self.parts, self.content = in_order([Part(os.path.abspath(one), self.cache_dir) for one in given])
         self.path = ", ".join(part.path for part in self.parts)
-        self.content = whole_of(self.parts)
         for part in self.parts:
             part.begin = part.content.first - self.content.first
         self._ends = np.cumsum([part.content.n for part in self.parts])
@@ -107,10 +107,8 @@ class Bank:
     def _slice(self, index: slice) -> Array:
         if len(self.parts) == 1:
             return self.parts[0].noise[index]
-        chosen = range(len(self))[index]
-        if not chosen:
-            return self.parts[0].noise[:0]
-        items = np.stack([self[i] for i in chosen])
+        chosen = [self[i] for i in range(len(self))[index]]
+        items = np.array(chosen, self.dtype).reshape(-1, *self.recipe.size)
         items.flags.writeable = False
         return items
 
@@ -199,8 +197,11 @@ def _use_large_pages(memory: mmap.mmap) -> None:
             memory.madvise(mmap.MADV_HUGEPAGE)
 
 
-def in_order(parts: list[Part]) -> list[Part]:
-    """The parts, sorted by first item; BankError where they are not consecutive parts of one bank."""
+def in_order(parts: list[Part]) -> tuple[list[Part], Content]:
+    """The parts, sorted by first item, and the content of the bank that they make together.
+
+    BankError where they are not consecutive parts of one bank.
+    """
     if not parts:
         raise BankError("a bank has at least one part; give a path")
     parts = sorted(parts, key=lambda part: part.content.first)
@@ -212,13 +213,8 @@ def in_order(parts: list[Part]) -> list[Part]:
         if begin != end:
             what = f"leave out items {end} to {begin - 1}" if begin > end else "overlap"
             raise BankError(f"{one.path} and {other.path} {what}; parts have to follow on each other")
-    return parts
-
-
-def whole_of(parts: list[Part]) -> Content:
-    """The content of the bank that these parts make together."""
-    one = parts[0].content
-    return Content(one.recipe, one.seed, sum(part.content.n for part in parts), one.first)
+    n = sum(part.content.n for part in parts)
+    return parts, dataclasses.replace(parts[0].content, n=n)
 
 
 def _reopen(paths: list[str], fingerprint: str, cache_dir: str | None) -> Bank:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from maskbank.bank import check
 from maskbank.bank.layout import Content, remedy
-from maskbank.bank.reader import Part, in_order, whole_of
+from maskbank.bank.reader import Part, in_order
 from maskbank.errors import BankError
 from maskbank.files import check_sources
 from maskbank.generation.threads import Source
@@ -23,9 +23,8 @@ def content_and_source(
     item with its checksum, and each sigma with the recipe's. BankError where parts leave a gap, overlap, do
     not belong together or, while they are copied, are damaged; OutputError where `path` is one of them.
     """
-    opened = in_order([Part(os.path.abspath(part), None) for part in parts])
+    opened, content = in_order([Part(os.path.abspath(part), None) for part in parts])
     check_sources(os.fspath(path), (part.path for part in opened))
-    content = whole_of(opened)
     if content.first and not partial:
         raise BankError(
             f"the first part begins at item {content.first:,}, so a part before it is missing; add it, or "
