@@ -107,17 +107,15 @@ def write(
             f"up to {content.recipe.most_masks} fit"
         )
     with ExitStack() as stack:
-        if dask is None:
-            if source is None:
-                from maskbank.kernels.cache import compiled_beside
-
-                stack.enter_context(compiled_beside(content.recipe))  # before Numba is loaded here
-                source = maker_of(content)  # says that Numba is missing, before anything is touched
-            client = None
-        else:
+        if dask is not None:
             from maskbank.generation.cluster import connect, write_items_on
 
             client = stack.enter_context(connect(dask, workers, stop))
+        elif source is None:
+            from maskbank.kernels.cache import compiled_beside
+
+            stack.enter_context(compiled_beside(content.recipe))  # before Numba is loaded here
+            source = maker_of(content)  # says that Numba is missing, before anything is touched
         writer = stack.enter_context(Writer(path, content, force=force))
         if report and writer.done.any():
             report(f"going on: {writer.done.sum():,} of {content.n:,} items are made")
