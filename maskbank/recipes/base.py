@@ -78,8 +78,7 @@ class Recipe:
         if strange or missing:
             what = f"unknown {shown(strange[0])}" if strange else f"no {min(missing)!r}"
             raise RecipeError(f"recipe has {what}; a {cls.colour} recipe has {', '.join(sorted(names))}")
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**given)
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
