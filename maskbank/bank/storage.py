@@ -167,8 +167,9 @@ class RepairFile(BankFile):
         places = check.header_damage(self._fd, self.layout)
         for place in places:
             self._pwrite(b"\0", place)
+        self._sync()
         return len(places)
 
     def finish(self) -> None:
-        """Sync everything."""
+        """Sync the journal, which is up to date when all items are written."""
         self._sync()
