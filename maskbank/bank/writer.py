@@ -75,7 +75,7 @@ class Writer(BankFile):
         super().__init__(layout, self.partial)
 
     def _open(self) -> None:
-        self._take(self._hold())
+        self._hold()
         if not self._goes_on():
             os.ftruncate(self._fd, 0)
         self._reserve()
@@ -87,37 +87,32 @@ class Writer(BankFile):
         self._pwrite(superblock[1], superblock[0])
         sync_folder(self.path)
 
-    def _hold(self) -> int:
-        """Open or make PATH.partial, and lock it. Returns the file descriptor.
+    def _hold(self) -> None:
+        """Open or make PATH.partial, and lock it.
 
         Starts again where the file was renamed, removed or replaced before it was locked.
         """
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
             check_space(self.path, self.layout.size, self.partial)
-            fd = os.open(self.partial, flags | os.O_CREAT, 0o666)
-            try:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise OutputError(f"{self.partial} is in the way: it is not a regular file; remove it")
-                lock(fd, self.partial)
-                if self._is_ours(fd):
-                    found = os.fstat(fd)
-                    # A file with a second name is not reused; nor, with force, is one that workers of
-                    # another run may still write to
-                    if found.st_nlink == 1 and not (self.force and found.st_size):
-                        return fd
+            self._take(os.open(self.partial, flags, 0o666))
+            if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+                raise OutputError(f"{self.partial} is in the way: it is not a regular file; remove it")
+            lock(self._fd, self.partial)
+            if self._is_ours():
+                found = os.fstat(self._fd)
+                # A file with a second name is not reused; nor, with force, is one that workers of another
+                # run may still write to
+                if found.st_nlink == 1 and not (self.force and found.st_size):
+                    return
+                with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.partial)
-            except FileNotFoundError:
-                pass
-            except BaseException:
-                os.close(fd)
-                raise
-            os.close(fd)
+            self._close()
 
-    def _is_ours(self, fd: int) -> bool:
-        """Whether PATH.partial still is the file that this descriptor has open."""
+    def _is_ours(self) -> bool:
+        """Whether PATH.partial still is the file that is open."""
         try:
-            return os.path.samestat(os.stat(self.partial), os.fstat(fd))
+            return os.path.samestat(os.stat(self.partial), os.fstat(self._fd))
         except FileNotFoundError:
             return False
 
@@ -184,7 +179,7 @@ class Writer(BankFile):
         self.checkpoint()
         with self._reported():
             os.fsync(self._fd)
-            if not self._is_ours(self._fd):
+            if not self._is_ours():
                 raise OutputError(
                     f"{self.partial} was removed or replaced while it was written; run the same command again"
                 )
