@@ -72,14 +72,15 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 
 def page(title: str, rows: Sequence[Sequence[Array]]) -> str:
-    """HTML with a title and an inline PNG: rows of panels (H, W), masks in colour and items in grey."""
+    """HTML with a title and an inline PNG: rows of panels (H, W), masks in colour and items in grey.
+
+    All rows have panels of the same number and shape.
+    """
     lines = [
         np.concatenate([_coloured(panel[:MOST_TOKENS, :MOST_TOKENS]) for panel in row[:MOST_PANELS]], axis=1)
         for row in rows
     ]
-    widest = max(line.shape[1] for line in lines)
-    image = np.concatenate([np.pad(line, ((0, 0), (0, widest - line.shape[1]), (0, 0)), constant_values=255)
-                            for line in lines]).repeat(SCALE, 0).repeat(SCALE, 1)  # fmt: skip
+    image = np.concatenate(lines).repeat(SCALE, 0).repeat(SCALE, 1)
     source = base64.b64encode(png(image)).decode()
     return f'<div><code>{html.escape(title)}</code><br><img src="data:image/png;base64,{source}"></div>'
 
