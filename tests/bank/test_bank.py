@@ -1,6 +1,7 @@
 """The bank file: layout, writer, reader, against real files and real processes."""
 
 import concurrent.futures
+import dataclasses
 import errno
 import fcntl
 import gc
@@ -355,6 +356,13 @@ def test_over_itself_it_does_nothing_and_over_anything_else_it_refuses(tmp_path:
         maskbank.generate(path, SMALL, 6, seed=1)
     with pytest.raises(maskbank.OutputError, match=r"kind green3d instead of red2d.*force=True"):
         maskbank.generate(path, Red(size=(4, 4)), 5)
+    with pytest.raises(maskbank.OutputError, match=r"stretch \(1.0, 1.0, 1.0\) instead of \(2.0, 1.0, 1.0\)"):
+        maskbank.generate(path, dataclasses.replace(SMALL, stretch=(2, 1, 1)), 5)
+    stretched = tmp_path / "stretched.h5"
+    maskbank.generate(stretched, dataclasses.replace(SMALL, stretch=(2, 1, 1)), 5)
+    with pytest.raises(maskbank.OutputError, match=r"stretch \(2.0, 1.0, 1.0\) instead of \(1.0, 1.0, 1.0\)"):
+        maskbank.generate(stretched, SMALL, 5)
+    stretched.unlink()
     other = tmp_path / "notes.txt"
     other.write_text("mine")
     with pytest.raises(maskbank.OutputError, match="not an HDF5 file"):

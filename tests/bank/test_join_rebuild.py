@@ -79,6 +79,8 @@ def test_parts_that_do_not_belong_together_are_refused(warm: Warm, tmp_path: Pat
     for name, (seed, items) in (made | {"seed": (1, (10, 20))}).items():
         maskbank.generate(tmp_path / f"{name}.h5", recipe, 30, seed=seed, items=items)
     maskbank.generate(tmp_path / "size.h5", Green(size=(7, 4)), 30, items=(10, 20))
+    for name, items in {"early": (0, 10), "stretch": (10, 20)}.items():
+        maskbank.generate(tmp_path / f"{name}.h5", Green(size=(7, 8), stretch=(2, 1)), 30, items=items)
     shutil.copy(tmp_path / "b.h5", tmp_path / "hurt.h5")
     found = layout.read(tmp_path / "hurt.h5")
     with open(tmp_path / "hurt.h5", "r+b") as file:
@@ -90,6 +92,8 @@ def test_parts_that_do_not_belong_together_are_refused(warm: Warm, tmp_path: Pat
         "a a": "overlap",
         "a seed": "seed 1 instead of 0",
         "a size": "no part of the same bank",
+        "a stretch": "stretch (2.0, 1.0) instead of (1.0, 1.0)",
+        "early b": "stretch (1.0, 1.0) instead of (2.0, 1.0)",
         "a hurt": "hurt.h5 is damaged; maskbank repair",
         "a nowhere": "nowhere.h5",
     }
