@@ -315,11 +315,10 @@ def _number(attributes: h5py.AttributeManager, key: str) -> int:
     return int(value)
 
 
-def difference(asked: Content, found: Content, numbering: bool = True) -> str:
+def difference(asked: Content, found: Content) -> str:
     """What differs between two banks, for a message: 'seed 1 instead of 0, n 20 instead of 10'."""
     a, b = asked.facts, found.facts
     if a["kind"] == b["kind"]:
         a, b = a | vars(asked.recipe), b | vars(found.recipe)  # with a stretch of 1, which facts leave out
-    left_out = ("recipe",) if numbering else ("recipe", "n", "first")
-    keys = [key for key in a if key not in left_out and a[key] != b[key]]
+    keys = [key for key in a if key != "recipe" and a[key] != b[key]]
     return ", ".join(f"{key} {b[key]} instead of {a[key]}" for key in keys)

@@ -206,8 +206,8 @@ def in_order(parts: list[Part]) -> tuple[list[Part], Content]:
         raise BankError("a bank has at least one part; give a path")
     parts = sorted(parts, key=lambda part: part.content.first)
     for one, other in itertools.pairwise(parts):
-        if (one.content.recipe, one.content.seed) != (other.content.recipe, other.content.seed):
-            what = layout.difference(one.content, other.content, numbering=False)
+        numbered = dataclasses.replace(other.content, n=one.content.n, first=one.content.first)
+        if what := layout.difference(one.content, numbered):
             raise BankError(f"{other.path} is no part of the same bank as {one.path}: it has {what}")
         end, begin = one.content.first + one.content.n, other.content.first
         if begin != end:
