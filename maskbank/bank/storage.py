@@ -135,7 +135,7 @@ class BankFile:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if value is not None and not isinstance(value, OutputError) and self._fd >= 0:
+            if value is not None and not isinstance(value, OutputError):
                 with contextlib.suppress(OutputError):  # whatever went wrong elsewhere, keep what is done
                     self.checkpoint()
         finally:

@@ -194,7 +194,6 @@ class Writer(BankFile):
                         f"bank is {self.partial}: rename that, or run again with force=True"
                     ) from None
             sync_folder(self.path)
-        self._close()
 
     def discard(self) -> None:
         """Remove the .partial of a bank that has no item yet."""
