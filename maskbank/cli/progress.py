@@ -55,8 +55,6 @@ class Bar:
             self.first, self.last = (now, done), now
             if self.start:
                 say(self.start)
-                if done:
-                    report(f"going on: {done:,} of {self.n:,} are made")
             if sys.stderr.isatty() and not output.quiet:
                 from tqdm import tqdm
 

@@ -99,7 +99,7 @@ def test_a_terminal_shows_a_bar_that_starts_where_the_work_does(tmp_path: Path) 
     with contextlib.chdir(tmp_path), contextlib.redirect_stderr(again), pytest.raises(SystemExit) as end:
         main([*args])
     assert end.value.code == 0
-    assert f"going on: {done} of 2,000 are made" in again.getvalue()
+    assert f"going on: {done} of 2,000 items are made" in again.getvalue()
     shown = [int(number) for number in re.findall(r"\| (\d+)/2000", again.getvalue())]
     assert shown[0] == int(done.replace(",", ""))
     assert len(maskbank.Bank(tmp_path / "b.h5")) == 2000
