@@ -159,8 +159,7 @@ class Writer(BankFile):
                 what = f"{self.path}: the file system takes no file of {size:,} bytes"
             else:
                 raise
-            if not self.done.any():
-                self.discard()
+            self.discard()
             raise OutputError(f"{what}; lower n, store uint8, or choose another path") from None
 
     def mark(self) -> tuple[int, bytes]:
@@ -196,6 +195,7 @@ class Writer(BankFile):
             sync_folder(self.path)
 
     def discard(self) -> None:
-        """Remove the .partial of a bank that has no item yet."""
-        with contextlib.suppress(OSError):
-            os.unlink(self.partial)
+        """Remove PATH.partial, unless it holds whole items."""
+        if not self.done.any():
+            with contextlib.suppress(OSError):
+                os.unlink(self.partial)

@@ -183,8 +183,7 @@ class _Run:
             raise OutputError(f"a Dask worker does not answer within {_CHECK_SECONDS:.0f} s") from None
         failed = [(host, error) for host, error in answers.items() if isinstance(error, Exception)]
         if failed:
-            if not self.writer.done.any():
-                self.writer.discard()
+            self.writer.discard()
             host, error = failed[0]
             here = "" if isinstance(error, OutputError) else f"worker {host} cannot load this maskbank: "
             raise OutputError(f"{here}{error} (workers that fail: {len(failed)} of {len(answers)})")
