@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import json
 from typing import Any
 
@@ -37,7 +38,7 @@ def recipe_for(kind: str, **options: Any) -> Recipe:
             f"unknown kind {shown(kind)}; " + (f"did you mean {near[0]!r}?" if near else _KINDS)
         )
     cls, size = KINDS[kind]
-    names = [*(field.name for field in dataclasses.fields(cls)), *["variant"][: hasattr(cls, "variant")]]
+    names = list(inspect.signature(cls).parameters)
     if strange := sorted(options.keys() - set(names)):
         raise RecipeError(f"{kind} has no option {shown(strange[0])}; it has {', '.join(names)}")
     recipe = cls(**{"size": size, **options})
