@@ -70,16 +70,16 @@ def shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:60]}…{text[-20:]}"
 
 
-def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """A whole number from low to high (None: no limit) as Python int, or RecipeError."""
+def integer(name: str, value: Any, low: float, high: float = math.inf) -> int:
+    """A whole number from low to high, which may be infinite, as Python int, or RecipeError."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = value.__index__()
     except (AttributeError, TypeError):
         raise RecipeError(f"{name}={shown(value)} is not a whole number") from None
-    if number < low or (high is not None and number > high):
-        allowed = f"{low} and more" if high is None else f"{low} to {high}"
+    if not low <= number <= high:
+        allowed = f"{low} and more" if high == math.inf else f"{low} to {high}"
         raise RecipeError(f"{name}={shown(number)} is out of range; allowed is {allowed}")
     return int(number)
 

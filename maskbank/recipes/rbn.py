@@ -55,14 +55,13 @@ class RBN(Recipe):
         object.__setattr__(self, "mask_ratio", check_ratio(self.mask_ratio))
         most = self.most_masks
         given: int | None = self.masks_per_set
-        masks = integer("masks_per_set", most if given is None else given, -(2**63))
-        if masks < 1:
-            raise RecipeError(f"masks_per_set={shown(masks)} is out of range; allowed is 1 to {most}")
-        if masks > most:
+        masks = integer("masks_per_set", most if given is None else given, -math.inf)
+        if not 1 <= masks <= most:
             what = "visible" if self.placed == self.num_visible else "masked"
             raise RecipeError(
-                f"masks_per_set={shown(masks)} is too large: {most} is the largest that fits, as masks share "
-                f"no {what} patch: each has {self.placed} of {math.prod(self.size)}"
+                f"masks_per_set={shown(masks)} is out of range; allowed is 1 to {most}. "
+                f"Masks share no {what} patch, and each has {self.placed} of {math.prod(self.size)}, "
+                f"so {most} is the largest that fits"
             )
         object.__setattr__(self, "masks_per_set", masks)
         object.__setattr__(self, "window", _windows(self.window, self.size))
@@ -110,7 +109,7 @@ def _windows(value: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     except TypeError:
         widths = (value,)
     most = max(size)
-    widths = tuple(sorted(integer("window", width, -(2**63)) for width in widths))
+    widths = tuple(sorted(integer("window", width, -math.inf) for width in widths))
     for width in widths:
         if width > most:
             raise RecipeError(
