@@ -7,7 +7,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, SupportsIndex, overload
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -86,10 +86,6 @@ class Bank:
     def __len__(self) -> int:
         return self.content.n
 
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> Array: ...
-    @overload
-    def __getitem__(self, index: slice) -> Array: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Array:
         if isinstance(index, slice):
             return self._slice(index)
