@@ -142,8 +142,6 @@ def write_items_on(
             raise OutputError(_LOST) from None
     finally:
         run.end()
-    if progress:
-        progress(run.done)
     if run.done < writer.content.n:
         raise Interrupted(f"{run.done:,} of {writer.content.n:,} items are done and kept")
 
