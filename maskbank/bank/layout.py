@@ -5,7 +5,7 @@ numbers_version, kind, recipe (JSON), seed, first, fingerprint. Datasets, in thi
 little-endian, each at a multiple of 4096 bytes; `noise` ends the file, and has an attribute `axes`:
 
     crc32    (N,) uint32           zlib.crc32 of each item's bytes
-    written  (N,) uint8            1 where the item and its checksum are on disk
+    written  (N,) uint8            the journal: 1 where the item and its checksum are on disk
     sigma    (N, 1 or 2) float32   the draws (coloured kinds other than white)
     noise    (N, ...)              the items
 """

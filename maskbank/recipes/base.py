@@ -29,7 +29,7 @@ class Recipe:
 
     size: (T, H, W), (H, W) or (L,), in voxels. dtype: float16, float32 or uint8 (256 equally likely levels).
     boundary: what lies beyond an edge: "wrap" (an item tiles, so a window can start anywhere) or
-    "reflect" (scipy.ndimage's default).
+    "reflect" (scipy.ndimage's default). A parameter that cannot be used raises RecipeError, a ValueError.
     """
 
     size: tuple[int, ...] = (64, 64, 64)
@@ -85,6 +85,7 @@ class Recipe:
 class Filtered(Recipe):
     """A kind of noise that Gaussian filters make.
 
+    Its sigmas are in voxels: (LO, HI), from which each item draws its own uniformly, or one fixed number.
     stretch: a factor for each axis of the size, which multiplies the sigmas along that axis; given as
     (2, 1, 1) or as "2x1x1". The default is 1 along each.
     """
