@@ -76,6 +76,7 @@ class Writer(BankFile):
 
     def _open(self) -> None:
         self._hold()
+        self._take(self._fd)
         if not self._goes_on():
             os.ftruncate(self._fd, 0)
         self._reserve()
@@ -95,7 +96,7 @@ class Writer(BankFile):
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         while True:
             check_space(self.path, self.layout.size, self.partial)
-            self._take(os.open(self.partial, flags, 0o666))
+            self._fd = os.open(self.partial, flags, 0o666)
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 raise OutputError(f"{self.partial} is in the way: it is not a regular file; remove it")
             lock(self._fd, self.partial)
