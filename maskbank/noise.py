@@ -1,7 +1,7 @@
 """Makes items from recipes. Only this module turns a recipe into numbers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,6 @@ except ModuleNotFoundError as error:
     ) from None
 
 Array = npt.NDArray[Any]
-Filter = Callable[[np.uint64, Array, Array], None]  # first item, items, sigmas
 
 _FILTERS_BYTES = 2**17  # of filter taps that one call makes; more would not fit into the caches
 
@@ -47,7 +46,9 @@ def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.
     """The sigmas drawn for `count` items from `first` on, float32 (count, sigmas). Makes no items."""
     drawn = np.empty((count, len(recipe.ranges)), np.float32)
     if recipe.ranges:
-        colour.draw_all(np.uint64(check_seed(seed)), np.uint64(first), _ranges(recipe), LEAST_GAP, drawn)
+        colour.draw_all(
+            np.uint64(check_seed(seed)), np.uint64(first), np.array(recipe.ranges), LEAST_GAP, drawn
+        )
     return drawn
 
 
@@ -140,102 +141,72 @@ class Colours:
         self.seed = seed
         self._compiled = False
         self._storage = convert.Storage(np.dtype(recipe.dtype).itemsize, np.zeros(1, np.int64))
-        self._memory = philox.memory()  # type: ignore[no-untyped-call]
+        self._normals = philox.memory()  # type: ignore[no-untyped-call]
         self._values = _aligned(colour.RUN)
-        if recipe.ranges:
-            self._colour, self._filters = self._mixture()
-            shape = self._colour.shape
-            transforms = recipe.boundary == "wrap" and len(recipe.size) > 1 and {*shape} <= {*fourier.SIZES}
-            self._codes = np.zeros((3, 2), np.int64)  # of the transforms, when they are compiled
-            self._filter = self._by_transforms() if transforms else self._by_axes()
-            self._lengths = self._colour.shape if transforms else ()
-
-    def _mixture(self) -> tuple[colour.Colour, colour.Filters]:
-        """The parameters of the noise, and memory for the filters of all items that one call makes."""
-        recipe = self.recipe
-        axes = len(recipe.size)
-        shape = (1, 1, *recipe.size)[-3:]
-        stretch = np.ones(3)
         if isinstance(recipe, Filtered):
-            stretch[-axes:] = recipe.stretch
-        radius = max(int(4.0 * (float32(high) * max(stretch)) + 0.5) for _, high in recipe.ranges)
-        count = max(1, _FILTERS_BYTES // (48 * (radius + 1)))
-        wrap = recipe.boundary == "wrap"
-        return (
-            colour.Colour(np.array(recipe.mixture), _ranges(recipe), LEAST_GAP, stretch, shape, axes, wrap),
-            colour.Filters(
-                np.empty((count, 3, 2, radius + 1)), np.empty((count, 3, 2), np.int64), np.empty(count),
-                np.empty((3, max(shape) + 2 * radius)), np.empty((3, 3)),
-            ),
-        )  # fmt: skip
+            axes = len(recipe.size)
+            transforms = recipe.boundary == "wrap" and axes > 1 and {*recipe.size} <= {*fourier.SIZES}
+            # by transforms, noise of two axes is made as a volume whose second axis has length 1
+            self._colour = _colour(recipe, (0, 2) if transforms and axes == 2 else range(3 - axes, 3))
+            self._filters = _filters(self._colour)
+            self._workspace = self._by_transforms() if transforms else self._by_axes()
+            self._kernel: Any = spectral.spectral_noise if transforms else direct.direct_noise
 
-    def _by_transforms(self) -> Filter:
-        """Filter by Fourier transforms: for periodic noise with axes of powers of two.
-
-        Noise of two axes is made as a volume whose second axis has length 1.
-        """
-        t, h, w = self._colour.shape
-        if self._colour.axes == 2:
-            t, h = h, t
-            self._colour.stretch[:2] = self._colour.stretch[1], 1.0
-        made = self._colour = self._colour._replace(shape=(t, h, w), axes=3)
-        row, column = _whole_vectors(w), _whole_vectors(t)
-        stride, longest = _apart(h * row), max(t, h, w)
-        memory = spectral.Workspace(
-            _axes(self._codes, t, h, w),
+    def _by_transforms(self) -> spectral.Workspace:
+        """To filter by Fourier transforms: for periodic noise with axes of powers of two."""
+        shape = t, h, w = self._colour.shape
+        longest, row, column = max(shape), _whole_vectors(w), _whole_vectors(t)
+        stride = _apart(h * row)
+        frequencies, weights, versines = np.zeros((3, longest), np.int64), *np.zeros((2, 3, longest))
+        for axis, n in enumerate(shape):
+            frequencies[axis, :n], weights[axis, :n] = fourier.slots(n)
+            # 1 - cos x = 2 sin(x/2)**2
+            versines[axis, :n] = [2.0 * s * s for _, s in fourier.circle(2 * n)[:n]]
+        return spectral.Workspace(
+            np.zeros((3, 2), np.int64), frequencies, weights, versines,
             _aligned(max(1, 4096 // (h * w)) * h * w + vectors.WIDTH), _aligned(h * row),
             _aligned(t * stride), stride, _aligned(column * row), _aligned(row * column),
-            np.zeros((3, 2, 2, longest)), _aligned((3, column)), self._memory,
+            np.zeros((3, 2, 2, longest)), _aligned((3, column)), self._normals,
         )  # fmt: skip
 
-        def make(start: np.uint64, stored: Array, sigmas: Array) -> None:
-            spectral.spectral_noise(
-                made, self.seed, start, self._storage, stored, sigmas, self._filters, memory
-            )
-
-        return make
-
-    def _by_axes(self) -> Filter:
-        """Filter axis by axis: for all other noise."""
+    def _by_axes(self) -> direct.Workspace:
+        """To filter axis by axis: for all other noise."""
         t, h, w = self._colour.shape
         axes, taps = self._colour.axes, self._filters.taps.shape[-1]
         longest, radius, stride = self._filters.responses.shape[1], taps - 1, _apart(h * w)
         above, before = (radius if axes > 1 else 0), (radius if axes > 2 else 0)  # lines and planes added
-        volumes = len(self.recipe.ranges) + int(self.recipe.mixture[0])
-        memory = direct.Workspace(
+        volumes = int(np.count_nonzero(self._colour.weights))
+        return direct.Workspace(
             _aligned((h + 2 * above) * w),
             _aligned(max(min(gaussian.ROWS, h) * (w + 2 * radius + 32), direct.STRIP)),
             _aligned((volumes, (t + 2 * before) * stride)), stride, np.empty((2, longest), np.int64),
-            _aligned((4, taps)), _aligned((4, taps)), _aligned((3, taps)), np.empty(3, np.int64),
-            self._memory,
+            _aligned((4, taps)), _aligned((4, taps)), _aligned((volumes, taps)), self._normals,
         )  # fmt: skip
-
-        def make(start: np.uint64, stored: Array, _sigmas: Array) -> None:
-            direct.direct_noise(self._colour, self.seed, start, self._storage, stored, self._filters, memory)
-
-        return make
 
     def make(self, first: int, block: Block) -> None:
         """Fill `block` with items first, first + 1, ... and their sigmas. An empty block only compiles."""
-        size = math.prod(self.recipe.size)
-        stored = block.items.reshape(len(block), size).view(np.uint8)
         if not self._compiled:
-            self._compile(stored[:0], block.sigmas[:0])
+            self._compile()
+        stored = block.items.reshape(len(block), math.prod(self.recipe.size)).view(np.uint8)
         if not self.recipe.ranges:
-            colour.white(self.seed, np.uint64(first), self._storage, stored, self._values, self._memory)
+            colour.white(self.seed, np.uint64(first), self._storage, stored, self._values, self._normals)
             return
         count = len(self._filters.gains)
         for a in range(0, len(block), count):
-            start, sigmas = np.uint64(first + a), block.sigmas[a : a + count]
-            colour.draw_filters(self.seed, start, self._colour, sigmas, self._filters)
-            self._filter(start, stored[a : a + count], sigmas)
+            start = np.uint64(first + a)
+            filters = self._filters._replace(sigmas=block.sigmas[a : a + count])
+            colour.draw_filters(self.seed, start, self._colour, filters)
+            self._filter(start, stored[a : a + count], filters)
 
-    def _compile(self, stored: Array, sigmas: Array) -> None:
+    def _filter(self, start: np.uint64, stored: Array, filters: colour.Filters) -> None:
+        self._kernel(self._colour, self.seed, start, self._storage, stored, filters, self._workspace)
+
+    def _compile(self) -> None:
         """Compile, by calls for no items. What most recipes have in common, a second process compiles."""
         with cache.compiled_beside(self.recipe):
             if self.recipe.ranges:
-                self._filter(np.uint64(0), stored, sigmas)
-            self._memory[2][0] = philox.compiled()
+                self._filter(np.uint64(0), np.empty((0, 0), np.uint8), self._filters)
+            self._normals[2][0] = philox.compiled()
             self._storage.code[0] = convert.compiled(self._storage.size)
             cache.wait_for_second()
         if self.recipe.ranges:
@@ -244,10 +215,30 @@ class Colours:
 
     def compile_filters(self) -> None:
         """Compile the drawing of filters, and the transforms."""
-        none = np.empty((0, len(self.recipe.ranges)), np.float32)
-        colour.draw_filters(self.seed, np.uint64(0), self._colour, none, self._filters)
-        for axis, n in enumerate(self._lengths):
-            self._codes[axis] = fourier.compiled(n, False), fourier.compiled(n, True)
+        colour.draw_filters(self.seed, np.uint64(0), self._colour, self._filters)
+        if isinstance(self._workspace, spectral.Workspace):
+            for codes, n in zip(self._workspace.transforms, self._colour.shape, strict=True):
+                codes[:] = fourier.compiled(n, False), fourier.compiled(n, True)
+
+
+def _colour(recipe: Filtered, places: Sequence[int]) -> colour.Colour:
+    """The parameters of the noise, whose axes have these places among T, H and W."""
+    shape, stretch = [1, 1, 1], np.ones(3)
+    for place, n, factor in zip(places, recipe.size, recipe.stretch, strict=True):
+        shape[place], stretch[place] = n, factor
+    weights, ranges, wrap = np.array(recipe.mixture), np.array(recipe.ranges), recipe.boundary == "wrap"
+    return colour.Colour(weights, ranges, LEAST_GAP, stretch, tuple(shape), 3 - min(places), wrap)
+
+
+def _filters(of: colour.Colour) -> colour.Filters:
+    """Memory for the filters of all items that one call makes; of no item's sigmas yet."""
+    radius = max(int(4.0 * (float32(high) * max(of.stretch)) + 0.5) for _, high in of.ranges)
+    count = max(1, _FILTERS_BYTES // (72 * (radius + 1)))
+    return colour.Filters(
+        np.empty((0, len(of.ranges)), np.float32), np.empty((count, 3, 3, radius + 1)),
+        np.empty((count, 3, 3), np.int64), np.empty(count),
+        np.empty((3, max(of.shape) + 2 * radius)), np.empty((3, 3)),
+    )  # fmt: skip
 
 
 def _whole_vectors(n: int) -> int:
@@ -261,23 +252,6 @@ def _apart(n: int) -> int:
     So the numbers at one position in all planes spread over all sets of the cache.
     """
     return 16 * (-(-n // 16) | 1)
-
-
-def _axes(codes: Array, *shape: int) -> spectral.Axes:
-    """The tables of the transforms along axes of 2**k voxels."""
-    made = spectral.Axes(
-        codes, np.zeros((3, max(shape)), np.int64), np.zeros((3, max(shape))), np.zeros((3, max(shape))),
-    )  # fmt: skip
-    for axis, n in enumerate(shape):
-        made.frequencies[axis, :n], made.weights[axis, :n] = fourier.slots(n)
-        # 1 - cos x = 2 sin(x/2)**2
-        made.versines[axis, :n] = [2.0 * s * s for _, s in fourier.circle(2 * n)[:n]]
-    return made
-
-
-def _ranges(recipe: Recipe) -> Array:
-    given = recipe.ranges
-    return np.array(given if len(given) == 2 else (*given, (0.0, 0.0)), np.float64)
 
 
 def _aligned(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:

@@ -28,7 +28,7 @@ class Colour(NamedTuple):
     """The filter of a recipe's items: (delta w + a G(sigma1) w + b G(sigma2) w) / gain."""
 
     weights: Any  # float64 (3,): delta, a, b; delta is -a or 0
-    ranges: Any  # float64 (2, 2), of sigma1 and sigma2
+    ranges: Any  # float64 (1 or 2, 2): of each sigma, the lowest and the highest
     gap: float  # sigma2 - sigma1 is at least this
     stretch: Any  # float64 (3,): what multiplies the sigmas along T, H and W
     shape: tuple[int, ...]  # T, H, W
@@ -37,18 +37,19 @@ class Colour(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """The filters of some items; no radius is larger than R."""
+    """The filters of some items: along each axis the identity, G1 and G2. No radius is larger than R."""
 
-    taps: Any  # float64 (count, 3, 2, R + 1): half of both Gaussians along each axis
-    radii: Any  # int64 (count, 3, 2)
-    gains: Any  # float64 (count,), at least LEAST_GAIN
+    sigmas: Any  # float32 (count, 1 or 2): of G1 and, where the colour has it, of G2
+    taps: Any  # float64 (some, 3, 3, R + 1), some >= count: half of each filter, then zeros
+    radii: Any  # int64 (some, 3, 3)
+    gains: Any  # float64 (some,), at least LEAST_GAIN
     responses: Any  # float64 (3, longest axis + 2 R): memory
     products: Any  # float64 (3, 3): memory
 
 
 @inlined
 def draw(seed, index, ranges, gap, out):
-    """Fill out, float32 (1,) or (2,), with the sigmas of item `index`: uniform in ranges, float64 (2, 2).
+    """Fill out, float32 (1 or 2,), with the sigmas of item `index`: uniform in ranges, float64 (1 or 2, 2).
 
     Attempt a takes its two words from block a of stream SIGMAS. A draw whose two sigmas, as stored,
     are less than `gap` apart or in the wrong order is drawn again.
@@ -91,21 +92,20 @@ def white(seed, first, storage, stored, values, memory):
 
 
 @kernel
-def draw_filters(seed, first, colour, sigmas, filters):
-    """Draw the sigmas of items first, first + 1, ..., float32 (count, 1 or 2), and prepare their filters.
+def draw_filters(seed, first, colour, filters):
+    """Draw the sigmas of items first, first + 1, ..., and prepare their filters: fills `filters`.
 
-    Fills sigmas and filters. Where a colour has no second Gaussian, that is the identity, with weight 0.
-    Along an axis that the noise does not have, both are the identity.
+    Where a colour has no second Gaussian, that is the identity, with weight 0. Along an axis that the noise
+    does not have, all filters are the identity.
     """
-    taps, radii, gains, responses, products = filters
+    sigmas, taps, radii, gains, responses, products = filters
     for i in range(sigmas.shape[0]):
         draw(seed, u64(first + u64(i)), colour.ranges, colour.gap, sigmas[i])
         for axis in range(3):
-            for f in range(2):
-                radii[i, axis, f] = 0
-                taps[i, axis, f, 0] = 1.0
-                if axis >= 3 - colour.axes and f < sigmas.shape[1]:
-                    sigma = f64(sigmas[i, f]) * colour.stretch[axis]
-                    radii[i, axis, f] = gaussian_taps(sigma, taps[i, axis, f])
+            for f in range(3):
+                sigma = 0.0
+                if axis >= 3 - colour.axes and 0 < f <= sigmas.shape[1]:
+                    sigma = f64(sigmas[i, f - 1]) * colour.stretch[axis]
+                radii[i, axis, f] = gaussian_taps(sigma, taps[i, axis, f])
         norm = gain(colour, taps[i], radii[i], responses, products)
         gains[i] = norm if norm > LEAST_GAIN else LEAST_GAIN

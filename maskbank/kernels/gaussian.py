@@ -32,8 +32,13 @@ def exp(x):
 
 @inlined
 def gaussian_taps(sigma, taps):
-    """Fill taps[0..radius], float64, with half of the normalised Gaussian. Returns the radius."""
+    """Fill taps, float64 (R + 1,), with half of the normalised Gaussian, then zeros. Returns its radius.
+
+    sigma: in voxels; with 0.0 the identity. No radius is larger than R.
+    """
     radius = int(4.0 * sigma + 0.5)
+    for k in range(radius + 1, taps.size):
+        taps[k] = 0.0
     total = 0.0
     for k in range(radius, 0, -1):
         taps[k] = exp(-0.5 * k * k / (sigma * sigma))
@@ -47,10 +52,10 @@ def gaussian_taps(sigma, taps):
 
 @inlined
 def gain(colour, taps, radii, responses, products):
-    """2-norm of the impulse response of delta + a G1 + b G2, an item's filters.
+    """2-norm of the impulse response of an item's filter, delta + a G1 + b G2.
 
     With a periodic boundary, the response on the torus of the filtered axes; otherwise the unbounded one.
-    colour, taps, radii: as in `maskbank.kernels.colour`. responses, products: memory.
+    colour, taps, radii: as in `maskbank.kernels.colour`, of one item. responses, products: memory.
 
     The response is separable. For each axis this takes the responses of the identity, G1 and G2, folded onto
     the torus or centred, and their inner products with each other.
@@ -60,16 +65,14 @@ def gain(colour, taps, radii, responses, products):
         for q in range(3):
             products[p, q] = 1.0
     for axis in range(3):
-        reach = radii[axis, 0] if radii[axis, 0] > radii[axis, 1] else radii[axis, 1]
+        reach = radii[axis, 1] if radii[axis, 1] > radii[axis, 2] else radii[axis, 2]
         length = colour.shape[axis] if colour.periodic else 2 * reach + 1
         centre = 0 if colour.periodic else reach
         for f in range(3):
             for j in range(length):
                 responses[f, j] = 0.0
-            radius = radii[axis, f - 1] if f > 0 else 0
-            for k in range(-radius, radius + 1):
-                tap = taps[axis, f - 1, k if k > 0 else -k] if f > 0 else 1.0
-                responses[f, (centre + k) % length] += tap
+            for k in range(-radii[axis, f], radii[axis, f] + 1):
+                responses[f, (centre + k) % length] += taps[axis, f, k if k > 0 else -k]
         for p in range(3):
             for q in range(p, 3):
                 total = 0.0

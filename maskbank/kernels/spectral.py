@@ -31,19 +31,16 @@ u64 = np.uint64
 _SMALL_SIGMA = 0.8
 
 
-class Axes(NamedTuple):
-    """The transforms along T, H and W, each of 2**k places, n at most."""
+class Workspace(NamedTuple):
+    """The transforms along T, H and W, each of 2**k places, n at most; and memory for making an item.
+
+    The memory is float32. Rows of W or T numbers are rounded up to whole vectors.
+    """
 
     transforms: Any  # int64 (3, 2): what `fourier.transform` runs, forward and back
     frequencies: Any  # int64 (3, n): the frequency in each slot
     weights: Any  # float64 (3, n): as `fourier.slots` gives them
     versines: Any  # float64 (3, n): 1 - cos(2 pi j / 2**k)
-
-
-class Workspace(NamedTuple):
-    """Memory for making an item, float32. Rows of W or T numbers are rounded up to whole vectors."""
-
-    axes: Axes
     white: Any  # some planes of H*W numbers, and one vector more
     plane: Any  # H rows of W numbers
     item: Any  # T such planes
@@ -56,17 +53,17 @@ class Workspace(NamedTuple):
 
 
 @kernel
-def spectral_noise(colour, seed, first, storage, stored, sigmas, filters, workspace):
+def spectral_noise(colour, seed, first, storage, stored, filters, workspace):
     """Fill stored, uint8 (count, bytes), with the items of a periodic colour from number `first` on.
 
     colour: all axes are powers of two; of 2D noise T and W are the axes, and H is 1. storage: that of
-    `convert.store`. sigmas, filters: as `colour.draw_filters` fills them.
+    `convert.store`. filters: as `colour.draw_filters` fills them.
     """
     widest_vectors()
     t_size, h_size, w_size = colour.shape
-    axes, white, plane, item, stride, slab, transposed, spectra, factors, memory = workspace
-    transforms, weights = axes.transforms, axes.weights
-    taps, radii, gains, _, _ = filters
+    transforms, frequencies, weights, versines, white, plane, item, stride = workspace[:8]
+    slab, transposed, spectra, factors, memory = workspace[8:]
+    sigmas, taps, radii, gains, _, _ = filters
     size = h_size * w_size
     row = (w_size + WIDTH - 1) // WIDTH * WIDTH
     column = (t_size + WIDTH - 1) // WIDTH * WIDTH
@@ -81,9 +78,9 @@ def spectral_noise(colour, seed, first, storage, stored, sigmas, filters, worksp
             for f in range(2):
                 for slot in range(n):
                     total = 0.0
-                    for k in range(radii[i, axis, f], 0, -1):
-                        place = (k * axes.frequencies[axis, slot]) & (n - 1)
-                        total += 2.0 * taps[i, axis, f, k] * axes.versines[axis, place]
+                    for k in range(radii[i, axis, 1 + f], 0, -1):
+                        place = (k * frequencies[axis, slot]) & (n - 1)
+                        total += 2.0 * taps[i, axis, 1 + f, k] * versines[axis, place]
                     spectra[axis, f, 0, slot] = 1.0 - total
                     spectra[axis, f, 1, slot] = total
         rest1 = 1 if f64(sigmas[i, 0]) * longest < _SMALL_SIGMA else 0
