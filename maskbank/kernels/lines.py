@@ -38,97 +38,70 @@ def tap_sum(target, add, n, source, kernel):
 
 
 @in_llvm(tap_sum)
-def _write_tap_sum(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
-    target, source, kernel = (cgutils.unpack_tuple(builder, args[k]) for k in (0, 3, 4))
+def _write_tap_sum(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> None:
+    target, source, kernel = (cgutils.unpack_tuple(b, args[k]) for k in (0, 3, 4))
+    (add, n), stride, radius = args[1:3], source[2], kernel[1]
 
     def pointer(argument: int, array: ir.Value, offset: ir.Value) -> ir.Value:
-        return address(context, builder, signature.args[argument].types[0], array, offset)
+        return address(context, b, signature.args[argument].types[0], array, offset)
 
-    lines = _Lines(
-        builder,
-        dst=pointer(0, *target),
-        add=args[1],
-        src=pointer(3, *source[:2]),
-        stride=source[2],
-        taps=pointer(4, kernel[0], INTEGER(0)),
-        radius=kernel[1],
-    )
-    done = lines.over(INTEGER(0), args[2], WIDTH, COUNT)
-    done = lines.over(done, args[2], WIDTH, 1)
-    lines.over(done, args[2], 1, 1)
+    dst, src, taps = pointer(0, *target), pointer(3, *source[:2]), pointer(4, kernel[0], INTEGER(0))
 
+    def at(base: ir.Value, x: ir.Value, j: int, width: int) -> ir.Value:
+        return b.gep(base, [b.add(x, INTEGER(width * j))])
 
-class _Lines:
-    """Writes the loops of `tap_sum` into a function that is being compiled."""
+    def load(base: ir.Value, x: ir.Value, j: int, width: int) -> Vector:
+        return Vector.load(b, at(base, x, j, width), width)
 
-    def __init__(self, builder: ir.IRBuilder, **values: ir.Value) -> None:
-        self.builder = builder
-        self.dst = values["dst"]
-        self.add = values["add"]
-        self.src = values["src"]
-        self.stride = values["stride"]
-        self.taps = values["taps"]
-        self.radius = values["radius"]
+    def tap(k: ir.Value, width: int) -> Vector:
+        one = Vector.load(b, b.gep(taps, [k]), 1)
+        return one.shuffle(one, [0] * width)
 
-    def over(self, start: ir.Value, n: ir.Value, width: int, count: int) -> ir.Value:
-        """Steps of width * count outputs from `start` while a whole one fits below n; where it stopped."""
-        b = self.builder
-        step = INTEGER(width * count)
-        before = b.block
-        head, body, done = (b.append_basic_block(name) for name in ("outputs", "step", "rest"))
-        b.branch(head)
-        b.position_at_end(head)
-        x = b.phi(INTEGER)
-        x.add_incoming(start, before)
-        following = b.add(x, step)
-        b.cbranch(b.icmp_signed("<=", following, n), body, done)
-        b.position_at_end(body)
-        self._step(x, width, count)
-        x.add_incoming(following, b.block)
-        b.branch(head)
-        b.position_at_end(done)
-        return x
-
-    def _step(self, x: ir.Value, width: int, count: int) -> None:
-        """`count` vectors of `width` outputs from x on: the pairs of taps, then the centre."""
-        b = self.builder
+    def filtered(x: ir.Value, width: int, count: int) -> None:
+        """Write `count` vectors of `width` outputs from x on: the pairs of taps, then the centre."""
         before = b.block
         zero = ir.Constant(ir.VectorType(ir.FloatType(), width), [0.0] * width)
         head, body, done = (b.append_basic_block(name) for name in ("taps", "pair", "store"))
         b.branch(head)
         b.position_at_end(head)
         k = b.phi(INTEGER)
-        k.add_incoming(self.radius, before)
+        k.add_incoming(radius, before)
         totals = [Vector(b, b.phi(zero.type)) for _ in range(count)]
         for total in totals:
             total.value.add_incoming(zero, before)
         b.cbranch(b.icmp_signed(">", k, INTEGER(0)), body, done)
         b.position_at_end(body)
-        shift = b.mul(k, self.stride)
+        shift = b.mul(k, stride)
         left, right = b.sub(x, shift), b.add(x, shift)
-        tap = self._tap(k, width)
+        factor = tap(k, width)
         for j, total in enumerate(totals):
-            pair = self._load(self.src, left, j, width) + self._load(self.src, right, j, width)
-            total.value.add_incoming((total + tap * pair).value, body)
+            pair = load(src, left, j, width) + load(src, right, j, width)
+            total.value.add_incoming((total + factor * pair).value, body)
         k.add_incoming(b.sub(k, INTEGER(1)), body)
         b.branch(head)
         b.position_at_end(done)
-        centre = self._tap(INTEGER(0), width)
+        centre = tap(INTEGER(0), width)
         for j, total in enumerate(totals):
-            whole = total + centre * self._load(self.src, x, j, width)
-            added = self._load(self.dst, x, j, width) + whole
-            chosen = b.select(self.add, added.value, whole.value)
-            Vector(b, chosen).store(self._at(self.dst, x, j, width))
+            whole = total + centre * load(src, x, j, width)
+            added = load(dst, x, j, width) + whole
+            Vector(b, b.select(add, added.value, whole.value)).store(at(dst, x, j, width))
 
-    def _at(self, base: ir.Value, x: ir.Value, j: int, width: int) -> ir.Value:
-        return self.builder.gep(base, [self.builder.add(x, INTEGER(width * j))])
-
-    def _load(self, base: ir.Value, x: ir.Value, j: int, width: int) -> Vector:
-        return Vector.load(self.builder, self._at(base, x, j, width), width)
-
-    def _tap(self, k: ir.Value, width: int) -> Vector:
-        one = Vector.load(self.builder, self.builder.gep(self.taps, [k]), 1)
-        return one.shuffle(one, [0] * width)
+    start = INTEGER(0)
+    for width, count in ((WIDTH, COUNT), (WIDTH, 1), (1, 1)):  # steps, while a whole one fits below n
+        before = b.block
+        head, body, done = (b.append_basic_block(name) for name in ("outputs", "step", "rest"))
+        b.branch(head)
+        b.position_at_end(head)
+        x = b.phi(INTEGER)
+        x.add_incoming(start, before)
+        following = b.add(x, INTEGER(width * count))
+        b.cbranch(b.icmp_signed("<=", following, n), body, done)
+        b.position_at_end(body)
+        filtered(x, width, count)
+        x.add_incoming(following, b.block)
+        b.branch(head)
+        b.position_at_end(done)
+        start = x
 
 
 def transpose(dst, dst_stride, src, src_stride, rows, columns):
@@ -150,7 +123,10 @@ def _write_transpose(context: Any, builder: ir.IRBuilder, signature: Any, args: 
         start = builder.add(builder.mul(row, args[array + 1]), column)
         return address(context, builder, signature.args[array], args[array], start)
 
-    def square(y: ir.Value, x: ir.Value) -> None:
+    with (
+        cgutils.for_range_slice(builder, INTEGER(0), rows, step) as (y, _),
+        cgutils.for_range_slice(builder, INTEGER(0), columns, step) as (x, _),
+    ):
         numbers = [builder.add(y, INTEGER(row)) for row in range(WIDTH)]
         lines = [Vector.load(builder, place(2, row, x), WIDTH) for row in numbers]
         block = 1
@@ -166,9 +142,3 @@ def _write_transpose(context: Any, builder: ir.IRBuilder, signature: Any, args: 
             block *= 2
         for row, line in enumerate(lines):
             line.store(place(0, builder.add(x, INTEGER(row)), y))
-
-    with (
-        cgutils.for_range_slice(builder, INTEGER(0), rows, step) as (y, _),
-        cgutils.for_range_slice(builder, INTEGER(0), columns, step) as (x, _),
-    ):
-        square(y, x)
