@@ -16,6 +16,7 @@ that suits the processor's registers. The order changes no number.
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -186,46 +187,34 @@ def _columns(target, target_stride, source, source_stride, columns, levels, back
 @in_llvm(_columns)
 def _write_columns(_context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> None:
     levels, back = (signature.args[k].count for k in (5, 6))
+    n, rule = 2**levels, inverse if back else forward
     dst, dst_stride, src, src_stride, columns = args[:5]
     with cgutils.for_range_slice(builder, INTEGER(0), columns, INTEGER(WIDTH)) as (x, _):
 
         def at(base: ir.Value, stride: ir.Value, j: int) -> ir.Value:
             return builder.gep(base, [builder.add(x, builder.mul(stride, INTEGER(j)))])
 
-        _compile(
-            inverse if back else forward, 2**levels,
-            lambda j: Vector.load(builder, at(src, src_stride, j), WIDTH),
-            lambda j, value: value.store(at(dst, dst_stride, j)),
-        )  # fmt: skip
+        def load(j: int) -> Vector:
+            return Vector.load(builder, at(src, src_stride, j), WIDTH)
 
-
-def _compile(
-    rule: Callable[[Values], list[Any]],
-    n: int,
-    load: Callable[[int], Vector],
-    store: Callable[[int, Vector], None],
-) -> None:
-    """Compile a transform of n vectors, group by group."""
-    terms: list[_Term] = []
-    inputs = [_Term(terms, "load", j) for j in range(n)]
-    slots = {term: j for j, term in enumerate(rule(inputs))}
-    waiting: list[_Term] = [term for term in inputs if term in slots]  # where n is 1
-    for group in _groups(inputs, terms[n:]):
-        for term in group:
-            term.compile(load)
-        waiting += [term for term in group if term in slots]
-        if all(term.value for term in inputs):  # in place, a store may overwrite what is yet to be loaded
-            for term in waiting:
-                store(slots[term], term.compile(load))
-            waiting = []
-    for term in waiting:
-        store(slots[term], term.compile(load))
+        terms: list[_Term] = []
+        inputs = [_Term(terms, load, j) for j in range(n)]
+        slots = {term: j for j, term in enumerate(rule(inputs))}
+        waiting: list[_Term] = []
+        for group in [*_groups(inputs, terms[n:])] or [inputs]:  # a transform of one number has no groups
+            for term in group:
+                term.compile()
+            waiting += [term for term in group if term in slots]
+            if all(term.value for term in inputs):  # in place, a store may overwrite what is yet to be loaded
+                for term in waiting:
+                    term.compile().store(at(dst, dst_stride, slots[term]))
+                waiting = []
 
 
 class _Term:
-    """A vector that is loaded, or made from others by one operation, and compiled later."""
+    """A vector that is compiled later, and once: what an operation makes of other terms or numbers."""
 
-    def __init__(self, terms: list["_Term"], operation: str, *operands: Any) -> None:
+    def __init__(self, terms: list["_Term"], operation: Callable[..., Vector], *operands: Any) -> None:
         self.operation = operation
         self.operands = operands
         self.value: Vector | None = None
@@ -236,27 +225,24 @@ class _Term:
         """The terms it is made from."""
         return [operand for operand in self.operands if isinstance(operand, _Term)]
 
-    def compile(self, load: Callable[[int], Vector]) -> Vector:
-        """Its vector; inputs are loaded when they are first used."""
+    def compile(self) -> Vector:
+        """Its vector; what it is made from is compiled when it is first used."""
         if self.value is None:
-            if self.operation == "load":
-                self.value = load(self.operands[0])
-            else:
-                values = [x.compile(load) if isinstance(x, _Term) else x for x in self.operands]
-                self.value = getattr(values[0], self.operation)(*values[1:])
+            values = [x.compile() if isinstance(x, _Term) else x for x in self.operands]
+            self.value = self.operation(*values)
         return self.value
 
     def __add__(self, other: "_Term") -> "_Term":
-        return _Term(self.terms, "__add__", self, other)
+        return _Term(self.terms, operator.add, self, other)
 
     def __sub__(self, other: "_Term") -> "_Term":
-        return _Term(self.terms, "__sub__", self, other)
+        return _Term(self.terms, operator.sub, self, other)
 
     def __neg__(self) -> "_Term":
-        return _Term(self.terms, "__neg__", self)
+        return _Term(self.terms, operator.neg, self)
 
     def __mul__(self, number: float) -> "_Term":
-        return _Term(self.terms, "__mul__", self, number)
+        return _Term(self.terms, operator.mul, self, number)
 
 
 def _groups(inputs: list[_Term], terms: list[_Term]) -> Iterator[list[_Term]]:
@@ -273,21 +259,14 @@ def _groups(inputs: list[_Term], terms: list[_Term]) -> Iterator[list[_Term]]:
                 needed = set().union(*({s} if s in made else known[s] for s in term.sources()))
                 if len(needed) <= REGISTERS:
                     known[term] = needed
-        roots: dict[_Term, _Term] = {}  # values of one group lead to the same root
-
-        def root(value: _Term, roots: dict[_Term, _Term] = roots) -> _Term:
-            while value in roots:
-                value = roots[value]
-            return value
-
+        whole: dict[_Term, set[_Term]] = {}  # of each value, the set of all values of its group
         for needed in known.values():
-            first = root(next(iter(needed)))
-            for value in needed:
-                if root(value) is not first:
-                    roots[root(value)] = first
-        groups: dict[_Term, list[_Term]] = {}
+            if not needed <= whole.get(next(iter(needed)), set()):
+                joined = needed.union(*(whole.get(value, set()) for value in needed))
+                whole |= dict.fromkeys(joined, joined)
+        groups: dict[int, list[_Term]] = {}
         for term, needed in known.items():
-            groups.setdefault(root(next(iter(needed))), []).append(term)
+            groups.setdefault(id(whole[next(iter(needed))]), []).append(term)
         yield from groups.values()
         made.update(known)
         terms = [term for term in terms if term not in known]
