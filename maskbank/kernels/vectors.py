@@ -93,34 +93,34 @@ class Vector:
             ir.VectorType(element(self.dtype), self.value.type.count), [constant] * self.value.type.count
         )
 
-    def _apply(self, names: tuple[str, str], other: "Self | float") -> Self:
-        """names: of LLVM's instructions for floats and for integers."""
-        function = getattr(self.builder, names[self.dtype is not np.float32])
+    def _apply(self, name: str, other: "Self | float") -> Self:
+        """name: of LLVM's instruction for integers. That for floats begins with an f."""
+        function = getattr(self.builder, "f" + name if self.dtype is np.float32 else name)
         return self._new(function(self.value, self._operand(other)))
 
     def __add__(self, other: "Self | float") -> Self:
-        return self._apply(("fadd", "add"), other)
+        return self._apply("add", other)
 
     def __sub__(self, other: "Self | float") -> Self:
-        return self._apply(("fsub", "sub"), other)
+        return self._apply("sub", other)
 
     def __mul__(self, other: "Self | float") -> Self:
-        return self._apply(("fmul", "mul"), other)
+        return self._apply("mul", other)
 
     def __neg__(self) -> Self:
         return self._new(self.builder.fneg(self.value))
 
     def __xor__(self, other: "Self | int") -> Self:
-        return self._apply(("", "xor"), other)
+        return self._apply("xor", other)
 
     def __and__(self, other: "Self | int") -> Self:
-        return self._apply(("", "and_"), other)
+        return self._apply("and_", other)
 
     def __lshift__(self, bits: int) -> Self:
-        return self._apply(("", "shl"), bits)
+        return self._apply("shl", bits)
 
     def __rshift__(self, bits: int) -> Self:
-        return self._apply(("", "ashr" if self.dtype is np.int32 else "lshr"), bits)
+        return self._apply("ashr" if self.dtype is np.int32 else "lshr", bits)
 
     def __lt__(self, other: "Self | float") -> Self:
         return self._compare("<", other)
