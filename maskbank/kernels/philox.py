@@ -55,19 +55,15 @@ def block(c0, c1, c2, c3, k0, k1):
 
 
 @inlined
-def words(seed, stream, index, first, w0, w1, w2, w3):
-    """Fill w0..w3, uint32 (n,), with the words of blocks first..first+n-1. Seed and index are uint64."""
+def words(seed, stream, index, first, count, out):
+    """Fill out, uint32 (4, count or more), with the words of `count` blocks. Seed and index are uint64."""
     k0 = u32(seed & _MASK)
     k1 = u32(seed >> _32)
     c1 = u32(stream)
     c2 = u32(index & _MASK)
     c3 = u32(index >> _32)
-    for j in range(w0.size):
-        a, b, c, d = block(u32(first + j), c1, c2, c3, k0, k1)
-        w0[j] = a
-        w1[j] = b
-        w2[j] = c
-        w3[j] = d
+    for j in range(count):
+        out[0, j], out[1, j], out[2, j], out[3, j] = block(u32(first + j), c1, c2, c3, k0, k1)
 
 
 @inlined
@@ -179,7 +175,7 @@ def _fill(seed, stream, index, first, out, w, numbers):
     end = (first + out.size + 3) // 4
     for start in range(first // 4, end, CHUNK):
         count = CHUNK if start + CHUNK < end else end - start
-        words(seed, stream, index, start, w[0, :count], w[1, :count], w[2, :count], w[3, :count])
+        words(seed, stream, index, start, count, w)
         low = 4 * start - first
         fits = count == CHUNK and low >= 0 and low + 4 * CHUNK <= out.size
         box_muller(w, (count + STEP - 1) // STEP * STEP, out[low : low + 4 * CHUNK] if fits else numbers)

@@ -81,7 +81,7 @@ def draw_words(seed, stream, index, out):
     """Fill out, uint32 (n,), with the first words of a stream, four from each block."""
     blocks = (out.size + 3) // 4
     drawn = np.empty((4, blocks), np.uint32)
-    words(seed, stream, index, 0, drawn[0], drawn[1], drawn[2], drawn[3])
+    words(seed, stream, index, 0, blocks, drawn)
     for j in range(out.size):
         out[j] = drawn[j & 3, j >> 2]
 

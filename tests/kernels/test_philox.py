@@ -53,7 +53,7 @@ def one_block(c0, c1, c2, c3, k0, k1, out):  # type: ignore[no-untyped-def]
 
 def kernel_words(seed: int, stream: int, index: int, first: int, n: int) -> Words:
     out = np.empty((4, n), np.uint32)
-    philox.words(np.uint64(seed), stream, np.uint64(index), first, *out)
+    philox.words(np.uint64(seed), stream, np.uint64(index), first, n, out)
     return out
 
 
