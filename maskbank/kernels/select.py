@@ -61,15 +61,6 @@ def item_of(place, items, half, rounds):
 
 
 @kernel
-def number_of(marks):
-    """How many of bool (n,) are True."""
-    found = 0
-    for j in range(marks.size):
-        found += i64(marks[j])
-    return found
-
-
-@kernel
 def word_of(values):
     """24 bits from the values (n,) alone: the sum of a hash of each value and its place, mixed."""
     total = u64(0)
@@ -182,7 +173,9 @@ def restore_all(visible, lengths, valid, restore):
         own = valid[r * valid.shape[0] // rows]
         shown = 0
         hidden = lengths[r * lengths.size // rows]
-        absent = number_of(own)
+        absent = 0  # where the first token that is not valid stands
+        for j in range(own.size):
+            absent += i64(own[j])
         for j in range(visible.shape[1]):
             there = i64(visible[r, j])
             here = i64(own[j]) if own.size > 0 else i64(1)
