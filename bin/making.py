@@ -119,16 +119,15 @@ def first(bench: Bench) -> None:
 def starts(bench: Bench) -> None:
     """What a command costs before it does anything."""
     print("starting")
-    bench.repeat, before = 9, bench.repeat
     bank = str(bench.folder / "small.h5")
     bench.once(MASKBANK, "generate", "green3d", "-n", "1000", "-o", bank)
     found = bench.medians(
+        3,
         imports=lambda: bench.once(PYTHON, "-c", "import numpy, h5py, click"),
         help=lambda: bench.once(MASKBANK, "--help"),
         inspect=lambda: bench.once(MASKBANK, "inspect", bank),
         later=lambda: bench.generate("green3d", 16, 2),
     )
-    bench.repeat = before
     line("n = 16", f"{found['later']:.2f} s")
     line("import numpy, h5py, click", f"{found['imports']:.3f} s")
     line("maskbank --help", f"{found['help']:.3f} s   {found['help'] / found['imports']:.2f} x that")
@@ -163,12 +162,11 @@ def survival(bench: Bench) -> None:
     )
     os.unlink(kept)
     bench.script(JOURNAL, n, bench.out, 1.0)
-    bench.repeat, before = 3 * bench.repeat, bench.repeat
     journal = bench.medians(
+        3,
         kept=lambda: bench.script(JOURNAL, n, bench.out, 1.0),
         not_kept=lambda: bench.script(JOURNAL, n, bench.out, 3600.0),
     )
-    bench.repeat = before
     verify, alone = found["verify"], found["verify"] - found["start"]
     line(
         "verify",

@@ -54,10 +54,13 @@ class Bench:
         command = (MASKBANK, "generate", kind, "-n", str(n), "-o", self.out, "-j", str(workers), *more)
         return self.once(*command, **environment)
 
-    def medians(self, **runs: Callable[[], float]) -> dict[str, float]:
-        """Medians of runs taken in turn, so that a drift of the machine's speed meets all alike."""
+    def medians(self, times: int = 1, **runs: Callable[[], float]) -> dict[str, float]:
+        """Medians of runs taken in turn, so that a drift of the machine's speed meets all alike.
+
+        times: how many times as many runs as usual, where they are short.
+        """
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(self.repeat):
+        for _ in range(times * self.repeat):
             for name, run in runs.items():
                 seconds[name].append(run())
         return {name: statistics.median(values) for name, values in seconds.items()}

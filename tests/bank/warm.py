@@ -19,9 +19,6 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-FAREWELL = 1.0  # seconds between polite and impolite ends
-
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
