@@ -18,18 +18,7 @@ from scipy import fft, ndimage, stats
 
 from maskbank import noise
 from maskbank.kernels import gaussian
-from maskbank.recipes import (
-    COLOURS,
-    VARIANTS,
-    Blue,
-    Filtered,
-    Green,
-    Purple,
-    Range,
-    Recipe,
-    Red,
-    variant,
-)
+from maskbank.recipes import COLOURS, VARIANTS, Blue, Filtered, Green, Purple, Range, Recipe, Red
 from tests import reference
 from tests.conftest import Share
 
@@ -306,21 +295,11 @@ RADIAL: list[tuple[str, tuple[int, ...], int]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    "boundary, size, count, cls",
-    [
-        pytest.param(*where, cls, marks=[pytest.mark.full] * ((k + j) % len(FILTERED) > 0))
-        for k, where in enumerate(RADIAL)
-        for j, cls in enumerate(FILTERED)
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("boundary, size, count, cls", with_colours(RADIAL), ids=str)
 def test_radial_spectrum(
     boundary: str, size: tuple[int, ...], count: int, cls: type[Recipe], share: Share
 ) -> None:
     """The power in each radial shell is the analytic one, within the sampling error of that very sum.
-
-    The plain suite tries one colour of each size.
 
     Coefficients of white noise are independent and normal, so a sum of powers P has the variance
     2 sum P**2: for the DCT, in which reflecting filters are diagonal, as for the FFT, in which each complex
@@ -391,10 +370,9 @@ def test_draws_equal_twin(kind: str, seed: int, first: int) -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("cls", [Green, Purple])
-def test_draws_are_in_range_and_apart(cls: type[Recipe], name: str) -> None:
+def test_draws_are_in_range_and_apart(cls: type[Green], name: str) -> None:
     """Every row of Table A.1 and section 3.2: within the ranges, and sigma2 - sigma1 at least 0.05."""
-    ranges: dict[str, Any] = {**variant(cls.colour, name)}
-    recipe = cls(size=(8, 8), **ranges)
+    recipe = cls(size=(8, 8), variant=name)
     drawn = noise.sigmas(recipe, 3, 0, 20_000).astype(np.float64)
     for column, (low, high) in zip(drawn.T, recipe.ranges, strict=True):
         assert float(np.float32(low)) <= column.min()
@@ -404,15 +382,9 @@ def test_draws_are_in_range_and_apart(cls: type[Recipe], name: str) -> None:
     assert (drawn[:300] == np.array(expected)).all()
 
 
-def varied(name: str) -> Green:
-    """Green of a row of Table A.1."""
-    ranges: dict[str, Any] = {**variant("green", name)}
-    return Green(size=(8, 8), **ranges)
-
-
 def test_main_variant_is_two_uniforms_in_order() -> None:
     """Drawing again until they are in order gives the smaller and the larger of two (all but 0.05 apart)."""
-    drawn = noise.sigmas(varied("main"), 1, 0, 20_000).astype(np.float64)
+    drawn = noise.sigmas(Green(size=(8, 8), variant="main"), 1, 0, 20_000).astype(np.float64)
     rng = np.random.default_rng(0)
     pairs = np.sort(rng.uniform(0.5, 2.0, (50_000, 2)), axis=1)
     pairs = pairs[pairs[:, 1] - pairs[:, 0] >= 0.05]
@@ -431,7 +403,7 @@ def test_single_draws_are_uniform(cls: type[Recipe]) -> None:
 
 def test_draws_without_rejection_are_uniform_and_uncorrelated() -> None:
     """Variant 3, whose ranges lie far apart: sigma1 and sigma2 are two independent uniforms."""
-    drawn = noise.sigmas(varied("3"), 5, 0, 20_000).astype(np.float64)
+    drawn = noise.sigmas(Green(size=(8, 8), variant="3"), 5, 0, 20_000).astype(np.float64)
     for column, low in zip(drawn.T, (0.5, 2.0), strict=True):
         assert stats.kstest(column, "uniform", (low, 1.0)).pvalue > 1e-4
     assert abs(stats.pearsonr(drawn[:, 0], drawn[:, 1]).statistic) < Z / math.sqrt(len(drawn))
