@@ -56,7 +56,7 @@ class Block:
     """Memory for items: `items`, (count, *size), as stored; and `sigmas`, float32 (count, sigmas)."""
 
     def __init__(self, recipe: Recipe, count: int) -> None:
-        self.items: Array = _aligned((count, *recipe.size), np.dtype(recipe.dtype))
+        self.items: Array = _aligned(count, *recipe.size, dtype=recipe.dtype)
         self.sigmas = np.empty((count, len(recipe.ranges)), np.float32)
 
     def __len__(self) -> int:
@@ -166,7 +166,7 @@ class Colours:
             np.zeros((3, 2), np.int64), frequencies, weights, versines,
             _aligned(max(1, 4096 // (h * w)) * h * w + vectors.WIDTH), _aligned(h * row),
             _aligned(t * stride), stride, _aligned(column * row), _aligned(row * column),
-            np.zeros((3, 2, 2, longest)), _aligned((3, column)), self._normals,
+            np.zeros((3, 2, 2, longest)), _aligned(3, column), self._normals,
         )  # fmt: skip
 
     def _by_axes(self) -> direct.Workspace:
@@ -179,8 +179,8 @@ class Colours:
         return direct.Workspace(
             _aligned((h + 2 * above) * w),
             _aligned(max(min(gaussian.ROWS, h) * (w + 2 * radius + 32), direct.STRIP)),
-            _aligned((volumes, (t + 2 * before) * stride)), stride, np.empty((2, longest), np.int64),
-            _aligned((4, taps)), _aligned((4, taps)), _aligned((volumes, taps)), self._normals,
+            _aligned(volumes, (t + 2 * before) * stride), stride, np.empty((2, longest), np.int64),
+            _aligned(4, taps), _aligned(4, taps), _aligned(volumes, taps), self._normals,
         )  # fmt: skip
 
     def make(self, first: int, block: Block) -> None:
@@ -254,10 +254,9 @@ def _apart(n: int) -> int:
     return 16 * (-(-n // 16) | 1)
 
 
-def _aligned(shape: int | tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
+def _aligned(*shape: int, dtype: npt.DTypeLike = np.float32) -> Array:
     """Memory that starts at a page: direct writes need that, and vector loads need 64 bytes."""
-    size = math.prod(shape) if isinstance(shape, tuple) else shape
-    n = size * np.dtype(dtype).itemsize
+    n = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(n + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + n].view(dtype).reshape(shape)
