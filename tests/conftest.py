@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -33,6 +36,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "full" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="bin/test --all runs it"))
+
+
+def printed_by(*python: object, **variables: str) -> str:
+    """What a Python process of its own prints, with these environment variables besides ours."""
+    done = subprocess.run(
+        [sys.executable, *map(str, python)],
+        cwd=Path(__file__).parent.parent, env=os.environ | variables, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 class Share(Protocol):

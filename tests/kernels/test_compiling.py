@@ -1,7 +1,6 @@
 """What a process compiles, where nothing is compiled yet: only what it uses."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import maskbank
 from maskbank import noise
 from maskbank.checks import count_cores
 from maskbank.kernels import cache, colour, direct, spectral
+from tests.conftest import printed_by
 
 # Numba says which functions it compiles, with those they call.
 CODE = """
@@ -38,12 +38,7 @@ RBN = "import maskbank; maskbank.generate({path!r} + '.rbn', 'rbn', n=2)"
 
 def compiled_by(code: str, cache: Path) -> list[str]:
     """The functions that a process compiles for this code, with kernels kept in this folder."""
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, code],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return printed_by("-c", CODE, code, NUMBA_CACHE_DIR=str(cache)).split()
 
 
 @pytest.mark.parametrize(

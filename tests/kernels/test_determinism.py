@@ -1,9 +1,6 @@
 """The same bytes everywhere: from release to release, in any order, on any processor, without a compiler."""
 
 import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +9,9 @@ import pytest
 
 from maskbank import noise
 from maskbank.recipes import COLOURS, Recipe
+from tests.conftest import printed_by
 from tests.golden import make
 
-ROOT = Path(__file__).parents[2]
 GOLDEN: dict[str, str] = json.loads(make.FILE.read_text())
 
 # Both ways of filtering, white noise, and scratch that is larger than what one item needs
@@ -33,23 +30,10 @@ def recipe_of(kind: str, boundary: str, size: tuple[int, ...]) -> Recipe:
     return COLOURS[kind][0](size=size, dtype="float32", boundary=boundary)
 
 
-def checksums_elsewhere(names: list[str], variables: dict[str, str], *python: str) -> dict[str, str]:
-    """Checksums of golden cases, made in a process of its own with these environment variables."""
-    done = subprocess.run(
-        [sys.executable, *python, "-m", "tests.golden.make", *names],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    checksums: dict[str, str] = json.loads(done.stdout)
-    return checksums
-
-
-def expected(names: list[str]) -> dict[str, str]:
-    return {name: GOLDEN[name] for name in names}
+def check_elsewhere(names: list[str], *python: str, **variables: str) -> None:
+    """A process of its own, with these options and environment variables, makes the golden checksums."""
+    printed = printed_by(*python, "-m", "tests.golden.make", *names, **variables)
+    assert json.loads(printed) == {name: GOLDEN[name] for name in names}
 
 
 def test_golden_file_holds_every_case() -> None:
@@ -112,7 +96,7 @@ def test_items_do_not_depend_on_threads(kind: str, boundary: str, size: tuple[in
 def test_fresh_process_makes_the_same_bytes() -> None:
     """With kernels from the compiler's cache, as users run them."""
     names = [name for name in make.CASES if "float32" in name or name.startswith("rbn-64x8-")]
-    assert checksums_elsewhere(names, {}) == expected(names)
+    check_elsewhere(names)
 
 
 @pytest.mark.full
@@ -132,7 +116,7 @@ def test_generic_processor_makes_the_same_bytes(pytestconfig: pytest.Config, tmp
     variables = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(cache)}
     if dispatched:
         variables["NPY_DISABLE_CPU_FEATURES"] = " ".join(dispatched)
-    assert checksums_elsewhere(names, variables) == expected(names)
+    check_elsewhere(names, **variables)
 
 
 @pytest.mark.parametrize("all_levels", [False, pytest.param(True, marks=pytest.mark.full)])
@@ -154,4 +138,4 @@ def test_plain_python_makes_the_same_bytes(all_levels: bool) -> None:
     ]
     plain = {"NUMBA_DISABLE_JIT": "1", "NPY_PROMOTION_STATE": "weak"}  # NumPy 1 promotes as NumPy 2 does
     # unsigned NumPy scalars warn where they wrap around, as they are meant to
-    assert checksums_elsewhere(names, plain, "-W", "ignore") == expected(names)
+    check_elsewhere(names, "-W", "ignore", **plain)

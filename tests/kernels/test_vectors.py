@@ -1,9 +1,6 @@
 """The vectors of kernels follow the processor they are compiled for, and no number follows the vectors."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +8,8 @@ import numba
 import pytest
 
 from maskbank.kernels.jit import has_feature
+from tests.conftest import printed_by
 from tests.golden import make
-
-ROOT = Path(__file__).parents[2]
 
 # Modules take the width when they are imported, so it is set before them. On one core there is no second
 # process, which would compile for this processor's own width.
@@ -46,11 +42,6 @@ def test_only_features_that_kernels_are_compiled_for_count(monkeypatch: pytest.M
 def test_every_width_makes_the_same_bytes(width: int, tmp_path: Path) -> None:
     """Compiled anew: axes shorter than a vector, and as long as the longest ones; all three dtypes."""
     names = ["green3d-2x8x4-float32-wrap", "green3d-64x64x64-float16-wrap", "green3d-4x5x6-float16-reflect"]
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, str(width), *names],
-        cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    printed = printed_by("-c", CODE, width, *names, NUMBA_CACHE_DIR=str(tmp_path))
     golden = json.loads(make.FILE.read_text())
-    assert json.loads(done.stdout) == {name: golden[name] for name in names}
+    assert json.loads(printed) == {name: golden[name] for name in names}
