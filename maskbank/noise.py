@@ -36,14 +36,20 @@ _FILTERS_BYTES = 2**17  # of filter taps that one call makes; more would not fit
 
 
 def item(recipe: Recipe, seed: int, index: int) -> Array:
-    """Item `index` of the bank of (recipe, seed): an array of recipe.size and recipe.dtype."""
+    """Item `index` of the bank of (recipe, seed): an array of recipe.size and recipe.dtype.
+
+    RecipeError for a seed that is no integer from 0 to 2**64 - 1.
+    """
     block = Block(recipe, 1)
     maker(recipe, seed).make(index, block)
     return np.asarray(block.items[0])
 
 
 def sigmas(recipe: Recipe, seed: int, first: int, count: int) -> npt.NDArray[np.float32]:
-    """The sigmas drawn for `count` items from `first` on, float32 (count, sigmas). Makes no items."""
+    """The sigmas of items first to first + count - 1, in voxels: float32 (count, sigmas). Makes no items.
+
+    RecipeError as for `item`.
+    """
     drawn = np.empty((count, len(recipe.ranges)), np.float32)
     if recipe.ranges:
         colour.draw_all(
@@ -70,13 +76,16 @@ class Block:
 
 
 def maker(recipe: Recipe, seed: int) -> "Colours | Sets":
-    """An object that makes items of (recipe, seed). It has memory of its own, so each thread needs one."""
+    """An object that makes items of (recipe, seed). It has memory of its own, so each thread needs one.
+
+    RecipeError as for `item`.
+    """
     number = np.uint64(check_seed(seed))
     return Sets(recipe, number) if isinstance(recipe, RBN) else Colours(recipe, number)
 
 
 class Sets:
-    """Makes R-BN. Several calls can take the masks of one set, which is made once."""
+    """Makes R-BN (section 3.3). Calls in turn that take masks of the same set make that set once."""
 
     def __init__(self, recipe: RBN, seed: np.uint64) -> None:
         self.recipe = recipe
@@ -134,7 +143,7 @@ class Sets:
 
 
 class Colours:
-    """Makes white and coloured noise."""
+    """Makes white and coloured noise (equations 1 to 4)."""
 
     def __init__(self, recipe: Recipe, seed: np.uint64) -> None:
         self.recipe = recipe

@@ -73,7 +73,7 @@ def _unusable(folder: Path) -> str:
 
 
 def _forget(base: Path) -> None:
-    """Remove what other states of the sources left here, unused for long: each start touches its own."""
+    """Remove folders that no process used for 30 days: each start gives its own folder a new date."""
     for folder in base.glob("kernels-" + 12 * "[0-9a-f]"):
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _KEPT_SECONDS:
@@ -96,9 +96,10 @@ _second: subprocess.Popen[bytes] | None = None
 
 @contextlib.contextmanager
 def compiled_beside(recipe: "Recipe") -> Iterator[None]:
-    """Meanwhile a second process compiles how filters of a recipe are drawn: see `wait_for_second`.
+    """During this block a second process compiles the drawing of filters, and the recipe's transforms.
 
-    Not where that is kept already, nor on one core. Within such a block, another one does nothing.
+    `wait_for_second` waits for it; without that, it is stopped at the end of the block. There is none where
+    the drawing is kept already, on one core, or within another such block.
     """
     global _second
     python = sys.executable or ""
@@ -126,6 +127,6 @@ def compiled_beside(recipe: "Recipe") -> Iterator[None]:
 
 
 def wait_for_second() -> None:
-    """Wait until a second process has compiled. Where it failed, the caller compiles what is missing."""
+    """Wait until the second process has compiled. If it failed, the caller compiles what is missing."""
     if second := _second:
         second.wait()

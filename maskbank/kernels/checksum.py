@@ -27,7 +27,7 @@ FAST = platform.machine().lower() in ("x86_64", "amd64") and has_feature("pclmul
 
 
 def crc32(items: Any) -> list[int]:
-    """zlib.crc32 of each item: uint8 (items, bytes), contiguous."""
+    """zlib.crc32 of each item, an int. items: uint8 (items, bytes), contiguous."""
     whole = items.shape[1] // _STEP * _STEP
     if not FAST or whole < 4 * _STEP:
         return [zlib.crc32(item) for item in items]
@@ -49,7 +49,7 @@ def prepare() -> None:
 def _fold(items, folded):
     """Fill folded, uint64 (n, 2), with 16 bytes for each item, uint8 (n, bytes), of at least 64 bytes.
 
-    They have the checksum of the item's bytes but the last ones, which fill no step of 64.
+    Those 16 have the same checksum as the item's bytes without the last ones, which fill no step of 64.
     """
     for i in range(items.shape[0]):
         _lanes(items[i], items.shape[1] // _STEP * _STEP, folded[i])

@@ -25,7 +25,7 @@ ATTEMPTS = 2**24
 
 
 class Colour(NamedTuple):
-    """The filter of a recipe's items: (delta w + a G(sigma1) w + b G(sigma2) w) / gain."""
+    """The filter of a recipe's items: (delta w + a G(sigma1) w + b G(sigma2) w) / gain (equations 1 to 4)."""
 
     weights: Any  # float64 (3,): delta, a, b; delta is -a or 0
     ranges: Any  # float64 (1 or 2, 2): of each sigma, the lowest and the highest

@@ -111,14 +111,14 @@ class Storage(NamedTuple):
     """How numbers are stored."""
 
     size: int  # bytes of a number: 4 for float32, 2 for halves, 1 for levels
-    code: Any  # int64 (1,): what `compiled` gives for this size, before a kernel is called
+    code: Any  # int64 (1,): what `compiled` returns for this size; set before a kernel is called
 
 
 @functools.cache
 def compiled(size: int) -> int:
-    """What `store` runs: the address of the code for numbers of so many bytes; 0 without the compiler.
+    """The address of the code that `store` runs for numbers of `size` bytes; 0 without the compiler.
 
-    Kernels do not contain it, so they are compiled once for all types.
+    Kernels do not contain this code, so they are compiled once for all dtypes.
     """
 
     def code(values, n, out):

@@ -142,9 +142,9 @@ def _rotate(z: tuple[Any, Any], by: tuple[float, float]) -> tuple[Any, Any]:
 
 @functools.cache
 def compiled(n: int, back: bool) -> int:
-    """What `transform` runs: the address of the code for n numbers; without the compiler, n, or -n for back.
+    """The address of the code that `transform` runs for n numbers; without the compiler n, or -n for back.
 
-    A kernel does not contain its transforms: thousands of instructions, compiled once for all sizes.
+    A kernel does not contain this code: thousands of instructions, which are compiled once for each n.
     """
     if numba.config.DISABLE_JIT:
         return -n if back else n

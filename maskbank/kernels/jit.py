@@ -26,10 +26,11 @@ with contextlib.suppress(ImportError):  # there is none on Windows, where masks 
 
 
 def _leave_out_blas() -> None:
-    """Load what asks for SciPy's BLAS, and say that it is there: its import takes 0.25 s.
+    """Keep Numba from importing SciPy's BLAS, which takes 0.25 s.
 
-    No kernel calls it. Another program's functions that do import it when they are compiled. Not where
-    another thread could want it meanwhile.
+    Numba imports it to see whether it is there. Here that import fails, and then Numba is told that BLAS is
+    there. No kernel needs it; functions of another program that do import it when they are compiled. Nothing
+    is done where other threads run, as they could want the import meanwhile.
     """
     name = "scipy.linalg.cython_blas"
     if name in sys.modules or threading.active_count() > 1 or importlib.util.find_spec("scipy") is None:
@@ -49,7 +50,7 @@ if not numba.config.DISABLE_JIT:
 
 
 def has_feature(name: str) -> bool:
-    """Whether kernels are compiled for a processor of LLVM's feature `name`, as avx2."""
+    """Whether kernels are compiled for a processor that has a feature; `name` is LLVM's, such as avx2."""
     if numba.config.DISABLE_JIT:
         return False
     if numba.config.CPU_NAME is not None or numba.config.CPU_FEATURES is not None:
@@ -104,7 +105,7 @@ class _ForgivingCache:
 
 
 _ADDRESSED: list[Any] = []
-KEPT = bool(numba.config.DISABLE_JIT) or FOLDER is not None  # nothing is compiled more than once
+KEPT = bool(numba.config.DISABLE_JIT) or FOLDER is not None  # no later run compiles the same again
 
 _SETTINGS: dict[str, Any] = {
     "nogil": True, "fastmath": False, "error_model": "numpy", "no_cfunc_wrapper": True,
@@ -119,7 +120,8 @@ def kernel(function: Any) -> Any:
 def machine_code(function: Any, *args: Any) -> int:
     """The address of `function`, compiled with C's calling convention for arguments of these types, and kept.
 
-    It has no result. A kernel that calls it by its address does not contain it. 0 without the compiler.
+    `function` returns nothing. A kernel that calls it by its address does not contain it. The address is 0
+    without the compiler.
     """
     if numba.config.DISABLE_JIT:
         return 0
@@ -148,10 +150,11 @@ def inlined(function: Any) -> Any:
 
 
 def in_llvm(function: Any) -> Callable[[Any], Any]:
-    """The decorator of what writes the code of `function`, in LLVM IR, where kernels call it.
+    """Decorate a function that writes LLVM IR: kernels that call `function` contain that code instead.
 
-    That is write(context, builder, signature, args), as for `numba.extending.lower_builtin`. `function` has
-    no result. Called from Python it runs itself, and so it does with NUMBA_DISABLE_JIT=1.
+    The decorated one is called as write(context, builder, signature, args), as by
+    `numba.extending.lower_builtin`. `function` returns nothing. It runs as it is when Python calls it, and
+    with NUMBA_DISABLE_JIT=1.
     """
 
     def register(write: Any) -> Any:
@@ -171,16 +174,16 @@ def in_llvm(function: Any) -> Callable[[Any], Any]:
 
 
 def _plain(kind: Any) -> Any:
-    """A type of Numba's without what it knows of values; integers are 64 bits wide."""
+    """Numba's type of an argument, without the value of a literal; integers are 64 bits wide."""
     if isinstance(kind, types.BaseTuple) and not isinstance(kind, types.BaseNamedTuple):
         return types.BaseTuple.from_types([_plain(part) for part in kind.types])
     return types.intp if isinstance(kind, types.Integer) else types.unliteral(kind)
 
 
 def widest_vectors():
-    """Say, at the head of a kernel, that its loops are to use the widest vectors of the machine.
+    """Let the loops of the kernel that calls this, first of all, use the widest vectors of the processor.
 
-    LLVM stops at 256 bits on processors whose clock once sank when 512 were used; it no longer does.
+    By default LLVM uses 256 bits where there are 512, as older processors lowered their clock for 512 bits.
     """
 
 

@@ -165,7 +165,7 @@ def _interleaved(four: list[Vector]) -> list[Vector]:
 def memory():
     """The memory that `normals` takes: words, uint32 (4, CHUNK); numbers, float32 (4 * CHUNK,); its code.
 
-    The code is int64 (1,), 0 for now. Before a kernel calls `normals`, `compiled` gives what belongs there.
+    The code is int64 (1,), 0 at first. Set it to what `compiled` returns before a kernel calls `normals`.
     """
     return np.empty((4, CHUNK), np.uint32), np.empty(4 * CHUNK, np.float32), np.zeros(1, np.int64)
 
@@ -187,9 +187,9 @@ def _fill(seed, stream, index, first, out, w, numbers):
 
 @functools.cache
 def compiled() -> int:
-    """What `normals` runs: the address of its code; 0 without the compiler.
+    """The address of the code that `normals` runs; 0 without the compiler.
 
-    A kernel that contained it would take 2 s more to compile.
+    A kernel that contained this code would take 2 s more to compile.
     """
 
     def code(seed, stream, index, first, out, n, w, numbers):
