@@ -10,9 +10,7 @@ visible, C(d) their correlation and S its Fourier transform. The best such map m
 that of the data. Arrays by distance are as in `covariance`.
 """
 
-import math
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 
@@ -22,7 +20,6 @@ from maskbank.recipes import COLOURS, LEAST_GAP
 from maskbank.sampling.windows import Bools, Float64s
 
 STEPS = 8  # values from a range of sigma; half as many from each of two ranges
-TABLE = 4001  # entries in the table of `chance_of_pairs`, by correlation
 
 
 class Predictor:
@@ -53,22 +50,14 @@ class Predictor:
 def chance_of_pairs(rho: Float64s, share: float) -> Float64s:
     """The probability that two tokens are both among the highest `share`, for Gaussian noise.
 
-    rho: their correlation. v^2 + the integral from 0 to rho of exp(-z^2 / (1 + r)) / (2 pi sqrt(1 - r^2)) dr,
-    z being the normal quantile of 1 - v (Plackett 1954); here with r = sin t.
+    rho: their correlation. It is share - 2 T(z, sqrt((1 - rho) / (1 + rho))), with z the normal quantile of
+    1 - share and T the function of Owen (1956): the integral that the README gives (Plackett 1954).
     """
-    angles, integral = _integral(share)
-    return np.asarray(share**2 + np.interp(np.arcsin(np.clip(rho, -1.0, 1.0)), angles, integral))
+    from scipy.special import ndtri, owens_t
 
-
-@lru_cache(16)
-def _integral(share: float) -> tuple[Float64s, Float64s]:
-    from scipy.integrate import cumulative_simpson
-    from scipy.special import ndtri
-
-    angles = np.linspace(-math.pi / 2, math.pi / 2, TABLE)
-    density = np.exp(-(ndtri(share) ** 2) / np.maximum(1.0 + np.sin(angles), 1e-300)) / (2.0 * math.pi)
-    integral = cumulative_simpson(density, x=angles, initial=0.0)
-    return angles, integral - integral[TABLE // 2]
+    rho = np.clip(rho, -1.0, 1.0)
+    with np.errstate(divide="ignore"):  # T(z, infinity) is finite
+        return np.asarray(share - 2.0 * owens_t(ndtri(share), np.sqrt((1.0 - rho) / (1.0 + rho))))
 
 
 def pairs_of_noise(
