@@ -136,12 +136,10 @@ def of_windows(power: Float64s, grid: Grid) -> Float64s:
     that lie in the window.
     """
     covariance = np.real(np.fft.ifftn(power))
-    places = [np.arange(-n + 1, n) for n in grid]
-    cut = covariance[np.ix_(*[place % extent for place, extent in zip(places, power.shape, strict=True)])]
-    for axis, (place, n) in enumerate(zip(places, grid, strict=True)):
-        shape = [-1 if a == axis else 1 for a in range(len(grid))]
-        cut = cut * (1.0 - np.abs(place) / n).reshape(shape)
-    folded = np.zeros(grid)
-    where = np.ix_(*[place % n for place, n in zip(places, grid, strict=True)])
-    np.add.at(folded, where, cut)
-    return np.real(np.fft.fftn(folded))
+    for axis, n in enumerate(grid):
+        # Of n pairs in the window whose distance modulo n is d, d have the distance d - n
+        d = np.arange(n)
+        share = (d / n).reshape(-1, *(1,) * (len(grid) - axis - 1))
+        ahead, back = (covariance.take(place, axis, mode="wrap") for place in (d, d - n))
+        covariance = ahead + share * (back - ahead)
+    return np.maximum(np.real(np.fft.fftn(covariance)), 0.0)  # rounding can leave less
