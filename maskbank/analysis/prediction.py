@@ -10,7 +10,7 @@ visible, C(d) their correlation and S its Fourier transform. The best such map m
 that of the data. Arrays by distance are as in `covariance`.
 """
 
-from collections.abc import Iterator
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -32,8 +32,8 @@ class Predictor:
         self.axes = tuple(range(1, correlations.ndim))
         self.spectra = np.maximum(fft.rfftn(correlations, axes=self.axes).real, 0.0)
         # rfftn gives only one of two equal coefficients
-        last, kept = correlations.shape[-1], self.spectra.shape[-1]
-        self.counts = np.array([1.0 if k in (0, last / 2) else 2.0 for k in range(kept)])
+        self.counts = np.full(self.spectra.shape[-1], 2.0)
+        self.counts[[0, -1]] = 1.0
 
     def __call__(self, pairs: Float64s) -> Float64s:
         """D for masks. pairs: the probability that two tokens are both visible, by distance."""
@@ -96,18 +96,11 @@ def pairs_of_masks(masks: Bools) -> Float64s:
     return mean_of_pairs(both, pairs)
 
 
-def draws(kind: str) -> Iterator[tuple[float, ...]]:
+def draws(kind: str) -> list[tuple[float, ...]]:
     """Sigmas that are spread evenly over the default ranges of a kind."""
     cls, size = COLOURS[kind]
     ranges = cls(size=size).ranges
-    if len(ranges) < 2:
-        yield from ((float(s),) for s in _middles(*ranges[0], STEPS)) if ranges else ((),)
-        return
-    for first in _middles(*ranges[0], STEPS // 2):
-        for second in _middles(*ranges[1], STEPS // 2):
-            if second - first >= LEAST_GAP:
-                yield float(first), float(second)
-
-
-def _middles(low: float, high: float, steps: int) -> Float64s:
-    return np.asarray(low + (high - low) * (np.arange(steps) + 0.5) / steps)
+    steps = STEPS if len(ranges) == 1 else STEPS // 2
+    middles = (np.arange(steps) + 0.5) / steps
+    values = [(low + (high - low) * middles).tolist() for low, high in ranges]
+    return [drawn for drawn in product(*values) if all(b - a >= LEAST_GAP for a, b in pairwise(drawn))]
