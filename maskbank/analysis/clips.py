@@ -188,32 +188,26 @@ class Tokens:
     def __init__(self, shape: tuple[int, ...], patch: tuple[int, ...], normalised: bool) -> None:
         self.grid = grid_of(shape, patch)
         self.normalised = normalised
-        self._extents = (*patch, shape[-1] if len(shape) > len(patch) else 1)
-        pixels = math.prod(self._extents)
+        extents = (*patch, shape[-1] if len(shape) > len(patch) else 1)
+        self._split = (*(n for pair in zip(self.grid, patch, strict=True) for n in pair), extents[-1])
+        pixels = math.prod(extents)
         rng = np.random.default_rng(0)
         chosen = np.sort(rng.permutation(pixels)[:PIXELS]) if pixels > PIXELS else np.arange(pixels)
-        self._places = np.stack(np.unravel_index(chosen, self._extents), 1)
-        self.pixels = len(self._places)  # that are kept of each token
+        self._chosen = np.unravel_index(chosen, extents)
+        self.pixels = len(chosen)  # that are kept of each token
 
     def __call__(self, clip: Array) -> Float32s:
-        """float32 (pixels, *grid); where normalised, each patch has mean 0 and deviation 1."""
-        patch = self._extents[:-1]
-        whole = clip.reshape(*clip.shape[: len(patch)], self._extents[-1])
-        out = np.empty((self.pixels, *self.grid), np.float32)
-        for k, (*start, channel) in enumerate(self._places):
-            out[k] = whole[(*(slice(s, None, p) for s, p in zip(start, patch, strict=True)), channel)]
-        if self.normalised:
-            mean, deviation = self._moments(whole)
-            out = (out - mean) / deviation
-        return out
+        """float32 (pixels, *grid); where normalised, each patch has mean 0 and deviation 1.
 
-    def _moments(self, clip: Array) -> tuple[Float32s, Float32s]:
-        """Mean and deviation of the pixels of each token, over all channels, as in MAE's norm_pix_loss."""
-        patch = self._extents[:-1]
-        split = tuple(n for pair in zip(self.grid, patch, strict=True) for n in pair)
-        pixels = clip.astype(np.float32).reshape(*split, self._extents[-1])
-        axes = (*range(1, 2 * len(patch), 2), 2 * len(patch))
-        return pixels.mean(axes), np.sqrt(pixels.var(axes) + EPSILON)
+        Mean and deviation are those over all its pixels and channels, as in MAE's norm_pix_loss.
+        """
+        last = len(self._split) - 1
+        patches = clip.reshape(self._split).transpose(*range(1, last, 2), last, *range(0, last, 2))
+        out = patches[self._chosen].astype(np.float32)
+        if self.normalised:
+            inside, every = tuple(range(len(self._chosen))), patches.astype(np.float32)
+            out = (out - every.mean(inside)) / np.sqrt(every.var(inside) + EPSILON)
+        return out
 
 
 def measure(
