@@ -1,6 +1,7 @@
 """Reads video and sound files as VideoMAE and AudioMAE sample them. PyAV (extra `media`) decodes them."""
 
 import os
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -58,17 +59,12 @@ def _video(container: Any) -> UInt8s:
         start = float(stream.duration * stream.time_base) - FRAMES * STRIDE / float(stream.average_rate)
         start = max(start / 2, 0.0)
         container.seek(int(start / stream.time_base), stream=stream)
+    # Decoding begins at the key frame before `start`
+    late = (one for one in container.decode(stream) if one.time is None or one.time + 1e-6 >= start)
     frames: list[UInt8s] = []
-    seen = 0
-    for frame in container.decode(stream):
-        if frame.time is not None and frame.time + 1e-6 < start:
-            continue  # decoding begins at the key frame before `start`
-        if seen % STRIDE == 0:
-            pixels = frame.reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
-            frames.append(pixels[top : top + SIDE, left : left + SIDE])
-        seen += 1
-        if len(frames) == FRAMES:
-            break
+    for frame in islice(late, 0, (FRAMES - 1) * STRIDE + 1, STRIDE):
+        pixels = frame.reformat(width=size[1], height=size[0], format="rgb24").to_ndarray()
+        frames.append(pixels[top : top + SIDE, left : left + SIDE])
     return np.stack(frames + frames[-1:] * (FRAMES - len(frames)))
 
 
@@ -79,12 +75,10 @@ def _sound(container: Any) -> Float32s:
     needed = WINDOW + (STEPS - 1) * HOP
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     parts: list[Float32s] = []
-    for frame in container.decode(audio=0):
+    for frame in chain(container.decode(audio=0), [None]):  # None gets what the resampler still holds
         parts += [one.to_ndarray().reshape(-1) for one in resampler.resample(frame)]
         if sum(map(len, parts)) >= needed:
             break
-    else:
-        parts += [one.to_ndarray().reshape(-1) for one in resampler.resample(None)]
     return np.resize(np.concatenate(parts), needed)
 
 
