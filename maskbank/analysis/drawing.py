@@ -7,10 +7,10 @@ pyplot nor the user's matplotlibrc, so the same arguments give the same bytes.
 import math
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -106,15 +106,11 @@ def check_picture(output: str | os.PathLike[str], force: bool, suffixes: tuple[s
     return name
 
 
-@contextmanager
-def plain_style() -> Iterator[None]:
-    """Use matplotlib's own defaults and this module's, instead of the user's."""
-    import matplotlib
+def plain_style() -> AbstractContextManager[None]:
+    """Within it, matplotlib's own defaults and this module's are used, instead of the user's."""
+    import matplotlib.style
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
+    return cast(AbstractContextManager[None], matplotlib.style.context(STYLE, after_reset=True))
 
 
 def save_figure(path: str, force: bool, draw: Callable[..., Any], *what: Any) -> None:
