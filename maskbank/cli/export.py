@@ -1,15 +1,13 @@
 """maskbank export BANK: masks as a .npy file."""
 
-import os
 import time
 from typing import Any, Literal
 
 import click
 
-from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, SAMPLER_SEED, BankPath, Count, Share
-from maskbank.cli.output import say
+from maskbank.cli.output import made
 from maskbank.cli.progress import Bar
 
 MARKS = click.Choice(["masked", "visible"])
@@ -62,6 +60,5 @@ def command(
     sampler = MaskSampler(bank, grid, ratios if len(ratios) > 1 else next(iter(ratios), None), **given)
     with Bar(n, "mask", wait=f"making {output}") as bar:
         export(output, sampler, n, epoch=epoch, mark=mark, packed=packed, force=force, progress=bar.show)
-    seconds = time.perf_counter() - start
     what = f"{n:,} masks of {grid}, {sampler.num_visible} visible, {'1' if packed else 'True'} = {mark}"
-    say(f"made {output}: {what}, {format_bytes(os.path.getsize(output))}, in {seconds:.1f} s")
+    made(output, what, start)

@@ -7,8 +7,11 @@ import os
 import re
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
+
+from maskbank.checks import format_bytes
 
 WIDTH = 80  # columns of a table
 _MOST = 900  # characters of a message; one of that length fills half a screen
@@ -62,6 +65,12 @@ def say(text: str, *, result: bool = False) -> None:
 def report(text: str) -> None:
     """Print a message of the library on stderr."""
     say(f"maskbank: {text}")
+
+
+def made(path: str, what: str, start: float, then: str = "") -> None:
+    """Say what was made at `path`, how large it is, and how long it took since `start`."""
+    size, seconds = format_bytes(os.path.getsize(path)), time.perf_counter() - start
+    say(f"made {path}: {what}, {size}, in {seconds:.1f} s{then}")
 
 
 def complain(text: str) -> None:

@@ -1,15 +1,13 @@
 """maskbank preview BANK... [-o FILE]: masks in the terminal, or a picture of banks and their masks."""
 
-import os
 import shutil
 import time
 
 import click
 
-from maskbank.checks import format_bytes
 from maskbank.cli import SETTINGS
 from maskbank.cli.options import QUIET, SAMPLER_SEED, SOURCES, Share
-from maskbank.cli.output import after_a_while, has_blocks, say, show
+from maskbank.cli.output import after_a_while, has_blocks, made, show
 
 
 @click.command(context_settings=SETTINGS)
@@ -53,15 +51,13 @@ def command(
 
     if output is None and over is not None:
         raise click.UsageError("--over goes with -o: clips do not fit into a terminal")
-    if output is None:
-        with after_a_while("drawing"):
-            width = shutil.get_terminal_size().columns
-            drawn = preview(banks, None, grid, mask_ratio, seed, width=width, blocks=has_blocks())
-        show(drawn)
-        return
     start = time.perf_counter()
-    with after_a_while(f"drawing {output}"):
-        what = preview(banks, output, grid, mask_ratio, seed, over=over, force=force)
-    seconds = time.perf_counter() - start
-    size = format_bytes(os.path.getsize(output))
-    say(f"made {output}: {what}, {size}, in {seconds:.1f} s")
+    width = shutil.get_terminal_size().columns
+    with after_a_while("drawing" if output is None else f"drawing {output}"):
+        drawn = preview(
+            banks, output, grid, mask_ratio, seed, over=over, force=force, width=width, blocks=has_blocks()
+        )
+    if output is None:
+        show(drawn)
+    else:
+        made(output, drawn, start)

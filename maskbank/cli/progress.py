@@ -1,7 +1,6 @@
 """Progress of a command: a bar on a terminal; elsewhere a line at the start and one each minute."""
 
 import contextlib
-import os
 import shlex
 import sys
 import time
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskbank.checks import format_bytes, format_size
 from maskbank.cli import output
-from maskbank.cli.output import after_a_while, report, say
+from maskbank.cli.output import after_a_while, made, report, say
 from maskbank.cli.signals import Stop, Stopped
 from maskbank.errors import Interrupted
 
@@ -96,8 +95,6 @@ def make(path: str, content: "Content", *source: Any, **options: Any) -> None:
         what += f", items {content.first:,} to {content.first + content.n - 1:,}"
     size = format_bytes(content.n * content.item_bytes)
     if run(write, path, content, *source, n=content.n, start=f"making {path}: {what}, {size}", **options):
-        seconds = time.perf_counter() - start
-        size = format_bytes(os.path.getsize(path))
-        say(f"made {path}: {what}, {size}, in {seconds:.1f} s; next: maskbank inspect {shlex.quote(path)}")
+        made(path, what, start, f"; next: maskbank inspect {shlex.quote(path)}")
     else:
         say(f"{path} is there already: {what}, fingerprint {content.fingerprint}; nothing to do")
