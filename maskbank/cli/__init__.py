@@ -128,13 +128,10 @@ def _status(args: list[str]) -> int:
 
 
 def _code(error: BaseException) -> int:
-    """The exit code after an interruption."""
-    return 143 if isinstance(error, _Terminated) else 130
+    """The exit code after an interruption. Python gives the one of Ctrl-C no arguments."""
+    return int(error.args[0]) if error.args else 130
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM while no items are being made, so the command ends at once."""
-
-
-def _terminate(_number: int, _frame: object) -> None:
-    raise _Terminated
+def _terminate(number: int, _frame: object) -> None:
+    """End the command at once: the answer to SIGTERM while no items are being made."""
+    raise KeyboardInterrupt(128 + number)
