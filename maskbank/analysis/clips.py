@@ -91,13 +91,14 @@ def _npz(path: str, name: str) -> Clips:
     """One array of an archive. Each clip is decompressed when it is read."""
     with np.load(path) as archive:
         chosen = _one(path, name, archive.files)
-    member = f"{chosen}.npy"
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        np.lib.format.read_magic(file)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        start = file.tell()
-    if fortran or len(shape) < 2 or dtype.kind not in "biuf":
-        return _array(path, np.load(path)[chosen])
+        member = f"{chosen}.npy"
+        with archive.zip.open(member) as file:
+            np.lib.format.read_magic(file)
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+        _check(path, shape, dtype)
+        if fortran:
+            return _array(path, archive[chosen])
     size = math.prod(shape[1:]) * dtype.itemsize
 
     def read(indices: Sequence[int]) -> Iterator[Array]:

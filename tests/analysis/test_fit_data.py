@@ -211,6 +211,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     cut.write_bytes(cut.read_bytes()[:-900])
     several = tmp_path / "c.npz"
     np.savez(several, x=made((9, 8, 8)), y=np.zeros(3))
+    deep = tmp_path / "deep.npz"
+    np.savez(deep, np.zeros((9, 2, 2, 2, 2, 2)))
     empty = tmp_path / "d.h5"
     h5py.File(empty, "w").close()
     for name, message in (
@@ -221,6 +223,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         (cut, "cannot be read as an array"),
         (several, "holds x, y; name one of them, as .*c.npz:x"),
         (f"{several}:z", "holds x, y"),
+        (deep, "has the shape"),
         (empty, "holds no array"),
     ):
         with pytest.raises(MaskbankError, match=message):
