@@ -64,10 +64,10 @@ def blocks_over(samplers: Sequence[MaskSampler], data: Any) -> list[Block]:
     (source,) = opened(data)
     blocks = []
     for sampler in samplers:
-        others = [one for one in with_baselines([], sampler) if one.baseline != sampler.baseline]
+        own, *others = with_baselines([sampler], sampler)
         masks = [
             (name_of(one), one(np.arange(PANELS)).visible.reshape(-1, *sampler.grid))
-            for one in (*others, sampler)
+            for one in (*others, own)
         ]
         blocks.append(block(f"{name_of(sampler)} over {source.name}", source, masks))
     return blocks

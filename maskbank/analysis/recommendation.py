@@ -144,8 +144,6 @@ def stretch_for(correlation: Correlation) -> Floats:
     1 where they differ by less than two standard errors, and along an axis of a single token.
     """
     lengths = correlation.lengths
-    if np.isnan(lengths[0]).all():
-        return (1.0,) * len(lengths[0])
     ratios = lengths / lengths[:, np.nanargmin(lengths[0]), None]
     errors = np.nan_to_num(standard_error(ratios))
     factors = np.where(ratios[0] - 1.0 > 2.0 * errors, np.minimum(np.round(ratios[0], 1), MOST_STRETCH), 1.0)
