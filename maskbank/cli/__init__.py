@@ -17,6 +17,7 @@ from maskbank.cli import output
 from maskbank.cli.signals import Stopped
 from maskbank.errors import MaskbankError, RecipeError
 
+# All commands inherit these
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # command -> its line in `maskbank --help`; its module is loaded when it is used

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import click
 
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, SAMPLER_SEED, BankPath, Count, Share
 from maskbank.cli.output import made
 from maskbank.cli.progress import Bar
@@ -13,7 +12,7 @@ from maskbank.cli.progress import Bar
 MARKS = click.Choice(["masked", "visible"])
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @click.argument("bank", metavar="BANK", type=BankPath(baselines=True))
 @click.option("--grid", required=True, metavar="TxHxW", help="Tokens of the model: 8x14x14, 64x8 or 500.")
 @click.option(

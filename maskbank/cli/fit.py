@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskbank.checks import format_size, parse_size
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import Count, Share
 from maskbank.cli.output import aligned, report, say, show
 from maskbank.cli.progress import Bar
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 BARS = " ▁▂▃▄▅▆▇█"
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @click.argument("data", nargs=-1, metavar="DATA...", type=click.Path())
 @click.option("--patch", metavar="TxHxW", help="Pixels of a token.  [default: 2x16x16 for video, 16x16, 16]")
 @click.option(

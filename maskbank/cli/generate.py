@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskbank.checks import axis_names
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, Count, Share
 from maskbank.cli.progress import make
 from maskbank.errors import MaskbankError, OutputError
@@ -113,7 +112,7 @@ class _Kinds(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Kinds, context_settings=SETTINGS, no_args_is_help=True)
+@click.group(cls=_Kinds, no_args_is_help=True)
 def command() -> None:
     """Make a bank of noise.
 
@@ -176,7 +175,7 @@ def _add(kind: str) -> None:
     for option in reversed([*(_recipe_option(name, recipe) for name in names), seed, output, *RUN_OPTIONS]):
         run = option(run)
     short = f"{len(size)}D: {text}"
-    command.command(kind, cls=_KindCommand, short_help=short, context_settings=SETTINGS)(run)
+    command.command(kind, cls=_KindCommand, short_help=short)(run)
 
 
 def _how_to_grow(path: str, content: "Content") -> str:

@@ -8,7 +8,6 @@ import numpy as np
 
 from maskbank.bank.reader import Bank
 from maskbank.checks import axis_names, format_bytes, format_size
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import JSON, SOURCES, Share
 from maskbank.cli.output import WIDTH, after_a_while, aligned, has_blocks, shortened, show
 from maskbank.errors import RecipeError
@@ -16,7 +15,7 @@ from maskbank.recipes import canonical_json
 from maskbank.sampling.baselines import NAMES
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @SOURCES
 @JSON
 @click.option(

@@ -2,12 +2,11 @@
 
 import click
 
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS, BankPath
 from maskbank.cli.progress import make
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @click.argument("parts", metavar="PART...", nargs=-1, required=True, type=BankPath())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to make.")
 @click.option("--partial", is_flag=True, help="Let the first part begin after item 0: OUT is a part, too.")

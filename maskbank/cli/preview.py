@@ -5,12 +5,11 @@ import time
 
 import click
 
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import QUIET, SAMPLER_SEED, SOURCES, Share
 from maskbank.cli.output import after_a_while, has_blocks, made, show
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @SOURCES
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(),

@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from maskbank.bank.superblock import SIGNATURE
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import FORCE, QUIET, WORKERS
 from maskbank.cli.progress import make
 from maskbank.errors import BankError
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @click.argument("recipe", metavar="RECIPE", type=click.Path())
 @click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The file.  [default: KIND.h5]")
 @WORKERS

@@ -2,13 +2,12 @@
 
 import click
 
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import QUIET, WORKERS, BankPath
 from maskbank.cli.output import say
 from maskbank.cli.progress import run
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @click.argument("bank", metavar="BANK", type=BankPath())
 @WORKERS
 @QUIET

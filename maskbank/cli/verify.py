@@ -8,14 +8,13 @@ import click
 
 from maskbank.bank.check import verify
 from maskbank.checks import format_bytes
-from maskbank.cli import SETTINGS
 from maskbank.cli.options import JSON, QUIET, BankPath, Share
 from maskbank.cli.output import complain, say, show
 from maskbank.cli.progress import Bar
 from maskbank.errors import BankError
 
 
-@click.command(context_settings=SETTINGS)
+@click.command()
 @click.argument("banks", metavar="BANK...", nargs=-1, required=True, type=BankPath())
 @click.option(
     "--sample", type=Share(), metavar="SHARE", help="Check a random share of the items only, as 1%."
