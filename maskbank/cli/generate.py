@@ -75,10 +75,6 @@ RUN_OPTIONS = [
 SIZES = ("size", "stretch")  # written as 64x64x64
 
 
-class _RecipeOption(click.Option):
-    """An option that decides what an item looks like."""
-
-
 class _KindCommand(click.Command):
     """A command whose help shows the recipe's options apart from those of the run."""
 
@@ -94,7 +90,8 @@ class _KindCommand(click.Command):
             rows = [
                 record
                 for param in self.get_params(ctx)
-                if isinstance(param, _RecipeOption) is recipe and (record := param.get_help_record(ctx))
+                if (param.name in (*RECIPE_OPTIONS, "seed")) is recipe
+                and (record := param.get_help_record(ctx))
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
@@ -134,7 +131,7 @@ def _recipe_option(name: str, recipe: Recipe) -> Any:
     if name in ("boundary", "dtype"):
         settings["type"] = click.Choice(recipe.boundaries if name == "boundary" else recipe.dtypes)
     option = "--" + name.replace("_", "-")
-    return click.option(option, cls=_RecipeOption, help=f"{text}  [default: {default}]", **settings)
+    return click.option(option, help=f"{text}  [default: {default}]", **settings)
 
 
 def _add(kind: str) -> None:
@@ -168,10 +165,7 @@ def _add(kind: str) -> None:
         "-o", "--output", type=click.Path(), default=f"{kind}.h5", show_default=True, metavar="OUT",
         help="The file to make.",
     )  # fmt: skip
-    seed = click.option(
-        "--seed", cls=_RecipeOption, type=int, default=0, show_default=True, metavar="S",
-        help="0 to 2**64 - 1.",
-    )  # fmt: skip
+    seed = click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="0 to 2**64 - 1.")
     for option in reversed([*(_recipe_option(name, recipe) for name in names), seed, output, *RUN_OPTIONS]):
         run = option(run)
     short = f"{len(size)}D: {text}"
