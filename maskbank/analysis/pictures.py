@@ -15,7 +15,7 @@ from maskbank.errors import RecipeError
 from maskbank.files import appearing
 from maskbank.recipes import RBN
 from maskbank.sampling.sampler import MaskSampler
-from maskbank.sampling.windows import Array, Bools
+from maskbank.sampling.windows import Bools
 
 MOST_FRAMES = 64  # of a .gif
 COLUMNS = 8  # panels in a row
@@ -55,10 +55,10 @@ def _bank_block(sampler: MaskSampler, clumps: bool) -> Block:
     name = f"item {bank.first}" if alone else "items"
     if bank.sigma is not None and alone:
         name += "\nσ " + ", ".join(f"{one:.2f}" for one in bank.sigma[0])
-    rows = [Row(f"{name}\n{_size(recipe.size)}", [_panel(one).astype(np.float64) for one in items])]
+    rows = [Row(f"{name}\n{_size(recipe.size)}", [np.atleast_2d(one).astype(np.float64) for one in items])]
     windows = sampler.windows(0)[:count] if len(grid) == 3 else sampler.windows(np.arange(count))
     if grid != recipe.size:
-        rows.append(Row(f"window\n{_size(grid)}", list(map(_panel, windows))))
+        rows.append(Row(f"window\n{_size(grid)}", list(map(np.atleast_2d, windows))))
     text = (
         f"{len(bank):,} item{'s' * (len(bank) > 1)} of {_size(recipe.size)}, {bank.dtype}, {recipe.boundary}"
     )
@@ -118,11 +118,6 @@ def _heads(sampler: MaskSampler) -> list[str]:
     if len(sampler.grid) == 3:
         return [f"frame {t}" for t in range(min(COLUMNS, sampler.grid[0]))]
     return [] if is_spectrogram(sampler.grid) else [f"mask {i}" for i in range(COLUMNS)]
-
-
-def _panel(values: Array) -> Array:
-    """Values (H, W) as they are, and (L,) as one row."""
-    return values.reshape(-1, values.shape[-1])
 
 
 def _size(size: tuple[int, ...]) -> str:
