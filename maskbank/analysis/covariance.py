@@ -127,7 +127,5 @@ def lengths(correlation: Float64s, grid: Grid) -> Float64s:
 
 def exponential(grid: Grid, lengths: tuple[float, ...]) -> Float64s:
     """exp(-d), d being the distance in correlation lengths, for tokens of a grid: (2 T, 2 H, 2 W)."""
-    square = np.zeros(())
-    for n, length in zip(grid, lengths, strict=True):
-        square = np.add.outer(square, (np.fft.fftfreq(2 * n, 1 / (2 * n)) / length) ** 2)
-    return np.asarray(np.exp(-np.sqrt(square)))
+    scaled = (np.fft.fftfreq(2 * n, 1 / (2 * n)) / length for n, length in zip(grid, lengths, strict=True))
+    return np.asarray(np.exp(-np.sqrt(sum(apart**2 for apart in np.ix_(*scaled)))))

@@ -38,11 +38,8 @@ class Spectrum:
 
 def radial(power: Float64s, periodic: bool = True) -> Spectrum:
     """The mean of power (extents of a grid) in radial bins, in FFT order or, if not periodic, DCT order."""
-    square = np.zeros(())
-    for n in power.shape:
-        frequency = np.fft.fftfreq(n) if periodic else np.arange(n) / (2 * n)
-        square = np.add.outer(square, frequency**2)
-    bins = np.floor(np.sqrt(square) * BINS).astype(np.int64).reshape(-1)[1:]
+    axes = np.ix_(*(np.fft.fftfreq(n) if periodic else np.arange(n) / (2 * n) for n in power.shape))
+    bins = np.floor(np.sqrt(sum(frequency**2 for frequency in axes)) * BINS).astype(np.int64).reshape(-1)[1:]
     count = np.bincount(bins)
     total = np.bincount(bins, power.reshape(-1)[1:])
     there = count > 0
