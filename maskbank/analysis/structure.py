@@ -24,11 +24,14 @@ def clustering(masks: Bools) -> Float64s:
     masks: (..., H, W), True where visible. Returns (...). 0: no visible patch has another one on a line
     through it in a window. Windows end at the edge.
     """
-    total = np.zeros(masks.shape)
-    for d, windows in ((1, 2), (2, 1)):  # both windows hold the patches at distance 1
-        for (dy, dx), weight in zip(DIRECTIONS, WEIGHTS, strict=True):
-            for sign in (-1, 1):
-                total += windows * weight * _moved(masks, sign * d * dy, sign * d * dx)
+    from scipy import ndimage
+
+    kernel = np.zeros((5, 5))
+    for (dy, dx), weight in zip(DIRECTIONS, WEIGHTS, strict=True):
+        for d, windows in ((1, 2), (2, 1)):  # both windows hold the patches at distance 1
+            kernel[2 + d * dy, 2 + d * dx] = kernel[2 - d * dy, 2 - d * dx] = windows * weight
+    kernel = kernel.reshape((1,) * (masks.ndim - 2) + (5, 5))
+    total = ndimage.correlate(masks.astype(np.float64), kernel, mode="constant")
     return np.asarray((total * masks).sum((-2, -1)) / np.maximum(masks.sum((-2, -1)), 1))
 
 
@@ -42,15 +45,9 @@ def adjacency(masks: Bools) -> Float64s:
 
 def clumped(masks: Bools) -> Bools:
     """Which visible patches have a visible one beside, above or below: (..., H, W), as masks."""
-    beside = [_moved(masks, dy, dx) for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0))]
-    return np.asarray(np.any(beside, 0) & masks)
-
-
-def _moved(masks: Bools, dy: int, dx: int) -> Bools:
-    """Masks of the patches dy rows below and dx columns to the right; none is visible beyond the edge."""
-    height, width = masks.shape[-2:]
-    padded = np.pad(masks, [(0, 0)] * (masks.ndim - 2) + [(2, 2), (2, 2)])
-    return padded[..., 2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width]
+    wide = np.pad(masks, [(0, 0)] * (masks.ndim - 2) + [(1, 1), (1, 1)])  # nothing beyond the edge
+    beside = wide[..., 1:-1, :-2] | wide[..., 1:-1, 2:] | wide[..., :-2, 1:-1] | wide[..., 2:, 1:-1]
+    return beside & masks
 
 
 def continuity(masks: Bools, axis: int) -> Float64s:
