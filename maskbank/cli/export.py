@@ -7,7 +7,7 @@ import click
 
 from maskbank.cli.options import FORCE, QUIET, SAMPLER_SEED, BankPath, Count, Share
 from maskbank.cli.output import made
-from maskbank.cli.progress import Bar
+from maskbank.cli.progress import bar
 
 MARKS = click.Choice(["masked", "visible"])
 
@@ -57,7 +57,7 @@ def command(
     start = time.perf_counter()
     ratios = given.pop("mask_ratio")
     sampler = MaskSampler(bank, grid, ratios if len(ratios) > 1 else next(iter(ratios), None), **given)
-    with Bar(n, "mask", wait=f"making {output}") as bar:
-        export(output, sampler, n, epoch=epoch, mark=mark, packed=packed, force=force, progress=bar.show)
+    with bar(n, "mask", wait=f"making {output}") as show:
+        export(output, sampler, n, epoch=epoch, mark=mark, packed=packed, force=force, progress=show)
     what = f"{n:,} masks of {grid}, {sampler.num_visible} visible, {'1' if packed else 'True'} = {mark}"
     made(output, what, start)

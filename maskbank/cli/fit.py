@@ -9,7 +9,7 @@ import click
 from maskbank.checks import format_size, parse_size
 from maskbank.cli.options import Count, Share
 from maskbank.cli.output import aligned, report, say, show
-from maskbank.cli.progress import Bar
+from maskbank.cli.progress import bar
 
 if TYPE_CHECKING:
     from maskbank.analysis.fit import Fit
@@ -70,8 +70,8 @@ def command(
 
         check_picture(output, force)
     extents = None if patch is None else parse_size(patch)
-    with Bar(unit="clip", wait="reading the data") as bar:
-        found = fit(list(data) or None, extents, most=clips, progress=bar.show, **given)
+    with bar(unit="clip", wait="reading the data") as show_done:
+        found = fit(list(data) or None, extents, most=clips, progress=show_done, **given)
     chosen = found.recommend
     if not chosen.reached:
         low, high = chosen.reachable

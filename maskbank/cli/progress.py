@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from maskbank.checks import format_bytes, format_size
@@ -19,67 +19,57 @@ if TYPE_CHECKING:
 LINE_SECONDS = 60.0  # between lines, where there is no terminal
 
 
-class Bar:
-    """Shows how many of `n` are done; 0: the caller gives `show` the number.
+@contextlib.contextmanager
+def bar(n: int = 0, unit: str = "item", start: str = "", wait: str = "") -> Iterator[Callable[..., None]]:
+    """Yield a function that shows progress: show(done), or show(done, n) where only the caller knows n.
 
     start: printed when work begins. wait: printed before that, if it takes more than two seconds.
     """
+    drawn: Any = None  # tqdm's bar
+    first: tuple[float, int] | None = None  # when work began, and what was done then
+    last = 0.0  # when the last line was printed
 
-    def __init__(self, n: int = 0, unit: str = "item", start: str = "", wait: str = "") -> None:
-        self.n = n
-        self.unit = unit
-        self.start = start
-        self.wait = wait
-        self.waiting = contextlib.ExitStack()
-        self.bar: Any = None
-        self.first: tuple[float, int] | None = None  # when work began, and what was done then
-        self.last = 0.0
-
-    def __enter__(self) -> "Bar":
-        if self.wait:
-            self.waiting.enter_context(after_a_while(self.wait))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.waiting.close()
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, done: int, n: int | None = None) -> None:
-        """Show that `done` are made, of `n` if only the caller knows that."""
-        self.n = n or self.n
+    def show(done: int, n: int = n) -> None:
+        nonlocal drawn, first, last
         now = time.monotonic()
-        if self.first is None:
-            self.waiting.close()
-            self.first, self.last = (now, done), now
-            if self.start:
-                say(self.start)
+        if first is None:
+            waiting.close()
+            first, last = (now, done), now
+            if start:
+                say(start)
             if sys.stderr.isatty() and not output.quiet:
                 from tqdm import tqdm
 
-                self.bar = tqdm(
-                    total=self.n, initial=done, unit=self.unit, smoothing=0.1, dynamic_ncols=True, leave=False
-                )
-        elif self.bar is not None:
-            self.bar.update(done - self.bar.n)
-        elif now - self.last >= LINE_SECONDS and done < self.n:
-            self.last = now
-            pace = (done - self.first[1]) / (now - self.first[0])
-            seconds = (self.n - done) / pace if pace else 0
+                drawn = tqdm(total=n, initial=done, unit=unit, smoothing=0.1, dynamic_ncols=True, leave=False)
+        elif drawn is not None:
+            drawn.update(done - drawn.n)
+        elif now - last >= LINE_SECONDS and done < n:
+            last = now
+            pace = (done - first[1]) / (now - first[0])
+            seconds = (n - done) / pace if pace else 0
             left = f", {seconds:.0f} s left" if seconds < 120 else f", {seconds / 60:.0f} min left"
-            report(f"{done:,} of {self.n:,} {self.unit}s, {done / self.n:.0%}{left * bool(pace)}")
+            report(f"{done:,} of {n:,} {unit}s, {done / n:.0%}{left * bool(pace)}")
+
+    with contextlib.ExitStack() as waiting:
+        if wait:
+            waiting.enter_context(after_a_while(wait))
+        try:
+            yield show
+        finally:
+            if drawn is not None:
+                drawn.close()
 
 
 def run(
     function: Callable[..., Any], *args: Any, n: int = 0, start: str = "", wait: str = "", **options: Any
 ) -> Any:
-    """Call a function of the library that makes items, and show its progress. n, start, wait: as for `Bar`.
+    """Call a function of the library that makes items, and show its progress. n, start, wait: as for `bar`.
 
     A signal stops it; then Stopped is raised, with the signal's exit code.
     """
-    with Stop() as stop, Bar(n, start=start, wait=wait) as bar:
+    with Stop() as stop, bar(n, start=start, wait=wait) as show:
         try:
-            return function(*args, progress=bar.show, report=report, stop=stop, **options)
+            return function(*args, progress=show, report=report, stop=stop, **options)
         except Interrupted as error:
             raise Stopped(f"stopped: {error}; run the same command again to go on", stop.code) from None
 

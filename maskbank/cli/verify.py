@@ -10,7 +10,7 @@ from maskbank.bank.check import verify
 from maskbank.checks import format_bytes
 from maskbank.cli.options import JSON, QUIET, BankPath, Share
 from maskbank.cli.output import complain, say, show
-from maskbank.cli.progress import Bar
+from maskbank.cli.progress import bar
 from maskbank.errors import BankError
 
 
@@ -38,8 +38,8 @@ def command(banks: tuple[str, ...], sample: float | None, as_json: bool) -> int:
 def _verify(bank: str, sample: float | None, as_json: bool) -> dict[str, Any]:
     """Verify a bank. Returns the result, and prints it unless it is for programs."""
     try:
-        with Bar(wait=f"checking {bank}") as bar:
-            found = verify(bank, sample, bar.show)
+        with bar(wait=f"checking {bank}") as show_done:
+            found = verify(bank, sample, show_done)
     except BankError as error:
         result: dict[str, Any] = {"path": bank, "fault": str(error)}
     else:
