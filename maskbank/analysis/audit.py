@@ -24,7 +24,7 @@ Place = tuple[Any, ...]  # the indices and keys that lead to an array in a batch
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What `audit` found; printed, it is a page. Fields are items, too: report["ok"]."""
+    """What `audit` found. `print` shows it as a page. Fields can also be read as items: report["ok"]."""
 
     grid: list[int]
     batches: int  # read, in all epochs and ranks
@@ -210,7 +210,10 @@ class _Finder:
         return places[0]
 
     def _rows(self, given: Any, strict: bool = False) -> Bools | None:
-        """The masks as bool (B, L), or None where these are no masks; strict: or may be something else."""
+        """The masks as bool (B, L), or None where `given` holds none.
+
+        strict: None also for lists of one token, which may be labels.
+        """
         array, tokens = _array(given), self.tokens
         if isinstance(given, Masks):
             self.means = "visible"

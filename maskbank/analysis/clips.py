@@ -35,7 +35,10 @@ class Clips:
 
 
 def opened(data: Any) -> list[Clips]:
-    """Open data: an array, the name of a file, or several names. All clips have one shape."""
+    """Open data: an array, the name of a file, or several names. All clips have one shape.
+
+    Raises RecipeError for arrays that cannot hold clips, MaskbankError for files that cannot be read.
+    """
     names = data if isinstance(data, list | tuple) else [data]
     if names and all(isinstance(name, str | os.PathLike) for name in names):
         sources = [_file(os.fspath(name)) for name in names]
@@ -214,11 +217,14 @@ class Tokens:
 def measure(
     sources: list[Clips], tokens: Tokens, most: int, progress: Callable[[int, int], None] | None = None
 ) -> Correlation:
-    """The correlation of the tokens of at most so many clips, evenly spaced over the sources."""
+    """The correlation of the tokens of at most so many clips, evenly spaced over the sources.
+
+    RecipeError where a clip holds NaN, infinite or huge values, or nothing varies.
+    """
     count = sum(source.count for source in sources)
     chosen = [i * count // min(most, count) for i in range(min(most, count))]
     if len(chosen) < FEW:
-        warn(f"{len(chosen)} clips are few: the errors are rough; some hundred are enough")
+        warn(f"{len(chosen)} clips are few: the errors are rough; a few hundred are enough")
 
     def cut() -> Iterator[Float32s]:
         first = done = 0  # clips of the sources before, and clips that are measured
@@ -249,7 +255,10 @@ def patch_on(shape: tuple[int, ...], grid: Grid) -> tuple[int, ...]:
 
 
 def correlation_on(data: Any, grid: Grid) -> Float64s:
-    """The correlation by distance of clips, cut into this grid of tokens, or RecipeError."""
+    """The correlation of clips that are cut into this grid: float64 (2 T, 2 H, 2 W), as in `covariance`.
+
+    RecipeError where they do not divide into the grid.
+    """
     sources = opened(data)
     shape = sources[0].shape
     return np.asarray(measure(sources, Tokens(shape, patch_on(shape, grid), False), CLIPS).values[0])

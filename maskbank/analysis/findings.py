@@ -57,7 +57,7 @@ def polarity(share: float, guess: str, ones: str | None, mask_ratio: float | Non
         return Finding("polarity", False, f"{says}: nothing is masked in part", "check mask= and the grid")
     if ones is None:
         says += f": taken as {guess}, for {target} should be masked"
-        remedy = f"make sure that the model, too, takes 1 as {guess}; say it with ones={guess!r}"
+        remedy = f"make sure that the model also takes 1 as {guess}; say it with ones={guess!r}"
         return Finding("polarity", True, says, remedy)
     hidden = share if ones == "masked" else 1 - share
     fits = hidden > 0.5 if mask_ratio is None else abs(hidden - mask_ratio) <= abs(1 - hidden - mask_ratio)
@@ -75,7 +75,7 @@ def order(masks: Bools) -> Finding:
         read = masks.reshape(len(masks), *(grid[axis] for axis in axes))
         found[" x ".join(names[axis] for axis in axes)] = structure.lagged(read)
     stated, best = " x ".join(names), max(found, key=lambda axes: found[axes])
-    # Chance shows some structure, too, and so does a fixed number of visible tokens in each frame
+    # Chance also shows some structure, and so does a fixed number of visible tokens in each frame
     least = max(LEAST, 20 / masks.size, 6 / math.prod(grid[-2:]) ** 2)
     ok = found[best] <= CLEARER * found[stated] or found[best] <= found[stated] + least
     says = f"read as {best}, tokens are far more alike than as {stated}"

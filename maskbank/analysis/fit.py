@@ -69,7 +69,7 @@ class Fit:
         return sorted(self.difficulty, key=lambda name: self.difficulty[name])
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as values that JSON has, without `correlation`. Unknown values are None."""
+        """All fields but `correlation`, as values for JSON: lists for tuples, None for what is not known."""
         chosen, found = self.recommend, self.spectrum
         recommended = {
             name: value

@@ -23,7 +23,8 @@ def draw_fit(found: Fit, data: Any, output: str, *, force: bool = False) -> None
     """Draw a page into FILE.png, .pdf or .svg: curves, and masks over the first of the data.
 
     data: the same data as given to `fit`; None for typical data, which have no picture. force: replace what
-    is at `output`.
+    is at `output`. Raises RecipeError for another type of file, OutputError where it cannot be written,
+    MissingError without matplotlib.
     """
     drawing.save_figure(drawing.check_picture(output, force), force, _page, found, data)
 

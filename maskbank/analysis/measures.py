@@ -73,7 +73,10 @@ def usual_sampler(
     seed: int = 0,
     fit: Fit = "crop",
 ) -> MaskSampler:
-    """A sampler of a bank, its path or a baseline's name; grid and ratio default to those of `usual`."""
+    """A sampler of a bank, its path or a baseline's name; grid and ratio default to those of `usual`.
+
+    Raises RecipeError for a grid or ratio that cannot be used, BankError for a file that is no bank.
+    """
     if isinstance(source, str) and source in NAMES:
         its_grid = check_grid(grid or ((64, 8) if source in SPECTROGRAMS else (8, 14, 14)))
         ratio: Any = (0.5, 0.6) if source == "timefreq" else USUAL[len(its_grid)][1]
@@ -86,15 +89,16 @@ def usual_sampler(
 def measure_structure(
     sampler: MaskSampler, most: int = MASKS, covariance: Float64s | None = None
 ) -> dict[str, Any]:
-    """Measure the structure of at most so many masks of a sampler, beside random and tube masks.
+    """Measure the structure of up to `most` masks of a sampler, and of as many random and tube masks.
 
     `grid` and `num_visible` are the sampler's, `masks` is how many were measured. `measures` has a `Measure`
-    for time and space (how likely the next token, in time or in a frame, is visible, too), clustering
-    (equation 5), adjacency (visible tokens with a visible 4-neighbour), difficulty, and per_frame (the spread
-    of visible tokens over frames), as far as the grid has them. `spectrum` has a `Radial` of masks; for a
-    bank also of windows and of `looked_at` items; for a huge grid nothing. `reaches`: whether masks differ
-    from random ones. `verdict`: a sentence, with a remedy where they do not. covariance: of data on the
-    sampler's grid; the difficulty is then that for these data (`structure.difficulty`). Takes seconds.
+    for time and space (how likely the token after a visible one, in time or in a frame, is also visible),
+    clustering (equation 5), adjacency (the share of visible tokens with a visible 4-neighbour), difficulty,
+    and per_frame (the spread of the number of visible tokens over frames), as far as the grid has them.
+    `spectrum` has a `Radial` of masks; for a bank also of windows and of `looked_at` items; for a huge grid
+    nothing. `reaches`: whether masks differ from random ones. `verdict`: a sentence, with a remedy where they
+    do not. covariance: of data on the sampler's grid; the difficulty is then that for these data
+    (`structure.difficulty`). Takes seconds.
     """
     count = max(2, min(most, MOST_TOKENS // math.prod(sampler.grid)))
     masks = sampler(np.arange(count)).visible.reshape(count, *sampler.grid)
@@ -114,7 +118,10 @@ def measure_structure(
 def compare(
     masks: Bools, num_visible: int, seed: int = 0, covariance: Float64s | None = None
 ) -> dict[str, Measure]:
-    """Measure masks (B, *grid), True where visible, beside random and tube masks."""
+    """Measure masks, bool (B, *grid), True where visible, and as many random and tube masks.
+
+    covariance: as in `structure.difficulty`. Returns the measures by name.
+    """
     count, grid = len(masks), masks.shape[1:]
     hard = structure.affordable(num_visible, masks[0].size)
     hard = min(HARD, count, hard) if hard > 1 else 0

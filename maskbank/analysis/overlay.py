@@ -30,6 +30,7 @@ def pictures_of(source: Clips, grid: Grid) -> tuple[list[UInt8s], list[str]]:
     """Pictures (H, W, 3) to lay masks of this grid over, and a title of each.
 
     Of video, the first frame of each token of the first clip; else the first few images or spectrograms.
+    RecipeError where the clips do not divide into the grid, or it has one axis.
     """
     if len(grid) == 1:
         raise RecipeError(f"grid={grid[0]}: signals of one axis have no picture that masks can be laid over")

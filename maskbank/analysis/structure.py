@@ -21,8 +21,8 @@ _AT_ONCE = 2048  # masked tokens whose covariances are in memory
 def clustering(masks: Bools) -> Float64s:
     """The score S of equation 5, summed over the windows 3 and 5, averaged over each mask's visible patches.
 
-    masks: (..., H, W), True where visible. Returns (...). 0: no visible patch has another one on a line
-    through it in a window. Windows end at the edge.
+    masks: bool (..., H, W), True where visible. Returns float64 (...). 0: no visible patch has another one on
+    a line through it in a window. Windows end at the edge.
     """
     from scipy import ndimage
 
@@ -51,7 +51,7 @@ def clumped(masks: Bools) -> Bools:
 
 
 def continuity(masks: Bools, axis: int) -> Float64s:
-    """How likely the token after a visible one, along an axis, is visible, too: for each mask, (B,).
+    """The probability that the token after a visible one, along an axis, is also visible: float64 (B,).
 
     masks: (B, T, H, W), (B, H, W) or (B, L), True where visible. axis: 0 for the first one after B. NaN along
     an axis of a single token.
@@ -69,7 +69,7 @@ def repeated(masks: Bools) -> bool:
 
 
 def correlation(masks: Bools, axis: int) -> tuple[float, float]:
-    """How alike neighbours along an axis are, and the standard error.
+    """How alike neighbours along an axis are, and the standard error; masks and axis as in `continuity`.
 
     It is the correlation of neighbours in Gaussian noise whose masks have as many visible neighbours. To
     first order it is p (P - chance) / phi(z)**2: p is the share of visible tokens, z its quantile, P the mean

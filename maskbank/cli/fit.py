@@ -41,7 +41,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 @click.option("--like", metavar="video|image|audio", help="Typical data of this kind, instead of DATA.")
 @click.option(
     "-o", "--output", metavar="FILE", type=click.Path(),
-    help="Draw a page, too: FILE.png, .pdf or .svg, with masks over the data.",
+    help="Also draw a page: FILE.png, .pdf or .svg, with masks over the data.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace what is at FILE.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

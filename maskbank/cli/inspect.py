@@ -50,8 +50,8 @@ def command(
     """Show what is in a bank. Several banks stand side by side.
 
     The command reads the header and the sigmas only, so it takes the same time for any size. With --structure
-    it measures some hundred masks, beside random and tube masks, and says whether structure reaches the
-    model. BANK can then be a baseline, too: random, tube, grid, block, ...
+    it measures a few hundred masks, compares them with random and tube masks, and says whether structure
+    reaches the model. BANK can then also be a baseline: random, tube, grid, block, ...
     """
     if (grid or mask_ratio is not None or fit != "crop" or data) and not as_structure:
         raise click.UsageError("--grid, --mask-ratio, --fit and --data go with --structure")
@@ -67,7 +67,7 @@ def command(
         from maskbank.cli.structure_table import structure_table
         from maskbank.cli.structure_table import table as structure_lines
 
-        with after_a_while("measuring some hundred masks"):
+        with after_a_while("measuring a few hundred masks"):
             found = structure_table(opened, grid, mask_ratio, fit, data)
     if as_json:
         facts = [describe(source) for source in opened]

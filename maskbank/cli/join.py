@@ -9,7 +9,9 @@ from maskbank.cli.progress import make
 @click.command()
 @click.argument("parts", metavar="PART...", nargs=-1, required=True, type=BankPath())
 @click.option("-o", "--output", required=True, type=click.Path(), metavar="OUT", help="The file to make.")
-@click.option("--partial", is_flag=True, help="Let the first part begin after item 0: OUT is a part, too.")
+@click.option(
+    "--partial", is_flag=True, help="Let the first part begin after item 0: OUT is then also a part."
+)
 @WORKERS
 @FORCE
 @QUIET

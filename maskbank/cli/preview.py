@@ -38,7 +38,7 @@ def command(
     Without -o it shows the mask of a clip frame by frame, or several masks of images, with baselines below.
     FILE.png, FILE.pdf and FILE.svg are a page: items, masks and spectra. FILE.gif shows masks frame by frame.
     Defaults: 8x14x14 tokens at 0.9 for video, an rbn bank's own grid and ratio, 14x14 at 0.75 for other
-    images, 500 at 0.8 on one axis. BANK can be a baseline, too: random, tube, grid, block, ... Pictures need
+    images, 500 at 0.8 on one axis. BANK can also be a baseline: random, tube, grid, block, ... Pictures need
     matplotlib: pip install 'maskbank[plot]'.
 
     \b

@@ -293,7 +293,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     few = call("fit", *args, "--aim", 0.3, cwd=tmp_path)
     assert few.returncode == 0
     first, second = few.stderr.splitlines()
-    assert first == "maskbank: 5 clips are few: the errors are rough; some hundred are enough"
+    assert first == "maskbank: 5 clips are few: the errors are rough; a few hundred are enough"
     assert second.startswith("maskbank: aim=0.3 is not reached by blue2d: the nearest is 0.")
     for bad, code in ((("none.npy",), 1), (("c.npy", "--patch", "3x3"), 2), (("c.npy", "--patch", "x"), 2)):
         result = call("fit", *bad, cwd=tmp_path)
