@@ -129,8 +129,8 @@ def _status(args: list[str]) -> int:
 
 
 def _code(error: BaseException) -> int:
-    """The exit code after an interruption. Python gives the one of Ctrl-C no arguments."""
-    return int(error.args[0]) if error.args else 130
+    """The exit code after an interruption: that of `_terminate`, or of Ctrl-C."""
+    return 143 if error.args == (143,) else 130
 
 
 def _terminate(number: int, _frame: object) -> None:
