@@ -31,7 +31,7 @@ def over_time(samplers: dict[str, maskbank.MaskSampler], title: str) -> Block:
     for name, one in samplers.items():
         mask = one(0).visible.reshape(VIDEO)
         first, _, rest = name.partition(", ")
-        words = f"{first}\n{continuity(mask[None], 0)[0]:.0%} stay visible\n{rest}"
+        words = f"{first}\n{continuity(mask[None], 0)[0]:.0%} of the visible\nstay visible\n{rest}"
         rows.append(Row(words.strip(), list(mask)))
     return Block(title, rows, [f"frame {t}" for t in range(VIDEO[0])])
 

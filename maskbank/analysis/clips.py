@@ -76,6 +76,8 @@ def _file(path: str) -> Clips:
         if suffix == ".npy":
             return _array(path, np.load(path, mmap_mode="r"))
         return readers[suffix](path, name)
+    except RecipeError:  # a ValueError, too
+        raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise MaskbankError(f"{path} cannot be read as an array: {error}") from None
 
@@ -171,6 +173,8 @@ def patch_for(shape: tuple[int, ...], patch: Any = None) -> tuple[int, ...]:
             f"patch={format_size(extents)} has {len(extents)} axes, the clips have {len(shape)}: "
             f"{format_size(shape)}; a patch has an axis for each of theirs, the channels left out"
         )
+    if len(extents) == 2 < len(shape) and shape[-1] > CHANNELS:
+        warn(f"the last axis, {shape[-1]}, is taken for channels; if it is the width, give a patch of 3 axes")
     return tuple(int(n) for n in extents)
 
 

@@ -10,6 +10,7 @@ from maskbank.checks import format_size, parse_size
 from maskbank.cli.options import Count, Share
 from maskbank.cli.output import aligned, report, say, show
 from maskbank.cli.progress import bar
+from maskbank.recipes import KINDS
 
 if TYPE_CHECKING:
     from maskbank.analysis.fit import Fit
@@ -29,7 +30,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 )
 @click.option(
     "--aim", type=float, default=0.9, show_default=True, metavar="A",
-    help="The difficulty to reach, as a share of that of tube masks (video) or random ones.",
+    help="The difficulty to reach, as a share of that of tube masks (video) or random ones; lower is easier.",
 )  # fmt: skip
 @click.option(
     "--target", type=click.Choice(["raw", "normalised"]), default="raw", show_default=True,
@@ -64,7 +65,7 @@ def command(
     from maskbank.analysis.fit import fit
 
     if bool(data) is (given["like"] is not None):
-        raise click.UsageError("give DATA, or --like video, image or audio where there is none")
+        raise click.UsageError("give either DATA, or --like video, image or audio")
     if output is not None:
         from maskbank.analysis.drawing import check_picture
 
@@ -89,10 +90,12 @@ def command(
 
 def text(found: "Fit") -> str:
     """The text that the command prints."""
-    from maskbank.analysis.fit import AXES
+    from maskbank.analysis.fit import AIM, AXES
 
     chosen = found.recommend
-    what = f"{found.clips:,} clips" if found.clips else f"typical data ({found.source})"
+    what = f"{found.clips:,} clip{'s' * (found.clips > 1)}"
+    if not found.clips:
+        what = f"typical data ({found.source})"
     lengths = ", ".join(
         f"{name} {_with_error(length, error, 2)}"
         for name, length, error in zip(AXES[len(found.grid)], found.length, found.length_error, strict=True)
@@ -115,8 +118,8 @@ def text(found: "Fit") -> str:
         f"  predicted difficulty {_with_error(chosen.difficulty, chosen.difficulty_error)}, "
         f"{_with_error(chosen.share, chosen.share_error)} of {found.baseline}'s",
         *_confirmation(found),
-        f"The aim, {found.aim:g}, is a rule of thumb: the best masks of the paper's Tables 6, 7 and A.3 lose",
-        "0.90 to 0.94 of what their baseline does.",
+        f"Lower is easier. The default aim, {AIM:g}, is a rule of thumb: in the paper's Tables 6, 7 and A.3",
+        "the best masks have 0.90 to 0.94 of their baseline's loss.",
         "",
         f"  {chosen.command}",
     ]
@@ -140,9 +143,18 @@ def _confirmation(found: "Fit") -> list[str]:
         lines.append(
             "  The shares differ by more than their errors. The exact one knows each mask and its edges."
         )
-    rbn = found.difficulty.get("rbn", math.inf) / found.difficulty[found.baseline]
-    if not chosen.reached and abs(rbn - found.aim) < abs(chosen.share - found.aim):
-        lines.append(f"  rbn, which has no sigma, comes nearer to the aim, {rbn:.3f}: try --kind rbn.")
+    usual = found.difficulty[found.baseline]
+    away = {
+        kind: abs(value / usual - found.aim)
+        for kind, value in found.difficulty.items()
+        if kind in KINDS and kind != chosen.kind and not kind.startswith("white")
+    }
+    nearest = min(away, key=lambda kind: away[kind])
+    if not chosen.reached and away[nearest] < abs(chosen.share - found.aim):
+        share = found.difficulty[nearest] / usual
+        lines.append(
+            f"  {nearest} comes nearer to the aim, {share:.3f} at its defaults: try --kind {nearest}."
+        )
     return lines
 
 

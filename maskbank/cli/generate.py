@@ -29,13 +29,13 @@ _RANGE = {"nargs": 2, "type": float, "metavar": "LO HI"}
 RECIPE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "size": ("Size of an item.", {}),
     "variant": (
-        "Sigma ranges of the paper: a row of Table A.1, or section 3.2 (main).",
+        "Sigma ranges of the paper (arXiv 2503.16311): a row of Table A.1, or section 3.2 (main).",
         {"type": click.Choice(list(VARIANTS))},
     ),
     "sigma": ("Range of the Gaussian's sigma, in voxels; drawn for each item.", _RANGE),
     "sigma1": ("Range of the smaller sigma, in voxels; drawn for each item.", _RANGE),
     "sigma2": ("Range of the larger sigma, in voxels; drawn for each item.", _RANGE),
-    "stretch": ("Factors that multiply the sigmas along each axis.", {}),
+    "stretch": ("Factors that multiply the sigmas along each axis, in the order of the size.", {}),
     "mask_ratio": (
         "The native mask ratio, at which Algorithm 1 makes the masks.", {"type": Share(), "metavar": "R"}
     ),
@@ -56,13 +56,19 @@ RECIPE_OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "Which of equally good masks gets a patch; Algorithm 1 takes the first.",
         {"type": click.Choice(["random", "first"])},
     ),
-    "boundary": (
-        "Beyond an edge: wrap makes items that tile; reflect is SciPy's default; open has no neighbours.", {}
-    ),
+    "boundary": ("What lies beyond an edge:", {}),
     "dtype": ("Type of a stored voxel; uint8 has 256 equally likely levels.", {}),
 }  # fmt: skip
+BOUNDARIES = {
+    "wrap": "the other side, so items tile (wrap)",
+    "reflect": "the item reflected, as in SciPy (reflect)",
+    "open": "nothing (open)",
+}
 RUN_OPTIONS = [
-    click.option("-n", "--n", "n", type=Count(), metavar="N", help="Number of items: 10000, 10k or 1e4."),
+    click.option(
+        "-n", "--n", "n", type=Count(), metavar="N",
+        help="Number of items: 10000, 10k or 1e4.  [required without --items]",
+    ),
     click.option("--items", metavar="A:B", help="Make only items A to B - 1: a part, for maskbank join."),
     WORKERS,
     click.option(
@@ -102,10 +108,10 @@ class _Kinds(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("-"):
-            kinds = [kind for before, kind in itertools.pairwise(args) if kind in KINDS and before != "-o"]
-            for kind in kinds[:1]:
-                args.remove(kind)
-                args.insert(0, kind)
+            for place, (before, kind) in enumerate(itertools.pairwise(args), 1):
+                if kind in KINDS and before not in ("-o", "--output"):
+                    args.insert(0, args.pop(place))
+                    break
         return super().parse_args(ctx, args)
 
 
@@ -113,8 +119,9 @@ class _Kinds(click.Group):
 def command() -> None:
     """Make a bank of noise.
 
-    If the bank is there already, it is left as it is. Each kind has its own options: see, for example,
-    maskbank generate green3d --help.
+    For video take green3d, for spectrograms rbn. Each kind has its own options: see, for example, maskbank
+    generate green3d --help. If the bank is there already, it is left as it is. Below, w is white noise, and
+    G(sigma) is a Gaussian filter.
     """
 
 
@@ -130,6 +137,8 @@ def _recipe_option(name: str, recipe: Recipe) -> Any:
         settings["metavar"] = "x".join(axis_names(len(recipe.size))) + "|L" * (recipe.kind == "rbn")
     if name in ("boundary", "dtype"):
         settings["type"] = click.Choice(recipe.boundaries if name == "boundary" else recipe.dtypes)
+    if name == "boundary":
+        text = f"{text} {', or '.join(BOUNDARIES[boundary] for boundary in recipe.boundaries)}."
     option = "--" + name.replace("_", "-")
     return click.option(option, help=f"{text}  [default: {default}]", **settings)
 

@@ -14,7 +14,9 @@ from maskbank.errors import BankError
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE", type=click.Path())
-@click.option("-o", "--output", type=click.Path(), metavar="OUT", help="The file.  [default: KIND.h5]")
+@click.option(
+    "-o", "--output", type=click.Path(), metavar="OUT", help="The file to make.  [default: KIND.h5]"
+)
 @WORKERS
 @FORCE
 @QUIET

@@ -135,7 +135,8 @@ class MaskSampler:
         if self.fit == "crop" and repeats > 1:
             warn(
                 f"grid={format_size(self.grid)} is larger than the items, {format_size(size)}, which repeat "
-                f"{repeats:.3g} times along an axis; does it count tokens, not pixels?"
+                f"{repeats:.3g} times along an axis; take a bank of larger items, or check that the grid "
+                "counts tokens, not pixels, in the order (T, H, W)"
             )
         elif (windows := len(bank) * self.cut.windows(self.fit)) < FEW_WINDOWS:
             warn(

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,15 @@ def test_typical_data_stand_in_for_clips(like: str, grid: tuple[int, ...]) -> No
         maskbank.fit()
 
 
+def test_many_channels_warn() -> None:
+    """They could be the width of video, to which a patch of two axes was given."""
+    with pytest.warns(UserWarning, match="the last axis, 16, is taken for channels"):
+        assert maskbank.fit(made((9, 8, 8, 16)), (2, 2), 0.7).grid == (4, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        maskbank.fit(made((9, 8, 8, 3)), (2, 2), 0.7)
+
+
 def test_few_clips_work_and_warn() -> None:
     for n in (1, 3):
         with pytest.warns(UserWarning, match=f"{n} clips are few"):
@@ -295,7 +305,13 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path) -> None:
     first, second = few.stderr.splitlines()
     assert first == "maskbank: 5 clips are few: the errors are rough; a few hundred are enough"
     assert second.startswith("maskbank: aim=0.3 is not reached by blue2d: the nearest is 0.")
-    for bad, code in ((("none.npy",), 1), (("c.npy", "--patch", "3x3"), 2), (("c.npy", "--patch", "x"), 2)):
+    page = call("fit", *args[:-1], "--aim", 1.2, cwd=tmp_path).stdout
+    assert "  green2d comes nearer to the aim, 1.1" in page
+    assert page.count("try --kind green2d.") == 1
+    np.save(tmp_path / "d.npy", np.zeros(3))
+    for bad, code in (
+        (("none.npy",), 1), (("c.npy", "--patch", "3x3"), 2), (("c.npy", "--patch", "x"), 2), (("d.npy",), 2),
+    ):  # fmt: skip
         result = call("fit", *bad, cwd=tmp_path)
         assert (result.returncode, result.stdout) == (code, "")
         assert result.stderr.startswith("maskbank: ")

@@ -66,7 +66,10 @@ def test_numbers_that_python_cannot_write_get_one_line_from_the_library(banks: P
 
 def test_a_kind_may_follow_its_options(tmp_path: Path) -> None:
     assert call("generate", "--n", 2, "--size", "4x4", "white2d", "-o", "a.h5", cwd=tmp_path).returncode == 0
-    assert call("generate", "-o", "red2d", "white2d", "-n", 2, "--size", "4x4", cwd=tmp_path).returncode == 0
+    for option in ("-o", "--output"):
+        for name in ("red2d", "white2d"):
+            given = ("generate", option, name, "white2d", "-n", 2, "--size", "4x4")
+            assert call(*given, cwd=tmp_path).returncode == 0
     assert maskbank.Bank(tmp_path / "red2d").kind == "white2d"
 
 
