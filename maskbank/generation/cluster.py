@@ -212,14 +212,15 @@ class _Run:
                 self.stop.wait(_POLL_SECONDS)
             for future, made in completed.next_batch(block=False):
                 self.tasks.remove(future)
+                if isinstance(made, Made):  # the worker that made it may be gone by now
+                    self._take(made)
+                    continue
                 if future.status == "error":
                     error = future.exception()
                     if isinstance(error, OutputError):
                         raise error
                     raise OutputError(f"{type(error).__name__}: {error}; see the workers' logs; {AGAIN}")
-                if future.status != "finished":  # cancelled, when the connection was lost
-                    raise OutputError(_LOST)
-                self._take(made)
+                raise OutputError(_LOST)  # cancelled, when the connection was lost
             if progress:
                 progress(self.done)
             if time.monotonic() - recorded > CHECKPOINT_SECONDS:

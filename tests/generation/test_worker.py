@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,6 +215,46 @@ def test_workers_that_a_signal_ended_are_no_error(
     error, words = (Interrupted, "0 of 100 items") if signalled else (maskbank.OutputError, "cannot load")
     with Writer(tmp_path / "b.h5", Content(RECIPE, 3, 100)) as writer, pytest.raises(error, match=words):
         cluster.write_items_on(client, writer, stop=stop)
+
+
+def test_what_a_worker_made_counts_when_the_worker_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask calls a future lost, though the client has its result already."""
+    distributed = pytest.importorskip("distributed")
+
+    class Future:
+        status = "lost"
+
+        def __init__(self, function: Callable[..., Any], *args: Any, **_: Any) -> None:
+            self.made = function(*args)
+
+    class Completed:
+        def __init__(self, **_: Any) -> None:
+            self.ready: list[tuple[Future, Any]] = []
+
+        def add(self, future: Future) -> None:
+            self.ready.append((future, future.made))
+
+        def has_ready(self) -> bool:
+            return bool(self.ready)
+
+        def next_batch(self, block: bool) -> list[tuple[Future, Any]]:
+            assert not block
+            ready, self.ready = self.ready, []
+            return ready
+
+    monkeypatch.setattr(distributed, "as_completed", Completed)
+    client = types.SimpleNamespace(
+        status="running", loop=None, cancel=lambda tasks: None, submit=Future,
+        run=lambda function, *args, **_: {"worker": function(*args)},
+        scheduler=types.SimpleNamespace(ncores=None), sync=lambda *_, **__: {"worker": 1},
+    )  # fmt: skip
+    with Writer(tmp_path / "a.h5", Content(RECIPE, 3, 100)) as writer:
+        cluster.write_items_on(client, writer)
+        writer.publish()
+    maskbank.generate(tmp_path / "b.h5", RECIPE, 100, seed=3)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
 
 
 def test_without_dask_one_line_says_how_to_install_it(tmp_path: Path) -> None:
