@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from maskbank.sampling.windows import Array, Bools, Float64s, Int64s, UInt64s
 if TYPE_CHECKING:
     from maskbank.sampling.sampler import MaskSampler
 
+TABLE = 2**14  # tokens; for fewer, counts are looked up in a table
 
 # counts and valid tokens; how many tokens of each mask are visible, None where samples differ; as a share
 Competition = tuple[Tokens, int | None, float | Float64s]
@@ -87,11 +89,18 @@ class _Batch(NamedTuple):
         tokens - int(ratio * tokens). num_visible is shared by frames evenly.
         """
         shape = len(self.ids), self.frames, self.tokens // self.frames
-        # as int32, since NumPy takes twice as long for sums of int64
-        there = np.full(shape[:2], shape[2]) if valid is ALL else valid.reshape(shape).sum(-1, dtype=np.int32)
-        if not there.all():
-            self._all(there.any(-1), "no token is valid; leave the sample out")
+        if valid is ALL:
+            there = np.full(shape[:2], shape[2])
+        else:
+            small = np.uint16 if shape[2] < 2**16 else np.uint32  # which NumPy adds up faster
+            there = valid.reshape(shape).sum(-1, dtype=small).astype(np.int64)
+            if np.count_nonzero(there) < there.size:
+                self._all(there.any(-1), "no token is valid; leave the sample out")
         counts: Int64s
+        if type(mask_ratio) is float and not self.per_frame and self.tokens < TABLE:  # usual, and faster
+            counts = _counts(self.tokens, mask_ratio)[there]
+            if np.count_nonzero(counts) == counts.size:
+                return counts
         if num_visible is not None:
             given = self._each(
                 lambda n: check_count(n, self.tokens - 1, self.frames), "num_visible", num_visible
@@ -107,7 +116,7 @@ class _Batch(NamedTuple):
         ratios = self._each(check_ratio, "mask_ratio", mask_ratio)[:, None]
         if not self.per_frame:
             counts = (there * (1 - ratios)).astype(np.int64)
-            if not (counts.all() and (counts < there).all()):
+            if np.count_nonzero(counts * (there - counts)) < counts.size:
                 self._map(count_visible, there[:, 0].tolist(), ratios[:, 0].tolist())  # says what is wrong
             return counts
         counts = kept_of_frame(there, ratios)
@@ -140,3 +149,11 @@ class _Batch(NamedTuple):
         if not fine.all():
             b = int(fine.argmin())
             raise RecipeError(f"sample {b} (id {self.ids[b]}): {otherwise}")
+
+
+@lru_cache(16)
+def _counts(tokens: int, ratio: float) -> Int64s:
+    """How many of 0, 1, ... tokens a ratio leaves visible; 0 where it leaves none visible, or none masked."""
+    numbers = np.arange(tokens + 1)
+    counts = (numbers * (1 - check_ratio(ratio))).astype(np.int64)
+    return np.where(counts < numbers, counts, 0)
