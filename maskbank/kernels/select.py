@@ -123,7 +123,7 @@ def choose(values, bits, counts, word, valid, competing, visible):
                 competing[j] = u64(values[u64(first + j)]) & (u64(0) - u64(valid[u64(begin + j)]))
                 tokens += i64(valid[u64(begin + j)])
         threshold, reached = threshold_of(competing, bits, counts[s])
-        if threshold == 0 and valid.size > 0:  # as stands for tokens that are not valid
+        if threshold == 0 and valid.size > 0:  # which also stands for tokens that are not valid
             reached = tokens
             for j in range(u64(n)):
                 visible[u64(begin + j)] = valid[u64(begin + j)]

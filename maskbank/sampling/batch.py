@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,7 +99,7 @@ class _Batch(NamedTuple):
                 self._all(there.any(-1), "no token is valid; leave the sample out")
         counts: Int64s
         if type(mask_ratio) is float and not self.per_frame and self.tokens < TABLE:  # usual, and faster
-            counts = _counts(self.tokens, mask_ratio)[there]
+            counts = _table(self.tokens, mask_ratio)[there]
             if np.count_nonzero(counts) == counts.size:
                 return counts
         if num_visible is not None:
@@ -113,13 +114,10 @@ class _Batch(NamedTuple):
                 what = f"num_visible={given[b]} is too many for {there[b].min()} valid {which}"
                 self._all(fine, f"{what}; lower it, or give mask_ratio")
             return counts
-        ratios = self._each(check_ratio, "mask_ratio", mask_ratio)[:, None]
+        ratios = self._each(check_ratio, "mask_ratio", mask_ratio)
         if not self.per_frame:
-            counts = (there * (1 - ratios)).astype(np.int64)
-            if np.count_nonzero(counts * (there - counts)) < counts.size:
-                self._map(count_visible, there[:, 0].tolist(), ratios[:, 0].tolist())  # says what is wrong
-            return counts
-        counts = kept_of_frame(there, ratios)
+            return self._map(count_visible, there[:, 0].tolist(), ratios.tolist()).astype(np.int64)[:, None]
+        counts = kept_of_frame(there, ratios[:, None])
         self._all(counts.any(-1), "its mask_ratio leaves no token visible; lower it")
         self._all((counts < there).any(-1), "its mask_ratio leaves no token masked; raise it")
         return counts
@@ -152,8 +150,10 @@ class _Batch(NamedTuple):
 
 
 @lru_cache(16)
-def _counts(tokens: int, ratio: float) -> Int64s:
-    """How many of 0, 1, ... tokens a ratio leaves visible; 0 where it leaves none visible, or none masked."""
-    numbers = np.arange(tokens + 1)
-    counts = (numbers * (1 - check_ratio(ratio))).astype(np.int64)
-    return np.where(counts < numbers, counts, 0)
+def _table(tokens: int, ratio: float) -> Int64s:
+    """How many of 0, 1, ... tokens a ratio leaves visible; 0 where `count_visible` refuses."""
+    counts = np.zeros(tokens + 1, np.int64)
+    for number in range(tokens + 1):
+        with suppress(RecipeError):
+            counts[number] = count_visible(number, check_ratio(ratio))
+    return counts

@@ -18,6 +18,7 @@ from maskbank.sampling.batch import Competition, compete
 from maskbank.sampling.counts import check_counts
 from maskbank.sampling.masks import ALL, Masks, check_ids, core
 from maskbank.sampling.selection import Keys, Tokens, choices, in_views, item_of, keys, ordered, words
+from maskbank.sampling.sets import items_of_sets
 from maskbank.sampling.stream import MaskStream
 from maskbank.sampling.windows import (
     Array,
@@ -264,40 +265,11 @@ class MaskSampler:
         """
         checked, single = check_ids(ids)
         drawn_by = keys(self.seed, epoch, view)
-        bank, items = self._items_of_sets(checked, drawn_by)
+        bank, items = items_of_sets(self, checked, drawn_by)
         drawn = np.repeat(words(checked, WINDOWS, drawn_by[:2]), items.shape[1], 0)
         visible = self._largest(self._cut(bank, items.reshape(-1), drawn), drawn, self._own[0])
         visible = visible.reshape(*items.shape, visible.shape[1])
         return Masks(visible[0] if single else visible, self.grid, self.num_visible)
-
-    def _items_of_sets(self, ids: UInt64s, keys: Keys) -> tuple[Bank, Int64s]:
-        """The rbn bank, and the items of the set that each sample takes: int64 (B, K).
-
-        Raises RecipeError where masks of a set would overlap.
-        """
-        bank, count = self.bank, self.num_visible
-        recipe = bank.recipe if bank is not None else None
-        if bank is None or not isinstance(recipe, RBN):
-            raise RecipeError("complementary masks come in the sets of an rbn bank; give one")
-        masks = recipe.masks_per_set
-        skip = -bank.first % masks
-        sets = (len(bank) - skip) // masks
-        if sets < 1:
-            raise RecipeError(f"the bank holds no whole set of {masks} masks; make at least {masks} items")
-        if self.transpose and recipe.size[0] != recipe.size[1]:
-            raise RecipeError(
-                "transpose=True: transposed masks of a set overlap; complementary takes transpose=False"
-            )
-        inverted = recipe.placed < recipe.num_visible
-        overlap = count < recipe.num_visible if inverted else count > recipe.num_visible
-        if self.grid != recipe.size or overlap or self.fit != "crop":
-            raise RecipeError(
-                f"{count} visible tokens of {format_size(self.grid)}, fit={self.fit}: masks of a "
-                f"set are disjoint where items are cropped to their own grid, {format_size(recipe.size)}, "
-                f"from mask_ratio={recipe.mask_ratio:g} {'down' if inverted else 'up'}"
-            )
-        first = skip + item_of(ids, sets, keys[2:]) * masks
-        return bank, first[:, None] + np.arange(masks)
 
     def stream(self, seed: int | None = None, *, rank: int | None = None) -> MaskStream:
         """An endless iterator of single masks, for code that has no ids at hand: see `MaskStream`."""
