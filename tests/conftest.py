@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import settings
@@ -60,3 +61,17 @@ def share(request: pytest.FixtureRequest) -> Share:
     """All of a campaign's cases with --full; `few`, or a tenth, without."""
     full: bool = request.config.getoption("--full")
     return lambda count, few=0: count if full else few or -(-count // 10)
+
+
+def hold_writes(patch: pytest.MonkeyPatch, until: threading.Event) -> None:
+    """Let all writes of items but the first wait for an event: a fast machine would have made all by then."""
+    from maskbank.bank.storage import BankFile  # not above: it imports NumPy, which reads the environment
+
+    write = BankFile.write
+
+    def later(self: BankFile, start: int, *block: Any) -> None:
+        if start:
+            until.wait(60)
+        write(self, start, *block)
+
+    patch.setattr(BankFile, "write", later)

@@ -9,17 +9,16 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import maskbank
 from maskbank.bank import layout, writer
 from maskbank.bank.layout import Content
-from maskbank.bank.storage import BankFile
 from maskbank.generation import threads
 from maskbank.recipes import Green, White
 from tests.bank.processes import Warm, digest, noted
+from tests.conftest import hold_writes
 
 RECIPE = White(size=(16, 16, 16))  # 8 kB an item
 ARGS = ["generate", "white3d", "--size", "16x16x16"]
@@ -92,7 +91,7 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
     monkeypatch.setattr(threads, "CHECKPOINT_SECONDS", 0.001)
     with disk(tmp_path / "disk", "size=4m") as small:
         path, other = small / "b.h5", small / "other"
-        full, write = threading.Event(), BankFile.write
+        full = threading.Event()
 
         def meddle(done: int) -> None:
             if done and not other.exists():
@@ -101,13 +100,8 @@ def test_a_disk_that_others_fill_in_the_middle_keeps_what_was_done(
                         pass
                 full.set()
 
-        def write_later(self: BankFile, start: int, *block: Any) -> None:
-            if start:
-                full.wait(60)
-            write(self, start, *block)
-
         monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.0001)
-        monkeypatch.setattr(BankFile, "write", write_later)
+        hold_writes(monkeypatch, full)
         with pytest.raises(maskbank.OutputError, match="No space left on device; what was done is kept"):
             maskbank.generate(path, RECIPE, 400, workers=1, progress=meddle)
         assert not path.exists()

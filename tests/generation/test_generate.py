@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import maskbank
-from maskbank.bank.storage import BankFile
 from maskbank.errors import Interrupted
 from maskbank.generation import generate as generation
 from maskbank.generation import join, threads
 from maskbank.recipes import RBN, Green, Purple, White
+from tests.conftest import hold_writes
 
 SMALL = White(size=(4, 4))
 
@@ -79,14 +79,7 @@ def test_progress_begins_with_what_is_done(tmp_path: Path, monkeypatch: pytest.M
         if done:
             stop.set()
 
-    write = BankFile.write
-
-    def write_later(self: BankFile, start: int, *block: Any) -> None:
-        if start:
-            stop.wait(60)
-        write(self, start, *block)
-
-    monkeypatch.setattr(BankFile, "write", write_later)
+    hold_writes(monkeypatch, stop)
     with pytest.raises(Interrupted):
         maskbank.generate(path, recipe, 3000, stop=stop, progress=interrupt)
     done: list[int] = []
